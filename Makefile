@@ -1,0 +1,40 @@
+# Everything runs from a virtual environment that these targets make themselves.
+# Set-up reads from the null device and writes to standard error, so that commands can be piped into the demo.
+PYTHON ?= python3.11
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+DEV    := $(VENV)/.ready-dev
+
+.PHONY: demo run test check bench clean
+
+demo: $(READY)
+	@$(PY) bot.py demo $(ARGS)
+
+run: $(READY)
+	@$(PY) bot.py run $(ARGS)
+
+test: $(DEV)
+	@$(PY) -m pytest $(ARGS)
+
+check: $(DEV)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest $(ARGS)
+
+bench: $(READY)
+	@$(PY) -m benchmarks $(ARGS)
+
+$(READY): pyproject.toml constraints.txt
+	@echo "cliffwatch: setting up $(VENV) (once)" >&2
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) </dev/null >&2
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . </dev/null >&2
+	@touch $@
+
+$(DEV): $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' </dev/null >&2
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

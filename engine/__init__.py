@@ -1,0 +1,1 @@
+"""What is true of the market: samples, map, clusters, rules. No chat and no SQL."""

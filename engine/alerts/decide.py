@@ -1,0 +1,198 @@
+"""Which rules fire on a tick: a pure function of what they remember, what was seen, and now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from engine.alerts.near import NearState, armed_distance, crossing, rearm
+from engine.alerts.rules import AlertKind, Rule, default_distance
+from engine.alerts.tiers import Candidates
+from engine.liquidation.clusters import Cluster, Mark, alert_size_usd
+from engine.liquidation.view import MapView
+from engine.market import HOUR_MS
+
+StateKey = tuple[int, str]
+"""Rule id and cluster id."""
+
+ENTERED_AGAIN_MS = 4 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class AssetTick:
+    """What happened to one asset since the last tick.
+
+    path holds prices oldest first, the last tick's at its head; clusters and view are as before the path;
+    marks are what the path did to the clusters.
+    """
+
+    asset: str
+    now: int
+    path: tuple[float, ...]
+    clusters: tuple[Cluster, ...]
+    marks: tuple[Mark, ...]
+    view: MapView
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A rule fires. price is where; cluster as it was then; key never comes twice for the same happening."""
+
+    kind: AlertKind
+    rule: Rule
+    cluster: Cluster
+    price: float
+    reason: str
+    key: str
+    told: NearState | None = None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a tick decided: alerts, and which states changed (None: forgotten)."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    states: dict[StateKey, NearState | None] = field(default_factory=dict)
+
+
+def decide(
+    rules: Iterable[Rule],
+    states: Mapping[StateKey, NearState],
+    tick: AssetTick,
+    muted: Mapping[int, int] | None = None,
+) -> Verdict:
+    """Decide all rules that concern the tick's asset.
+
+    Args:
+        states: what rules remember, by rule and cluster.
+        muted: chat id to the time until which it wants to hear nothing of this asset; what would have fired
+            then counts as fired, so that nothing comes in a flood afterwards.
+    """
+    verdict = Verdict()
+    for rule in rules:
+        if not rule.concerns(tick.asset):
+            continue
+        quiet = (muted or {}).get(rule.chat_id, 0) > tick.now
+        for cluster in tick.clusters:
+            key = (rule.id, cluster.id)
+            before = states.get(key)
+            state, decisions = _RULES[rule.kind](rule, before, cluster, tick)
+            if state != before:
+                verdict.states[key] = state
+            if not quiet:
+                verdict.decisions += decisions
+    return verdict
+
+
+def baseline(
+    rules: Iterable[Rule], states: Mapping[StateKey, NearState], tick: AssetTick
+) -> tuple[Verdict, list[tuple[Rule, Cluster]]]:
+    """The first tick after a start or a subscription: nothing fires, and what is already in range is returned.
+
+    What was armed and is in range counts as told from now on; the caller shows it once.
+    """
+    verdict, shown = Verdict(), []
+    price = tick.path[-1]
+    for rule in rules:
+        if rule.kind != "near" or not rule.concerns(tick.asset):
+            continue
+        distance = rule.distance_for(tick.asset)
+        for cluster in tick.clusters:
+            before = states.get((rule.id, cluster.id))
+            limit = armed_distance(before, cluster, distance)
+            if before is not None and limit is None:
+                continue
+            if cluster.distance(price) <= distance and cluster.mature(tick.now):
+                arming = before.arming if before else 0
+                verdict.states[rule.id, cluster.id] = NearState(armed=False, since=tick.now, arming=arming)
+                if alert_size_usd(tick.view, cluster, distance) >= _least(rule, cluster, distance, tick):
+                    shown.append((rule, cluster))
+    return verdict, shown
+
+
+def _near(
+    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick
+) -> tuple[NearState | None, list[Decision]]:
+    distance = rule.distance_for(tick.asset)
+    decisions: list[Decision] = []
+    for before, price in zip(tick.path, tick.path[1:], strict=False):
+        if state is not None:
+            state = rearm(state, cluster, price, distance, tick.now)
+        fires_at = crossing(state, cluster, before, price, distance) if cluster.mature(tick.now) else None
+        if fires_at is None or alert_size_usd(tick.view, cluster, distance) < _least(rule, cluster, distance, tick):
+            continue
+        arming = state.arming if state else 0
+        forced, low, high = tick.view.curves[cluster.side].forced_from(fires_at, cluster.last)
+        state = NearState(
+            False, tick.now, True, arming=arming, forced_usd=forced, forced_low_usd=low, forced_high_usd=high
+        )
+        limit = abs(cluster.distance(fires_at))
+        reason = f"price came within {limit * 100:.2g}% of the cluster's near edge"
+        decisions.append(Decision("near", rule, cluster, fires_at, reason, _key(rule, cluster, "near", arming), state))
+    for mark in tick.marks:
+        if mark.cluster.id == cluster.id and mark.kind in ("swept", "wick"):
+            decisions += _followed_up(rule, state, mark, distance, tick)
+            if mark.kind == "wick" and state is not None and state.fired:
+                state = replace(state, fired=False)
+    return state, decisions
+
+
+def _followed_up(
+    rule: Rule, state: NearState | None, mark: Mark, distance: float, tick: AssetTick
+) -> list[Decision]:
+    """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
+    told = state is not None and state.fired
+    large = mark.kind == "swept" and state is None and mark.cluster.mature(tick.now)
+    large = large and mark.cluster.size_usd >= _least(rule, mark.cluster, default_distance(tick.asset), tick)
+    if not (told or large):
+        return []
+    arming = state.arming if state else 0
+    key = _key(rule, mark.cluster, mark.kind, arming)
+    return [Decision(_alert_kind(mark), rule, mark.cluster, mark.price, _reason(mark), key, state if told else None)]
+
+
+def _at_cluster(
+    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick
+) -> tuple[NearState | None, list[Decision]]:
+    """Rules of kind entered and swept: they fire at the cluster itself, if it is mature and large enough."""
+    decisions: list[Decision] = []
+    for mark in tick.marks:
+        if mark.cluster.id != cluster.id or mark.kind != rule.kind or not cluster.mature(tick.now):
+            continue
+        if cluster.size_usd < _least(rule, cluster, default_distance(tick.asset), tick):
+            continue
+        if state is not None and tick.now - state.since < ENTERED_AGAIN_MS:
+            continue
+        arming = state.arming + 1 if state else 0
+        state = NearState(armed=False, since=tick.now, fired=True, arming=arming)
+        key = _key(rule, cluster, mark.kind, arming)
+        decisions.append(Decision(_alert_kind(mark), rule, mark.cluster, mark.price, _reason(mark), key))
+    return state, decisions
+
+
+_RULES = {"near": _near, "entered": _at_cluster, "swept": _at_cluster}
+
+
+def _least(rule: Rule, cluster: Cluster, distance: float, tick: AssetTick) -> float:
+    """The least size that a rule wants to hear of, USD."""
+    if isinstance(rule.size, str):
+        return tick.candidates.threshold_usd(rule.size, cluster.side, distance, tick.now)
+    return float(rule.size)
+
+
+def _alert_kind(mark: Mark) -> AlertKind:
+    return mark.kind
+
+
+def _reason(mark: Mark) -> str:
+    share = min(mark.cluster.swept_usd / mark.cluster.entry_usd, 1.0) if mark.cluster.entry_usd else 0.0
+    if mark.kind == "entered":
+        return "price entered the cluster"
+    if mark.kind == "wick":
+        return f"price entered the cluster, swept {share:.0%} of it and left by 1%"
+    return f"price swept {share:.0%} of what lay there"
+
+
+def _key(rule: Rule, cluster: Cluster, kind: str, arming: int) -> str:
+    return f"{rule.id}/{cluster.id}/{kind}/{arming}"

@@ -1,0 +1,80 @@
+"""The near rule for one cluster: when it is armed, when it fires, when it is armed again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from engine.liquidation.clusters import Cluster
+from engine.liquidation.grid import outward
+from engine.market import HOUR_MS
+
+REARM_MS = 4 * HOUR_MS
+REARM_FACTOR = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class NearState:
+    """What a rule remembers of a cluster once it differs from what the cluster's own facts say.
+
+    Attributes:
+        armed: whether it may fire.
+        since: when it fired or was disarmed, UTC ms.
+        fired: whether somebody was told, so that the sweep is told too; the figures are what was said then.
+        left: whether price has been twice the distance away since.
+        arming: how often it has been armed; part of the key that keeps an alert from being made twice.
+    """
+
+    armed: bool
+    since: int
+    fired: bool = False
+    left: bool = False
+    arming: int = 0
+    forced_usd: float = 0.0
+    forced_low_usd: float = 0.0
+    forced_high_usd: float = 0.0
+
+
+def armed_distance(state: NearState | None, cluster: Cluster, distance: float) -> float | None:
+    """Log distance at which the rule fires for a cluster, None while it does not.
+
+    Formed outside the distance: armed at it. Formed between half of it and it: armed at half. Formed closer:
+    silent until price has been twice the distance away.
+    """
+    if state is not None:
+        return distance if state.armed else None
+    if cluster.born_distance > distance or cluster.farthest >= REARM_FACTOR * distance:
+        return distance
+    if cluster.born_distance > distance / 2:
+        return distance / 2
+    return None
+
+
+def rearm(state: NearState, cluster: Cluster, price: float, distance: float, now: int) -> NearState:
+    """The state after price was seen somewhere: armed again once it has left and four hours have passed."""
+    if state.armed:
+        return state
+    left = state.left or cluster.distance(price) >= REARM_FACTOR * distance
+    if left and now - state.since >= REARM_MS:
+        return NearState(armed=True, since=now, arming=state.arming + 1)
+    return state if left == state.left else replace(state, left=True)
+
+
+def crossing(
+    state: NearState | None, cluster: Cluster, before: float, price: float, distance: float
+) -> float | None:
+    """The price at which the rule fires on the way from one price to the next, None if it does not.
+
+    Nothing is near that price is already inside of; a path that jumps past the cluster still crosses its distance.
+    """
+    limit = armed_distance(state, cluster, distance)
+    if limit is None or cluster.entered or cluster.distance(before) <= 0 or cluster.distance(price) > limit:
+        return None
+    if cluster.distance(before) <= limit:
+        return before
+    return _price_at(cluster, limit)
+
+
+def _price_at(cluster: Cluster, distance: float) -> float:
+    """The price at a log distance before the near edge."""
+    return cluster.near_price * math.exp(-outward(cluster.side, 1) * distance)

@@ -1,0 +1,105 @@
+"""Sizes relative to an asset's own last 30 days: what calm, normal and busy mean today."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from engine.alerts.near import NearState, crossing, rearm
+from engine.alerts.rules import Tier
+from engine.liquidation.clusters import Cluster, alert_size_usd
+from engine.liquidation.view import MapView
+from engine.market import DAY_MS, SIDES, Side
+
+DAYS = 30
+RANK = {"calm": 8, "normal": 22}
+"""As large as the 8th or 22nd largest of that side's candidates of 30 days: about 0.5 and 1.5 alerts a day and asset."""
+
+LADDER = (0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.06)
+"""Distances for which candidates are kept; thresholds between them are interpolated in logs."""
+
+
+class Candidates:
+    """The alerts that a busy rule would have made in the last 30 days, for each distance of the ladder and side."""
+
+    def __init__(self) -> None:
+        self.since: int | None = None
+        self._sizes: dict[tuple[float, Side], list[tuple[int, float]]] = {(d, side): [] for d in LADDER for side in SIDES}
+        self._states: dict[float, dict[str, NearState]] = {d: {} for d in LADDER}
+
+    def follow(self, path: Sequence[float], clusters: Sequence[Cluster], view: MapView, now: int) -> None:
+        """Let the ladder's busy rules walk a path of prices, oldest first."""
+        if self.since is None:
+            self.since = now
+        for distance, states in self._states.items():
+            for cluster in clusters:
+                self._walk(path, cluster, distance, states, view, now)
+            known = {cluster.id for cluster in clusters}
+            for gone in [key for key in states if key not in known]:
+                del states[gone]
+
+    def _walk(
+        self,
+        path: Sequence[float],
+        cluster: Cluster,
+        distance: float,
+        states: dict[str, NearState],
+        view: MapView,
+        now: int,
+    ) -> None:
+        for before, price in zip(path, path[1:], strict=False):
+            state = states.get(cluster.id)
+            if state is not None:
+                state = states[cluster.id] = rearm(state, cluster, price, distance, now)
+            if not cluster.mature(now) or crossing(state, cluster, before, price, distance) is None:
+                continue
+            states[cluster.id] = NearState(armed=False, since=now, arming=state.arming if state else 0)
+            sizes = self._sizes[distance, cluster.side]
+            sizes.append((now, alert_size_usd(view, cluster, distance)))
+            while sizes[0][0] < now - DAYS * DAY_MS:
+                del sizes[0]
+
+    def threshold_usd(self, tier: Tier, side: Side, distance: float, now: int) -> float:
+        """The least size that a tier lets through at a distance, USD; 0 for busy.
+
+        With less than 30 days the rank shrinks with the time watched.
+        """
+        if tier == "busy" or self.since is None:
+            return 0.0
+        days = min(max((now - self.since) / DAY_MS, 1.0), DAYS)
+        rank = max(round(RANK[tier] * days / DAYS), 1)
+        upper = next((i for i, d in enumerate(LADDER) if d >= distance), len(LADDER) - 1)
+        lower = max(upper - 1, 0) if LADDER[upper] > distance else upper
+        below, above = (self._ranked(LADDER[i], side, rank, now) for i in (lower, upper))
+        if lower == upper or not below or not above:
+            return above or below
+        share = math.log(distance / LADDER[lower]) / math.log(LADDER[upper] / LADDER[lower])
+        return math.exp((1 - min(share, 1.0)) * math.log(below) + min(share, 1.0) * math.log(above))
+
+    def count(self, side: Side, distance: float, least_usd: float, now: int) -> int:
+        """How many candidates of the last 30 days were at least so large, at the ladder's nearest distance."""
+        nearest = min(LADDER, key=lambda d: abs(math.log(d / distance)))
+        return sum(size >= least_usd for at, size in self._sizes[nearest, side] if at >= now - DAYS * DAY_MS)
+
+    def _ranked(self, distance: float, side: Side, rank: int, now: int) -> float:
+        sizes = sorted((size for at, size in self._sizes[distance, side] if at >= now - DAYS * DAY_MS), reverse=True)
+        return sizes[rank - 1] if len(sizes) >= rank else 0.0
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "since": self.since,
+            "sizes": [[d, side, rows] for (d, side), rows in self._sizes.items()],
+            "states": [[d, {key: asdict(state) for key, state in rows.items()}] for d, rows in self._states.items()],
+        }
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Candidates:
+        made = cls()
+        made.since = state["since"]
+        for distance, side, rows in state["sizes"]:
+            made._sizes[distance, side] = [(int(at), float(size)) for at, size in rows]
+        for distance, rows in state["states"]:
+            made._states[distance] = {key: NearState(**row) for key, row in rows.items()}
+        return made

@@ -1,0 +1,162 @@
+"""What an alert says, as facts: taken from the board at the moment it fires, so that a message can be rendered later."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from engine.alerts.decide import Decision
+from engine.board import AssetBoard
+from engine.liquidation.clusters import Cluster
+from engine.liquidation.view import MapView
+from engine.market import Side
+
+MEASURED_ENTRY = {"asset": "BTC", "within_hours": 4, "share": 0.40, "distance": (0.0075, 0.0125)}
+"""How often any level about 1 % away was entered within four hours: recorded Bitcoin, 3 January to 31 March 2026."""
+
+
+def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, Any]:
+    """One cluster, JSON values."""
+    hours, all_known = board.untraded_hours(cluster, now)
+    return {
+        "id": cluster.id,
+        "label": cluster.label_price,
+        "low": cluster.low,
+        "high": cluster.high,
+        "peak": cluster.peak_price,
+        "forced_usd": cluster.forced_usd,
+        "forced_low_usd": cluster.forced_low_usd,
+        "forced_high_usd": cluster.forced_high_usd,
+        "open_usd": cluster.open_usd,
+        "side": cluster.side,
+        "born_at": cluster.born_at,
+        "untraded_hours": hours,
+        "untraded_all_known": all_known,
+    }
+
+
+def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dict[str, Any]:
+    """Where figures come from: venues with their shares, who is missing, how old, how long the history."""
+    view, facts = board.view, board.facts(now)
+    shares = view.venue_shares(price) if price else {}
+    if not shares:
+        total = sum(view.interest_usd.values())
+        shares = {venue: usd / total for venue, usd in view.interest_usd.items()}
+    return {
+        "venues": shares,
+        "missing": dict(board.missing),
+        "age_seconds": max(now - board.as_of, 0) / 1000,
+        "interest_usd": facts.interest_usd,
+        "interest_change_24h": facts.interest_change_24h,
+        "funding_rate": facts.funding_rate,
+        "history_days": board.history_days,
+    }
+
+
+def forced_facts(view: MapView, board: AssetBoard, price: float) -> dict[str, Any]:
+    """F to a price with its band and how it compares with what is usual for such a move."""
+    side = view.side_of(price)
+    curve = view.curves[side]
+    low, high = curve.band(price)
+    forced = max(curve.forced_usd(price), _passed_usd(board, side, view.mark, price))
+    usual = board.usual.forced_usd(side, abs(math.log(price / view.mark))) if price != view.mark else None
+    return {
+        "forced_usd": forced,
+        "forced_low_usd": min(low, forced),
+        "forced_high_usd": max(high, forced),
+        "usual_ratio": forced / usual if usual else None,
+        "map_share": curve.map_share(price),
+    }
+
+
+def _passed_usd(board: AssetBoard, side: Side, mark: float, price: float) -> float:
+    """Clusters wholly passed on the way. Their numbers are of the last closed bar: an answer is never less than they."""
+    return sum(
+        c.forced_usd
+        for c in board.clusters
+        if c.side == side
+        and not c.entered
+        and c.distance(mark) > 0
+        and (price <= c.far_price if side == "long" else price >= c.far_price)
+    )
+
+
+def ranked(board: AssetBoard, side: Side, mark: float, reach: float = 0.10) -> list[Cluster]:
+    """Clusters of a side ahead of the mark and within reach, largest first."""
+    ahead = [c for c in board.clusters if c.side == side and c.distance(mark) > -0.01 and c.distance(mark) <= reach]
+    return sorted(ahead, key=lambda c: -c.forced_usd)
+
+
+def nearest(board: AssetBoard, side: Side, mark: float) -> Cluster | None:
+    """The nearest live cluster ahead of the mark."""
+    ahead = [c for c in board.clusters if c.side == side and c.distance(mark) > 0]
+    return min(ahead, key=lambda c: c.distance(mark), default=None)
+
+
+def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any]:
+    """All that the message of an alert says, JSON values. board stands after the tick, decision before it."""
+    cluster, mark = decision.cluster, board.view.mark
+    facts: dict[str, Any] = {
+        "kind": decision.kind,
+        "asset": board.asset,
+        "at": now,
+        "side": cluster.side,
+        "price": decision.price,
+        "mark": mark,
+        "reason": decision.reason,
+        "rule": decision.rule.text,
+        "distance": abs(cluster.distance(decision.price)),
+        "cluster": cluster_facts(board, cluster, now),
+        **source_facts(board, now, cluster.far_price),
+    }
+    sides = ranked(board, cluster.side, mark)
+    ids = [c.id for c in sides]
+    facts["rank"] = ids.index(cluster.id) + 1 if cluster.id in ids else None
+    facts["of"] = len(ids)
+    if decision.kind in ("near", "entered"):
+        facts |= _expected(board, decision)
+    else:
+        facts |= _aftermath(board, decision, now)
+    return facts
+
+
+def _expected(board: AssetBoard, decision: Decision) -> dict[str, Any]:
+    """What is expected to be forced out from the alert's price to the far edge, as the map stood before the tick."""
+    cluster, told = decision.cluster, decision.told
+    usual = board.usual.forced_usd(cluster.side, abs(math.log(cluster.far_price / decision.price)))
+    forced = told.forced_usd if told else cluster.forced_usd
+    return {
+        "forced_usd": forced,
+        "forced_low_usd": told.forced_low_usd if told else cluster.forced_low_usd,
+        "forced_high_usd": told.forced_high_usd if told else cluster.forced_high_usd,
+        "usual_ratio": forced / usual if usual and decision.kind == "near" else None,
+    }
+
+
+def _aftermath(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any]:
+    """What a swept message adds: what was reported since it was near, what was expected, what is next."""
+    cluster, told, mark = decision.cluster, decision.told, board.view.mark
+    since = told.since if told is not None else now - 3_600_000
+    reported: dict[Side, float] = {side: board.reported_usd(side, since) for side in ("long", "short")}
+    total = sum(reported.values())
+    return {
+        "since": since,
+        "reported_usd": reported[cluster.side] if board.has_liquidation_feed else None,
+        "long_share": reported["long"] / total if total else None,
+        "expected_low_usd": told.forced_low_usd if told else cluster.forced_low_usd,
+        "expected_high_usd": told.forced_high_usd if told else cluster.forced_high_usd,
+        "swept_share": min(cluster.swept_usd / cluster.entry_usd, 1.0) if cluster.entry_usd else None,
+        "next_below": _next(board, "long", mark),
+        "next_above": _next(board, "short", mark),
+    }
+
+
+def _next(board: AssetBoard, side: Side, mark: float) -> dict[str, Any] | None:
+    cluster = nearest(board, side, mark)
+    if cluster is None:
+        return None
+    return {
+        "label": cluster.label_price,
+        "distance": abs(cluster.label_price / mark - 1),
+        "forced_usd": cluster.forced_usd,
+    }

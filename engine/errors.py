@@ -1,0 +1,43 @@
+"""What can go wrong, by what the caller must do about it."""
+
+from __future__ import annotations
+
+
+class CliffwatchError(Exception):
+    """Base of all errors of this program. The text is one line, fit for a person to read."""
+
+
+class InputError(CliffwatchError):
+    """Somebody typed something that cannot be understood. Answer with the text and the example; nothing is lost."""
+
+    def __init__(self, message: str, example: str = "") -> None:
+        super().__init__(message)
+        self.example = example
+
+
+class SettingError(CliffwatchError):
+    """A setting is unknown or has a bad value. Print the text and end with exit code 2."""
+
+
+class HistoryError(CliffwatchError):
+    """A recorded history cannot be used as it stands. Print the text, which names the file and the line."""
+
+
+class ImplausibleError(CliffwatchError):
+    """A figure from outside cannot be true. Refuse it, count it, go on without it; never average it in."""
+
+
+class VenueError(CliffwatchError):
+    """A venue did not answer. Leave it out, say so, try again with back-off."""
+
+
+class VenueRefusedError(VenueError):
+    """The venue refuses this location. Try again slowly; a proxy is what helps."""
+
+
+class StorageError(CliffwatchError):
+    """The database cannot be used. Stop before anything is lost."""
+
+
+class NotReadyError(CliffwatchError):
+    """The first map is not there yet. Say so and ask to try again shortly."""

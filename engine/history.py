@@ -1,0 +1,161 @@
+"""Recorded history from a file: hourly or finer bars of one market, checked line by line."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.errors import HistoryError, ImplausibleError
+from engine.market import HOUR_MS, MINUTE_MS, Bar, Market
+
+REQUIRED = ("time", "open", "high", "low", "close", "open_interest_usd")
+STEPS_MS = tuple(m * MINUTE_MS for m in (1, 5, 15, 30, 60, 240))
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Bars that a history does not have, from the first missing opening time to before the next bar."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Bars of one market in order of time, all of one step, and the gaps between them."""
+
+    market: Market
+    bars: tuple[Bar, ...]
+    gaps: tuple[Gap, ...]
+
+    @property
+    def step_ms(self) -> int:
+        return self.bars[0].step_ms
+
+    def until(self, at: int) -> Iterator[Bar]:
+        """The bars that had closed by then."""
+        return (bar for bar in self.bars if bar.closed_at <= at)
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds of an ISO 8601 time; without a zone it is UTC.
+
+    Raises:
+        ValueError: when it is not a time.
+    """
+    moment = datetime.fromisoformat(text.strip())
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def iso(at: int) -> str:
+    """A time as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_history(path: Path, asset: str | None = None) -> History:
+    """Read a history file: comma-separated, one row a bar, in order of time.
+
+    Columns: time (opening time), open, high, low, close in USD, open_interest_usd at the close; optional
+    open_interest_high_usd, open_interest_low_usd, funding_rate (per 8 hours), long_liquidations_usd and
+    short_liquidations_usd. The asset is the file name's first word unless given. Interest becomes contracts
+    (base units) at the bar's close, and its range likewise, as it was recorded.
+
+    Raises:
+        HistoryError: naming the file, the line and what is wrong with it.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = csv.DictReader(handle)
+            missing = [name for name in REQUIRED if name not in (rows.fieldnames or [])]
+            if missing:
+                raise HistoryError(f"{path.name}: no column {', '.join(missing)}")
+            timed = [(rows.line_num, *_timed(path, rows.line_num, row)) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file with commas"
+        raise HistoryError(f"{path.name}: cannot be read: {reason}") from None
+    if len(timed) < 2:
+        raise HistoryError(f"{path.name}: {len(timed)} rows; a history needs at least two")
+    step = _step(path, timed)
+    bars = tuple(_bar(path, line, at, step, row) for line, at, row in timed)
+    gaps = tuple(
+        Gap(left.closed_at, right.opened_at)
+        for left, right in zip(bars, bars[1:], strict=False)
+        if right.opened_at > left.closed_at
+    )
+    name = asset or re.split(r"[_\-.]", path.name)[0]
+    return History(recorded_market(name.upper()), bars, gaps)
+
+
+def recorded_market(asset: str) -> Market:
+    """The market a recorded file stands for: Binance's linear perpetual, counted in base units."""
+    return Market("binanceusdm", f"{asset}/USDT:USDT", asset)
+
+
+def _timed(path: Path, line: int, row: dict[str, str | None]) -> tuple[int, dict[str, str | None]]:
+    try:
+        return parse_time(row["time"] or ""), row
+    except ValueError:
+        raise HistoryError(f"{path.name}, line {line}: {row['time']!r} is not a time such as 2025-12-04T06:00:00Z") from None
+
+
+def _step(path: Path, timed: list[tuple[int, int, dict[str, str | None]]]) -> int:
+    """The bar's step: the smallest distance between rows. Rows must be in order and on that step."""
+    for (_, left, _), (line, right, _) in zip(timed, timed[1:], strict=False):
+        if right <= left:
+            raise HistoryError(f"{path.name}, line {line}: {iso(right)} does not come after {iso(left)}")
+    step = min(right[1] - left[1] for left, right in zip(timed, timed[1:], strict=False))
+    if step not in STEPS_MS:
+        raise HistoryError(f"{path.name}: rows are {step / MINUTE_MS:g} minutes apart; known are 1, 5, 15, 30, 60, 240")
+    for line, at, _ in timed:
+        if at % min(step, HOUR_MS):
+            raise HistoryError(f"{path.name}, line {line}: {iso(at)} is not on the step of {step // MINUTE_MS} minutes")
+    return step
+
+
+def _bar(path: Path, line: int, at: int, step: int, row: dict[str, str | None]) -> Bar:
+    where = f"{path.name}, line {line}"
+
+    def number(name: str) -> float | None:
+        text = (row.get(name) or "").strip()
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            raise HistoryError(f"{where}: {name} is {text!r}, expected a number") from None
+        if not math.isfinite(value):
+            raise HistoryError(f"{where}: {name} is {text}, expected a finite number")
+        return value
+
+    def required(name: str) -> float:
+        value = number(name)
+        if value is None:
+            raise HistoryError(f"{where}: {name} is missing")
+        return value
+
+    close = required("close")
+    interest, high, low = (number(f"open_interest_{part}usd") for part in ("", "high_", "low_"))
+    try:
+        return Bar(
+            opened_at=at,
+            step_ms=step,
+            open=required("open"),
+            high=required("high"),
+            low=required("low"),
+            close=close,
+            contracts=interest / close if interest is not None else None,
+            contracts_high=high / close if high is not None else None,
+            contracts_low=low / close if low is not None else None,
+            funding_rate=number("funding_rate"),
+            long_liquidations_usd=number("long_liquidations_usd"),
+            short_liquidations_usd=number("short_liquidations_usd"),
+        )
+    except (ImplausibleError, ZeroDivisionError) as error:
+        raise HistoryError(f"{where}: {error}") from None

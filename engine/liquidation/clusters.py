@@ -1,0 +1,269 @@
+"""Clusters over time: dense runs with an identity, from birth to fading or sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from engine.liquidation.grid import BIN, bin_of, distance_outward, outward, price_of
+from engine.liquidation.peaks import BIRTH_PROMINENCE, REACH, Peak, find_peaks
+from engine.liquidation.usual import DENSITY_LEVELS
+from engine.liquidation.view import MapView
+from engine.market import HOUR_MS, SIDES, Side
+
+MATURE_MS = 2 * HOUR_MS
+"""Fresh mass trails the price at the distances of high leverage: a younger cluster is new, not near."""
+
+FADE_MS = 6 * HOUR_MS
+LEAST_OVERLAP = 0.30
+SWEPT_SHARE = 0.80
+FORGET_DISTANCE = 0.01
+LABEL_MOVE = 0.005
+
+MarkKind = Literal["entered", "swept", "wick"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A run of dense levels with an identity. first, peak and last are outward coordinates, first nearest to price.
+
+    Attributes:
+        id: made of asset, side, time and place of birth, so that the same bars give the same id again.
+        born_distance: log distance from the close to the near edge at birth.
+        farthest: largest such distance since.
+        label_price: what it is called by, USD; frozen until the peak has moved by over 0.5 %.
+        forced_usd: F over its levels from the last closed bar's close: the number people see.
+        open_usd: what lies there, USD.
+        size_usd: F from the near edge plus the asset's usual alert distance to the far edge: what tiers compare.
+        entry_usd: what lay there when price first entered, 0 while it has not.
+        swept_usd: how much of that has been swept.
+        reached: outward coordinate up to which that has been counted.
+    """
+
+    id: str
+    side: Side
+    first: int
+    peak: int
+    last: int
+    born_at: int
+    seen_at: int
+    born_distance: float
+    farthest: float
+    label_price: float
+    forced_usd: float = 0.0
+    forced_low_usd: float = 0.0
+    forced_high_usd: float = 0.0
+    open_usd: float = 0.0
+    size_usd: float = 0.0
+    entry_usd: float = 0.0
+    swept_usd: float = 0.0
+    reached: int = -(2**31)
+
+    @property
+    def near_price(self) -> float:
+        """The edge that price meets first, USD."""
+        return self._inner(self.first)
+
+    @property
+    def far_price(self) -> float:
+        return self._inner(self.last + 1)
+
+    @property
+    def peak_price(self) -> float:
+        return price_of(outward(self.side, self.peak)) * math.exp(BIN / 2)
+
+    @property
+    def low(self) -> float:
+        return min(self.near_price, self.far_price)
+
+    @property
+    def high(self) -> float:
+        return max(self.near_price, self.far_price)
+
+    @property
+    def entered(self) -> bool:
+        return self.entry_usd > 0
+
+    def distance(self, price: float) -> float:
+        """Log distance from price out to the near edge; negative once price is inside or past it."""
+        return distance_outward(self.side, price, self.near_price)
+
+    def mature(self, at: int) -> bool:
+        return at - self.born_at >= MATURE_MS
+
+    def _inner(self, coordinate: int) -> float:
+        level = outward(self.side, coordinate)
+        return price_of(level + 1 if self.side == "long" else level)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened to a cluster on a price path: entered, swept, or wick (entered and left again)."""
+
+    kind: MarkKind
+    cluster: Cluster
+    price: float
+
+
+class ClusterTracker:
+    """Live clusters of one asset. detect() is called on the hour, follow() on every tick."""
+
+    def __init__(self, asset: str) -> None:
+        self.asset = asset
+        self._live: dict[str, Cluster] = {}
+        self.born = 0
+        self.ended = 0
+        self.relabelled = 0
+
+    @property
+    def live(self) -> tuple[Cluster, ...]:
+        """Clusters seen within the last six hours, by side, nearest first."""
+        return tuple(sorted(self._live.values(), key=lambda c: (c.side, c.first)))
+
+    def follow(self, path: Sequence[float], view: MapView) -> list[Mark]:
+        """Move the clusters' own account of entry and sweep along a path of prices, oldest first.
+
+        view must show the map before the path: what lies there is what the path sweeps.
+        """
+        marks: list[Mark] = []
+        for price in path:
+            for cluster in self.live:
+                moved = replace(cluster, farthest=max(cluster.farthest, cluster.distance(price)))
+                self._live[cluster.id] = moved
+                marks += self._follow_one(moved, price, view)
+        return marks
+
+    def _follow_one(self, cluster: Cluster, price: float, view: MapView) -> Iterable[Mark]:
+        reach = outward(cluster.side, bin_of(price))
+        if reach >= cluster.first and reach > cluster.reached:
+            yield from self._sweep(cluster, reach, price, view)
+        elif cluster.entered and cluster.distance(price) >= FORGET_DISTANCE:
+            self._live[cluster.id] = replace(cluster, entry_usd=0.0, swept_usd=0.0, reached=-(2**31))
+            yield Mark("wick", cluster, price)
+
+    def _sweep(self, cluster: Cluster, reach: int, price: float, view: MapView) -> Iterable[Mark]:
+        entry = cluster.entry_usd or view.mass_between(cluster.side, cluster.first, cluster.last)
+        swept = view.mass_between(
+            cluster.side, max(cluster.first, cluster.reached + 1), min(cluster.last, reach)
+        )
+        moved = replace(cluster, entry_usd=max(entry, 1.0), swept_usd=cluster.swept_usd + swept, reached=reach)
+        self._live[cluster.id] = moved
+        if not cluster.entered:
+            yield Mark("entered", moved, price)
+        if reach >= cluster.last or moved.swept_usd >= SWEPT_SHARE * moved.entry_usd:
+            del self._live[cluster.id]
+            self.ended += 1
+            yield Mark("swept", moved, price)
+
+    def detect(self, view: MapView, usual: dict[Side, Any]) -> None:
+        """Match dense runs of the map to the live clusters; let new ones be born and unseen ones fade."""
+        for side in SIDES:
+            origin = outward(side, bin_of(view.mark)) + 1
+            peaks = [
+                peak.moved(origin) for peak in find_peaks(view.open_usd[side][:DENSITY_LEVELS], usual.get(side))
+            ]
+            self._match(side, peaks, view)
+        for cluster in self.live:
+            if view.at - cluster.seen_at >= FADE_MS:
+                del self._live[cluster.id]
+                self.ended += 1
+
+    def _match(self, side: Side, peaks: list[Peak], view: MapView) -> None:
+        live = [cluster for cluster in self.live if cluster.side == side]
+        pairs = sorted(
+            ((_overlap(peak, cluster), peak.first, peak, cluster) for peak in peaks for cluster in live),
+            key=lambda pair: (-pair[0], pair[1], pair[3].id),
+        )
+        taken: set[int] = set()
+        matched: set[str] = set()
+        for overlap, first, peak, cluster in pairs:
+            if overlap < LEAST_OVERLAP or first in taken or cluster.id in matched:
+                continue
+            taken.add(first)
+            matched.add(cluster.id)
+            self._live[cluster.id] = self._seen(cluster, peak, view)
+        for peak in peaks:
+            if peak.first not in taken and peak.prominence >= BIRTH_PROMINENCE:
+                self._birth(side, peak, view)
+
+    def _seen(self, cluster: Cluster, peak: Peak, view: MapView) -> Cluster:
+        if cluster.entered:  # its extent is the one that is being swept
+            return replace(cluster, seen_at=view.at)
+        moved = replace(cluster, first=peak.first, peak=peak.peak, last=peak.last, seen_at=view.at)
+        if abs(math.log(moved.peak_price / cluster.label_price)) > LABEL_MOVE:
+            self.relabelled += 1
+            moved = replace(moved, label_price=moved.peak_price)
+        return moved
+
+    def _birth(self, side: Side, peak: Peak, view: MapView) -> None:
+        if any(_overlap(peak, other) > 0 for other in self.live if other.side == side):
+            return
+        new = Cluster(
+            id=f"{self.asset}-{side}-{view.at // 1000:x}-{abs(peak.peak)}",
+            side=side,
+            first=peak.first,
+            peak=peak.peak,
+            last=peak.last,
+            born_at=view.at,
+            seen_at=view.at,
+            born_distance=0.0,
+            farthest=0.0,
+            label_price=1.0,
+        )
+        distance = new.distance(view.mark)
+        if distance <= REACH:
+            self.born += 1
+            self._live[new.id] = replace(
+                new, born_distance=distance, farthest=distance, label_price=new.peak_price
+            )
+
+    def measure(self, view: MapView, usual_distance: float) -> None:
+        """Renew what each cluster holds and is expected to force, from a closed bar's view.
+
+        Args:
+            usual_distance: log distance at which alerts of this asset are usually set, for size_usd.
+        """
+        for cluster in self.live:
+            curve = view.curves[cluster.side]
+            low, high = curve.band(cluster.far_price)
+            whole = curve.forced_usd(cluster.far_price) or 1.0
+            forced = curve.between(cluster.first, cluster.last)
+            self._live[cluster.id] = replace(
+                cluster,
+                forced_usd=forced,
+                forced_low_usd=forced * low / whole,
+                forced_high_usd=forced * high / whole,
+                open_usd=view.mass_between(cluster.side, cluster.first, cluster.last),
+                size_usd=alert_size_usd(view, cluster, usual_distance),
+            )
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "live": [asdict(cluster) for cluster in self.live],
+            "counts": [self.born, self.ended, self.relabelled],
+        }
+
+    @classmethod
+    def restore(cls, asset: str, state: dict[str, Any]) -> ClusterTracker:
+        made = cls(asset)
+        made._live = {row["id"]: Cluster(**row) for row in state["live"]}
+        made.born, made.ended, made.relabelled = state["counts"]
+        return made
+
+
+def alert_size_usd(view: MapView, cluster: Cluster, distance: float) -> float:
+    """F from the alert price (near edge plus distance) to the far edge, USD.
+
+    Not from the last close: that would leak how large the move already is.
+    """
+    curve = view.curves[cluster.side]
+    start = cluster.first - round(distance / BIN)
+    return curve.from_level(start, cluster.last)
+
+
+def _overlap(peak: Peak, cluster: Cluster) -> float:
+    """Shared levels over the shorter of the two."""
+    shared = min(peak.last, cluster.last) - max(peak.first, cluster.first) + 1
+    return max(shared, 0) / min(peak.last - peak.first + 1, cluster.last - cluster.first + 1)

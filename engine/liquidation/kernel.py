@@ -1,0 +1,57 @@
+"""Where new positions will be forced out: the prior over leverage, turned into distances by a market's own margin rules."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from engine.liquidation.grid import BIN, WINDOW
+from engine.liquidation.prior import KERNEL_MEDIAN, KERNEL_RANGE, KERNEL_SIGMA, REFERENCE_MAINTENANCE
+from engine.market import Kind, Market, Side
+
+
+@lru_cache(maxsize=512)
+def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float) -> np.ndarray:
+    """Share of an entry that is forced out in the j-th level outward from it, (WINDOW,) float64, sums to 1.
+
+    The kernel is a lognormal over the distance x that a leverage has under the reference tier, 1/L = 1 - (1 - m0) exp(-x).
+    A market with another maintenance rate, the short side and inverse contracts put the same leverage elsewhere;
+    leverages that the market does not offer get no weight.
+    """
+    edges = np.arange(WINDOW + 1) * BIN
+    inverse_leverage = _inverse_leverage(side, kind, maintenance, edges)
+    offered = np.clip(inverse_leverage, 1 / max_leverage, None)
+    # A margin of 1 or more is a leverage of at most one: beyond the far end of the kernel on every venue.
+    inside = np.clip(offered, 1e-12, 1 - 1e-12)
+    reference = -np.log((1 - inside) / (1 - REFERENCE_MAINTENANCE))
+    share = np.array([_cumulative(x) for x in reference])
+    result = np.diff(share)
+    result /= result.sum()
+    result.setflags(write=False)
+    return result
+
+
+def for_market(market: Market, side: Side) -> np.ndarray:
+    """The kernel of one side of a market, (WINDOW,) float64, sums to 1."""
+    return weights(side, market.kind, market.maintenance_rate + market.fee_rate, market.max_leverage)
+
+
+def _inverse_leverage(side: Side, kind: Kind, maintenance: float, distance: np.ndarray) -> np.ndarray:
+    """1/L of an isolated position forced out at that log distance: the forms of margin.isolated_price, solved for L."""
+    s = 1 if side == "long" else -1
+    if kind == "linear":
+        return s * (1 - np.exp(-s * distance) * (1 - s * maintenance))
+    return s * ((1 + s * maintenance) * np.exp(s * distance) - 1)
+
+
+def _cumulative(distance: float) -> float:
+    """Lognormal distribution function over the kernel's range, 0 before it and 1 after it."""
+    low, high = (_lognormal(bound) for bound in KERNEL_RANGE)
+    x = min(max(distance, KERNEL_RANGE[0]), KERNEL_RANGE[1])
+    return (_lognormal(x) - low) / (high - low)
+
+
+def _lognormal(x: float) -> float:
+    return 0.5 * (1 + math.erf(math.log(x / KERNEL_MEDIAN) / (KERNEL_SIGMA * math.sqrt(2))))

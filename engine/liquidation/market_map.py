@@ -1,0 +1,149 @@
+"""The liquidation map of one market: contracts by level and side, moved on by closed bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from engine.liquidation.grid import bin_of, outward
+from engine.liquidation.kernel import for_market
+from engine.liquidation.prior import RANGE_SHARE, TURNOVER_PER_HOUR
+from engine.liquidation.window import PaddedKernel, SideWindow
+from engine.market import HOUR_MS, SIDES, Bar, Market, Side
+
+TurnoverSource = Literal["range", "rate"]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Contracts that came and went on one side since the map was opened.
+
+    entered = swept + exited + within + held, up to rounding: the balance of contracts.
+    within counts what was opened and forced out inside one bar, on the wrong side of its close.
+    """
+
+    entered: float = 0.0
+    swept: float = 0.0
+    exited: float = 0.0
+    within: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one bar did: contracts swept by side, and from what the turnover was estimated."""
+
+    swept: dict[Side, float]
+    opened: float
+    closed: float
+    turnover_source: TurnoverSource
+
+
+class MarketMap:
+    """Contracts by level for both sides of one market. The first bar opens it, each further one steps it.
+
+    The order within a bar is sweep, exit, enter, place: no extreme older than an entry sweeps it.
+    """
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.contracts = 0.0
+        self.close = 0.0
+        self.closed_at = 0
+        self.windows: dict[Side, SideWindow] = {}
+        self.ledgers: dict[Side, Ledger] = {side: Ledger() for side in SIDES}
+        self._kernels = {side: PaddedKernel(for_market(market, side)) for side in SIDES}
+
+    @property
+    def opened(self) -> bool:
+        return bool(self.windows)
+
+    def open(self, bar: Bar, contracts: float) -> None:
+        """Seed the opening inventory as entries at the bar's opening price, then step the bar.
+
+        When those positions were opened is not known: what matters is that both sides hold all of the open
+        interest from the first bar on, and that turnover replaces the guess within days.
+        """
+        self.contracts = contracts
+        self.close = bar.open
+        for side in SIDES:
+            at = outward(side, bin_of(bar.open))
+            self.windows[side] = SideWindow(edge=at + 1)
+            self._place(side, contracts, at, at)
+        self.step(bar)
+
+    def step(self, bar: Bar) -> Step:
+        """Move the map over one closed bar.
+
+        A bar that does not know its open interest changes none: a gap is not closed positions.
+
+        Raises:
+            ValueError: when the bar is not later than the last one.
+        """
+        if bar.closed_at <= self.closed_at:
+            raise ValueError(f"{self.market.key}: bar closed at {bar.closed_at}, the map stands at {self.closed_at}")
+        before = self.contracts
+        after = bar.contracts if bar.contracts is not None else before
+        turnover, source = self._turnover(bar, before, after)
+        opened = max(after - before, 0.0) + turnover
+        closed = max(before - after, 0.0) + turnover
+        swept = {side: self._sweep(side, bar) for side in SIDES}
+        for side in SIDES:
+            self.ledgers[side].exited += self.windows[side].keep(1 - closed / before)
+            self.windows[side].move(outward(side, bin_of(bar.close)) + 1)
+            first, last = sorted((outward(side, bin_of(bar.low)), outward(side, bin_of(bar.high))))
+            self._place(side, opened, first, last)
+        self.contracts, self.close, self.closed_at = after, bar.close, bar.closed_at
+        return Step(swept, opened, closed, source)
+
+    def held(self, side: Side) -> float:
+        """Contracts the map holds on one side; never more than open interest."""
+        return self.windows[side].held()
+
+    def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
+        """Contracts opened and closed again within the bar; never more than what was open and stayed open."""
+        turnover = TURNOVER_PER_HOUR * after * bar.step_ms / HOUR_MS
+        source: TurnoverSource = "rate"
+        if bar.contracts_high is not None and bar.contracts_low is not None:
+            spread = bar.contracts_high - bar.contracts_low
+            turnover += RANGE_SHARE * max(spread - abs(after - before), 0.0)
+            source = "range"
+        return min(turnover, min(before, after)), source
+
+    def _sweep(self, side: Side, bar: Bar) -> float:
+        reached = bin_of(bar.low if side == "long" else bar.high)
+        swept = self.windows[side].sweep(outward(side, reached))
+        self.ledgers[side].swept += swept
+        return swept
+
+    def _place(self, side: Side, contracts: float, first: int, last: int) -> None:
+        self.ledgers[side].entered += contracts
+        self.ledgers[side].within += self.windows[side].place(contracts, self._kernels[side], first, last)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything needed to go on as if there had been no restart; arrays stay arrays."""
+        return {
+            "contracts": self.contracts,
+            "close": self.close,
+            "closed_at": self.closed_at,
+            "windows": {
+                side: {f.name: getattr(window, f.name) for f in fields(window)} for side, window in self.windows.items()
+            },
+            "ledgers": {
+                side: {f.name: getattr(ledger, f.name) for f in fields(ledger)} for side, ledger in self.ledgers.items()
+            },
+        }
+
+    @classmethod
+    def restore(cls, market: Market, state: dict[str, Any]) -> MarketMap:
+        """The map that snapshot() described."""
+        made = cls(market)
+        made.contracts, made.close, made.closed_at = state["contracts"], state["close"], state["closed_at"]
+        for side in SIDES:
+            if side in state["windows"]:
+                window = dict(state["windows"][side])
+                window["contracts"] = np.array(window["contracts"], dtype=np.float64)
+                made.windows[side] = SideWindow(**window)
+            made.ledgers[side] = Ledger(**state["ledgers"][side])
+        return made

@@ -1,0 +1,68 @@
+"""Coefficients that ship with the project: fitted on recorded hourly Bitcoin, 4 December 2025 to 31 March 2026.
+
+They are a prior, not a fit of what is being watched: answers say so until there is a track record.
+One venue's open interest (Binance) was seen against three venues' liquidation feeds (Binance, Bybit, OKX).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from engine.market import Side
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedPrior:
+    """F(P) = scale · side · [M + near_boost · min(M, M10) + ground · OI · (d / 1 %)^ground_power]."""
+
+    fitted_until: str = "2026-03-31"
+    scale: float = 0.034
+    long_factor: float = 1.0
+    short_factor: float = 0.80
+    near_boost: float = 8.0
+    near_distance: float = 0.001
+    ground: float = 0.0083
+    ground_power: float = 1.66
+
+    def side_factor(self, side: Side) -> float:
+        return self.long_factor if side == "long" else self.short_factor
+
+
+FORCED = ForcedPrior()
+
+TURNOVER_PER_HOUR = 0.002
+"""Share of open interest that is opened and closed again in an hour beyond what open interest itself shows."""
+
+RANGE_SHARE = 0.5
+"""Share of the range of open interest within a bar, less its change, that counts as turnover."""
+
+KERNEL_MEDIAN = 0.08
+KERNEL_SIGMA = 1.5
+KERNEL_RANGE = (0.002, 0.4)
+"""Log distance at which positions are taken to be forced out: a lognormal, cut and normalised to this range."""
+
+REFERENCE_MAINTENANCE = 0.004
+"""The lowest tier under which the kernel was fitted (Binance BTCUSDT): a distance there stands for a leverage."""
+
+VENUE_SHARE = {"binanceusdm": 0.52, "bybit": 0.31, "okx": 0.17}
+"""Usual share of the three venues' open interest in Bitcoin."""
+
+BAND_DISTANCES = (0.0037, 0.007, 0.012, 0.02, 0.03)
+BAND_LOW = (0.13, 0.33, 0.45, 0.48, 0.50)
+BAND_HIGH = (3.0, 2.2, 1.9, 1.8, 1.7)
+BAND_WIDER_BEYOND = 0.03
+BAND_WIDER_BY = 1.15
+"""80 % band as factors of F over log distance, from refits on four months of Bitcoin."""
+
+
+def scale_for(venues: Iterable[str]) -> float:
+    """The scale that makes F mean "what the feeds of Binance, Bybit and OKX report", from these venues' interest.
+
+    It was fitted with Binance's open interest alone; with others in the sum, or without Binance, open mass is
+    larger or smaller by their usual shares. A venue that is not in the table has no known share and adds nothing.
+    """
+    total = sum(VENUE_SHARE.get(venue, 0.0) for venue in set(venues))
+    if total == 0:
+        return FORCED.scale
+    return FORCED.scale * VENUE_SHARE["binanceusdm"] / total

@@ -1,0 +1,94 @@
+"""What is usual for an asset: F and density by distance over the last 30 days, sampled on the hour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from engine.liquidation.view import MapView
+from engine.market import DAY_MS, SIDES, Side
+
+DAYS = 30
+DISTANCES = np.geomspace(0.001, 0.3, 48)
+"""Log distances at which F is kept."""
+
+DENSITY_LEVELS = 400
+"""Levels outward from the close at which density is kept: to 20 %."""
+
+
+class Usual:
+    """Rolling medians of F and of density, per side, from hourly snapshots.
+
+    The median is refreshed once a day: it moves slowly, and a figure that two answers share must not jump.
+    """
+
+    def __init__(self) -> None:
+        self._at: list[int] = []
+        self._forced: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
+        self._density: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
+        self._refreshed_at = 0
+        self._forced_median: dict[Side, np.ndarray] = {}
+        self._density_median: dict[Side, np.ndarray] = {}
+
+    @property
+    def since(self) -> int | None:
+        """Time of the oldest snapshot kept."""
+        return self._at[0] if self._at else None
+
+    def add(self, view: MapView) -> None:
+        """Take a snapshot; forget those older than 30 days."""
+        self._at.append(view.at)
+        for side in SIDES:
+            self._forced[side].append(view.curves[side].at_distances(DISTANCES))
+            self._density[side].append(view.open_usd[side][:DENSITY_LEVELS].astype(np.float32))
+        while self._at[0] < view.at - DAYS * DAY_MS:
+            del self._at[0]
+            for side in SIDES:
+                del self._forced[side][0]
+                del self._density[side][0]
+        if view.at - self._refreshed_at >= DAY_MS or len(self._at) < 24:
+            self._refresh(view.at)
+
+    def forced_usd(self, side: Side, distance: float) -> float | None:
+        """Median of F at that log distance over the last 30 days, USD; None before the first snapshot."""
+        if side not in self._forced_median:
+            return None
+        clipped = min(max(distance, DISTANCES[0]), DISTANCES[-1])
+        logs = np.interp(np.log(clipped), np.log(DISTANCES), np.log(np.maximum(self._forced_median[side], 1.0)))
+        return float(np.exp(logs))
+
+    def density(self, side: Side) -> np.ndarray | None:
+        """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""
+        return self._density_median.get(side)
+
+    def _refresh(self, at: int) -> None:
+        self._refreshed_at = at
+        for side in SIDES:
+            self._forced_median[side] = np.median(np.stack(self._forced[side]), axis=0)
+            self._density_median[side] = np.median(np.stack(self._density[side]), axis=0).astype(np.float64)
+
+    def snapshot(self) -> dict[str, Any]:
+        """State for a checkpoint; arrays stay arrays."""
+        return {
+            "at": np.array(self._at, dtype=np.int64),
+            "refreshed_at": self._refreshed_at,
+            "forced": {side: np.array(self._forced[side]) for side in SIDES},
+            "density": {side: np.array(self._density[side]) for side in SIDES},
+            "forced_median": dict(self._forced_median),
+            "density_median": dict(self._density_median),
+        }
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Usual:
+        """The same medians and snapshots again."""
+        made = cls()
+        made._at = [int(at) for at in state["at"]]
+        made._refreshed_at = state["refreshed_at"]
+        for side in SIDES:
+            made._forced[side] = list(state["forced"][side])
+            made._density[side] = list(state["density"][side])
+            if side in state["forced_median"]:
+                made._forced_median[side] = state["forced_median"][side]
+                made._density_median[side] = state["density_median"][side]
+        return made

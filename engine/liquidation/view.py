@@ -1,0 +1,120 @@
+"""All markets of an asset added up as seen from one mark price: what a question or a rule is answered from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.grid import WINDOW, bin_of, outward, prices_outward
+from engine.liquidation.market_map import MarketMap
+from engine.liquidation.prior import scale_for
+from engine.market import SIDES, Side
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Extremes of one market's price since its map's last bar closed."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MapView:
+    """An asset's open positions by level around a mark. Immutable; made once a tick.
+
+    Attributes:
+        asset: what people call it.
+        at: time of the figures, UTC ms.
+        mark: reference price, USD.
+        by_venue: per side and venue, (WINDOW,) float64, USD open in the levels outward from the mark's own.
+        interest_usd: open interest of each venue at the mark.
+    """
+
+    asset: str
+    at: int
+    mark: float
+    by_venue: Mapping[Side, Mapping[str, np.ndarray]]
+    interest_usd: Mapping[str, float]
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        return tuple(self.interest_usd)
+
+    @cached_property
+    def open_usd(self) -> dict[Side, np.ndarray]:
+        """USD open by level outward from the mark, per side, (WINDOW,) float64; additive over venues."""
+        return {
+            side: np.sum([self.by_venue[side][venue] for venue in self.venues], axis=0)
+            if self.venues
+            else np.zeros(WINDOW)
+            for side in SIDES
+        }
+
+    @cached_property
+    def curves(self) -> dict[Side, ForcedCurve]:
+        """F(P) on both sides."""
+        total, scale = sum(self.interest_usd.values()), scale_for(self.venues)
+        return {side: ForcedCurve(side, self.mark, self.open_usd[side], total, scale) for side in SIDES}
+
+    def side_of(self, price: float) -> Side:
+        """Whose positions are forced out on the way to a price."""
+        return "long" if price < self.mark else "short"
+
+    def forced_usd(self, price: float) -> float:
+        """What is expected to be reported as forced out if price goes straight there from the mark, USD."""
+        return self.curves[self.side_of(price)].forced_usd(price)
+
+    def mass_between(self, side: Side, first: int, last: int) -> float:
+        """USD open in the outward coordinates first..last, both included; levels at or inside the mark hold none."""
+        base = outward(side, bin_of(self.mark)) + 1
+        return float(self.open_usd[side][max(first - base, 0) : max(last - base + 1, 0)].sum())
+
+    def venue_shares(self, price: float) -> dict[str, float]:
+        """Each venue's share of forced_usd(price), by open mass on the way; by open interest where there is none."""
+        side = self.side_of(price)
+        count = self.curves[side].levels_to(price)
+        mass = {venue: float(self.by_venue[side][venue][:count].sum()) for venue in self.venues}
+        if not sum(mass.values()):
+            mass = dict(self.interest_usd)
+        total = sum(mass.values())
+        return {venue: value / total for venue, value in sorted(mass.items(), key=lambda item: -item[1])} if total else {}
+
+
+def combine(
+    asset: str, at: int, mark: float, maps: Sequence[MarketMap], touched: Mapping[str, Touched] | None = None
+) -> MapView:
+    """Add up the maps of an asset's markets around a mark; levels touched since the last bar count as swept."""
+    touched = touched or {}
+    by_venue: dict[Side, dict[str, np.ndarray]] = {side: {} for side in SIDES}
+    interest: dict[str, float] = {}
+    for market_map in maps:
+        market = market_map.market
+        interest[market.venue] = interest.get(market.venue, 0.0) + market.usd(market_map.contracts, mark)
+        for side in SIDES:
+            usd = _usd_outward(market_map, side, mark, touched.get(market.key))
+            by_venue[side][market.venue] = by_venue[side].get(market.venue, 0.0) + usd
+    return MapView(asset, at, mark, by_venue, interest)
+
+
+def _usd_outward(market_map: MarketMap, side: Side, mark: float, touched: Touched | None) -> np.ndarray:
+    """One market's USD by level outward from the mark's own level, (WINDOW,) float64."""
+    window, market = market_map.windows[side], market_map.market
+    base = outward(side, bin_of(mark)) + 1
+    first = base - window.edge
+    if touched is not None:
+        reach = outward(side, bin_of(touched.low if side == "long" else touched.high))
+    else:
+        reach = window.edge - 1
+    contracts = np.zeros(WINDOW)
+    start, end = max(first, 0), min(first + WINDOW, WINDOW)
+    if start < end:
+        contracts[start - first : end - first] = window.contracts[start:end]
+    contracts[: max(reach - base + 1, 0)] = 0.0
+    if market.kind == "inverse":
+        return contracts * market.contract_size
+    return contracts * market.contract_size * prices_outward(side, base, WINDOW)

@@ -1,0 +1,163 @@
+"""Values that travel through the program: markets, bars and samples. Immutable; times are UTC epoch milliseconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.errors import ImplausibleError
+
+Kind = Literal["linear", "inverse"]
+Side = Literal["long", "short"]
+SIDES: tuple[Side, Side] = ("long", "short")
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+MAX_BAR_RATIO = 3.0
+"""A bar whose high is more than three times its low is refused: no closed bar of a listed perpetual looks like that."""
+
+
+def sign(side: Side) -> int:
+    """+1 for long, -1 for short: whose positions are meant."""
+    return 1 if side == "long" else -1
+
+
+def positive(value: float | None, what: str) -> float:
+    """The value if it is a finite number above zero.
+
+    Raises:
+        ImplausibleError: for None, NaN, infinities, zero and negative numbers.
+    """
+    if value is None or not math.isfinite(value) or value <= 0:
+        raise ImplausibleError(f"{what} is {value}, expected a positive number")
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One perpetual contract on one venue.
+
+    Attributes:
+        venue: ccxt id of the exchange.
+        symbol: unified symbol, such as BTC/USDT:USDT.
+        asset: what people call it, such as BTC.
+        kind: linear (margin and profit in the quote) or inverse (in the base).
+        contract_size: base units per contract if linear, USD per contract if inverse.
+        maintenance_rate: of the lowest tier, a fraction of notional.
+        fee_rate: what the venue adds to it at liquidation, a fraction of notional.
+        max_leverage: of the lowest tier.
+    """
+
+    venue: str
+    symbol: str
+    asset: str
+    kind: Kind = "linear"
+    contract_size: float = 1.0
+    maintenance_rate: float = 0.004
+    fee_rate: float = 0.0
+    max_leverage: float = 125.0
+
+    @property
+    def key(self) -> str:
+        return f"{self.venue} {self.symbol}"
+
+    def usd(self, contracts: float, price: float) -> float:
+        """Notional of so many contracts at that price, in USD."""
+        return contracts * self.contract_size * (price if self.kind == "linear" else 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One closed step of one market.
+
+    Prices are mark prices where the venue has them, else traded ones. contracts is open interest at the
+    close, None where the venue has not said; its high and low are None where nobody watched within the bar.
+    funding_rate is a fraction per 8 hours. Liquidations are what feeds reported, None where there is no feed.
+
+    Raises:
+        ImplausibleError: when prices are not positive and finite, or do not enclose each other.
+    """
+
+    opened_at: int
+    step_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    contracts: float | None = None
+    contracts_high: float | None = None
+    contracts_low: float | None = None
+    funding_rate: float | None = None
+    long_liquidations_usd: float | None = None
+    short_liquidations_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("open", "high", "low", "close"):
+            positive(getattr(self, name), name)
+        if not (self.low <= min(self.open, self.close) and max(self.open, self.close) <= self.high):
+            raise ImplausibleError(
+                f"open {self.open}, high {self.high}, low {self.low}, close {self.close} do not enclose each other"
+            )
+        if self.high > MAX_BAR_RATIO * self.low:
+            raise ImplausibleError(f"high {self.high} is more than {MAX_BAR_RATIO:g} times low {self.low}")
+        for name in ("contracts", "contracts_high", "contracts_low"):
+            if getattr(self, name) is not None:
+                positive(getattr(self, name), name)
+
+    @property
+    def closed_at(self) -> int:
+        return self.opened_at + self.step_ms
+
+    @property
+    def path(self) -> tuple[float, float, float, float]:
+        """The order in which prices are taken to have come: the extreme against the close's direction first."""
+        if self.close >= self.open:
+            return self.open, self.low, self.high, self.close
+        return self.open, self.high, self.low, self.close
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one poll of one market showed.
+
+    Attributes:
+        at: the venue's own time of the figures; the time received where it has none.
+        mark: mark price now, USD.
+        high, low: extremes of the mark since the poll before, mark included.
+        bar_high, bar_low: extremes of the mark since the running bar opened.
+        contracts: open interest, as the venue counts contracts.
+        funding_rate: fraction per 8 hours, None where unknown.
+    """
+
+    market: Market
+    at: int
+    received_at: int
+    mark: float
+    high: float
+    low: float
+    bar_high: float
+    bar_low: float
+    contracts: float
+    funding_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("mark", "high", "low", "bar_high", "bar_low", "contracts"):
+            positive(getattr(self, name), f"{self.market.key}: {name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidation:
+    """One forced order as a feed reported it. side is whose position was forced out; notional is USD."""
+
+    market: Market
+    at: int
+    side: Side
+    price: float
+    contracts: float
+
+    @property
+    def notional_usd(self) -> float:
+        return self.market.usd(self.contracts, self.price)

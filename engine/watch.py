@@ -1,0 +1,128 @@
+"""One tick: sample -> map -> clusters -> rules -> store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from engine.alerts.book import RuleBook
+from engine.alerts.decide import AssetTick, Decision, Verdict, baseline, decide
+from engine.announce import alert_facts, cluster_facts, source_facts
+from engine.board import AssetBoard, AssetUpdate
+from engine.ports import AlertRecord, Delivered, TickRecord, TickStore
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """Boards of all assets, and the rules over them. A tick is stored in one transaction before anything is sent."""
+
+    def __init__(self, boards: Mapping[str, AssetBoard], book: RuleBook, store: TickStore) -> None:
+        self.boards = boards
+        self.book = book
+        self.set_aside: dict[str, str] = {}
+        self.last_tick = 0
+        self._store = store
+        self._missed: dict[int, list[dict[str, Any]]] = {}
+        self._offline_since: int | None = None
+
+    async def tick(self, delivered: Delivered) -> TickRecord:
+        """Take in what the feed brought and store what follows from it.
+
+        An asset whose computation fails is set aside, said in /status, and the tick goes on with the others.
+
+        Raises:
+            StorageError: when the tick could not be stored; the process must end and start again.
+        """
+        record = TickRecord(delivered.now, liquidations=list(delivered.liquidations))
+        verdict = Verdict()
+        for asset, update in delivered.updates.items():
+            try:
+                self._asset(asset, update, delivered, record, verdict)
+                self.set_aside.pop(asset, None)
+            except (ArithmeticError, ValueError, LookupError) as error:
+                log.exception("tick of %s failed and is set aside", asset)
+                self.set_aside[asset] = f"{type(error).__name__} in the last tick"
+        record.states = verdict.states
+        if not record.empty:
+            await self._store.commit(record)
+        self.book.apply(verdict)
+        self.last_tick = delivered.now
+        return record
+
+    def _asset(
+        self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord, verdict: Verdict
+    ) -> None:
+        board, now = self.boards[asset], delivered.now
+        record.bars += update.bars
+        tick = board.advance(update, now)
+        if tick is None or delivered.silent:
+            return
+        fresh = [] if delivered.late else self.book.take_fresh(asset)
+        decided = self._decide(tick, excluding=fresh)
+        verdict.states |= decided.states
+        if delivered.late:
+            self._keep_missed(board, decided.decisions, now)
+            return
+        based, in_range = baseline(fresh, self.book.states, tick)
+        verdict.states |= based.states
+        record.alerts += self._alerts(board, decided.decisions, now)
+        record.alerts += self._catch_up(board, in_range, now)
+
+    def _decide(self, tick: AssetTick, excluding: Iterable[Any]) -> Verdict:
+        left_out = {rule.id for rule in excluding}
+        rules = [rule for rule in self.book.rules if rule.id not in left_out]
+        return decide(rules, self.book.states, tick, self.book.muted(tick.asset))
+
+    def _alerts(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> list[AlertRecord]:
+        return [
+            AlertRecord(d.key, d.kind, board.asset, d.rule.chat_id, d.rule.id, now, alert_facts(board, d, now))
+            for d in decisions
+        ]
+
+    # -- after downtime
+
+    def was_offline(self, since: int) -> None:
+        """Late ticks follow: what they would have fired is told in one message a chat."""
+        self._offline_since = since
+
+    def _keep_missed(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> None:
+        for decision in decisions:
+            missed = {
+                "kind": decision.kind,
+                "asset": board.asset,
+                "at": now,
+                "cluster": cluster_facts(board, decision.cluster, now),
+            }
+            self._missed.setdefault(decision.rule.chat_id, []).append(missed)
+
+    def _catch_up(self, board: AssetBoard, in_range: Iterable[tuple[Any, Any]], now: int) -> list[AlertRecord]:
+        """One message a chat after a start: what was swept meanwhile, and what is in range now."""
+        if self._offline_since is None:
+            return []
+        near: dict[int, dict[str, dict[str, Any]]] = {}
+        for rule, cluster in in_range:
+            near.setdefault(rule.chat_id, {})[cluster.id] = cluster_facts(board, cluster, now)
+        mine = {
+            chat: [item for item in items if item["asset"] == board.asset] for chat, items in self._missed.items()
+        }
+        alerts = []
+        for chat_id in sorted({chat for chat, items in mine.items() if items} | set(near)):
+            facts = {
+                "kind": "offline",
+                "asset": board.asset,
+                "at": now,
+                "mark": board.view.mark,
+                "offline_from": self._offline_since,
+                "offline_to": now,
+                "missed": mine.get(chat_id, []),
+                "in_range": list(near.get(chat_id, {}).values()),
+                **source_facts(board, now),
+            }
+            key = f"offline/{chat_id}/{board.asset}/{self._offline_since}"
+            alerts.append(AlertRecord(key, "offline", board.asset, chat_id, None, now, facts))
+        self._missed = {
+            chat: [item for item in items if item["asset"] != board.asset] for chat, items in self._missed.items()
+        }
+        return alerts
