@@ -1,8 +1,9 @@
-"""What an alert says, as facts: taken from the board at the moment it fires, so that a message can be rendered later."""
+"""What an alert says, as facts taken from the board when it fires, so that a message can be rendered later."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from engine.alerts.decide import Decision
@@ -11,8 +12,19 @@ from engine.liquidation.clusters import Cluster
 from engine.liquidation.view import MapView
 from engine.market import Side
 
-MEASURED_ENTRY = {"asset": "BTC", "within_hours": 4, "share": 0.40, "distance": (0.0075, 0.0125)}
-"""How often any level about 1 % away was entered within four hours: recorded Bitcoin, 3 January to 31 March 2026."""
+
+@dataclass(frozen=True, slots=True)
+class EntryRate:
+    """How often any level at such distances was entered within so many hours."""
+
+    asset: str
+    within_hours: int
+    share: float
+    distances: tuple[float, float]
+
+
+MEASURED_ENTRY = EntryRate("BTC", 4, 0.40, (0.0075, 0.0125))
+"""Recorded Bitcoin, 3 January to 31 March 2026, placebo levels at the same distance as near alerts."""
 
 
 def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, Any]:
@@ -70,7 +82,7 @@ def forced_facts(view: MapView, board: AssetBoard, price: float) -> dict[str, An
 
 
 def _passed_usd(board: AssetBoard, side: Side, mark: float, price: float) -> float:
-    """Clusters wholly passed on the way. Their numbers are of the last closed bar: an answer is never less than they."""
+    """Clusters wholly passed on the way. Their numbers are the last closed bar's: an answer is never less than they."""
     return sum(
         c.forced_usd
         for c in board.clusters

@@ -266,15 +266,17 @@ class AssetBoard:
         """The board that snapshot() described, for those of its markets that are still watched."""
         made = cls(asset)
         known = {market.key: market for market in markets}
-        made.maps = {
-            key: MarketMap.restore(known[key], row) for key, row in state["maps"].items() if key in known
-        }
+        made.maps = {key: MarketMap.restore(known[key], row) for key, row in state["maps"].items() if key in known}
         made.tracker = ClusterTracker.restore(asset, state["tracker"])
         made.usual = Usual.restore(state["usual"])
         made.candidates = Candidates.restore(state["candidates"])
         made.traded = TradedLevels.restore(state["traded"])
         made.bars_seen, made.first_bar_at = state["bars_seen"], state["first_bar_at"]
-        made._mark, made._measured_at, made._detected_at = state["mark"], state["measured_at"], state["detected_at"]
+        made._mark, made._measured_at, made._detected_at = (
+            state["mark"],
+            state["measured_at"],
+            state["detected_at"],
+        )
         made._funding = dict(state["funding"])
         made._contracts = {
             key: deque((int(at), c) for at, c in rows) for key, rows in state["contracts"].items() if key in known

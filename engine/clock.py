@@ -56,5 +56,5 @@ class ScaledClock:
         """
         match = re.fullmatch(r"(\d{12,14})@(\d{12,14})x(\d+(?:\.\d+)?)", text)
         if not match or float(match[3]) <= 0:
-            raise SettingError("CLIFFWATCH_CLOCK is system, or START@ORIGINxSPEED with times in milliseconds")
+            raise SettingError("CLIFFWATCH_CLOCK: expected system, or START@ORIGINxSPEED with times in milliseconds")
         return cls(int(match[1]), int(match[2]), float(match[3]))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from engine.errors import HistoryError, ImplausibleError
@@ -85,9 +86,7 @@ def read_history(path: Path, asset: str | None = None) -> History:
     step = _step(path, timed)
     bars = tuple(_bar(path, line, at, step, row) for line, at, row in timed)
     gaps = tuple(
-        Gap(left.closed_at, right.opened_at)
-        for left, right in zip(bars, bars[1:], strict=False)
-        if right.opened_at > left.closed_at
+        Gap(left.closed_at, right.opened_at) for left, right in pairwise(bars) if right.opened_at > left.closed_at
     )
     name = asset or re.split(r"[_\-.]", path.name)[0]
     return History(recorded_market(name.upper()), bars, gaps)
@@ -102,15 +101,17 @@ def _timed(path: Path, line: int, row: dict[str, str | None]) -> tuple[int, dict
     try:
         return parse_time(row["time"] or ""), row
     except ValueError:
-        raise HistoryError(f"{path.name}, line {line}: {row['time']!r} is not a time such as 2025-12-04T06:00:00Z") from None
+        raise HistoryError(
+            f"{path.name}, line {line}: {row['time']!r} is not a time such as 2025-12-04T06:00:00Z"
+        ) from None
 
 
 def _step(path: Path, timed: list[tuple[int, int, dict[str, str | None]]]) -> int:
     """The bar's step: the smallest distance between rows. Rows must be in order and on that step."""
-    for (_, left, _), (line, right, _) in zip(timed, timed[1:], strict=False):
+    for (_, left, _), (line, right, _) in pairwise(timed):
         if right <= left:
             raise HistoryError(f"{path.name}, line {line}: {iso(right)} does not come after {iso(left)}")
-    step = min(right[1] - left[1] for left, right in zip(timed, timed[1:], strict=False))
+    step = min(right[1] - left[1] for left, right in pairwise(timed))
     if step not in STEPS_MS:
         raise HistoryError(f"{path.name}: rows are {step / MINUTE_MS:g} minutes apart; known are 1, 5, 15, 30, 60, 240")
     for line, at, _ in timed:

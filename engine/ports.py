@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from engine.alerts.decide import StateKey
 from engine.alerts.near import NearState
+from engine.alerts.rules import Rule
 from engine.board import AssetUpdate
 from engine.market import Bar, Liquidation, Market
 
@@ -87,6 +88,113 @@ class TickStore(Protocol):
         ...
 
 
+ChatKind = Literal["private", "group", "channel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A place where the bot speaks. approved: an operator let it in; active: messages go there."""
+
+    id: int
+    platform: str
+    remote_id: str
+    kind: ChatKind
+    title: str = ""
+    approved: bool = False
+    active: bool = True
+    off_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One claimed message with the chat it goes to.
+
+    rendered is the text as it was first claimed: retries send the same bytes.
+    plain: markup was refused, send as plain text. repeat: it may have arrived before.
+    """
+
+    id: int
+    chat_id: int
+    remote_chat: str
+    chat_kind: ChatKind
+    body: dict[str, Any]
+    rendered: dict[str, Any] | None
+    attempts: int
+    nonce: str
+    expires: int
+    created_at: int
+    plain: bool
+    repeat: bool
+
+
+class RuleStore(Protocol):
+    """Where wishes are kept."""
+
+    async def replace_rules(
+        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str]
+    ) -> tuple[list[Rule], list[int]]:
+        """Put rules in the place of a chat's of those kinds; the new ones with their ids, and the ids that went."""
+        ...
+
+    async def remove_rules(self, rule_ids: Sequence[int]) -> None: ...
+
+    async def rules_of_chat(self, chat_id: int) -> list[Rule]: ...
+
+    async def mute(self, chat_id: int, asset: str, until: int) -> None: ...
+
+
+class ChatStore(Protocol):
+    """Where chats, operators and small facts of the installation are kept."""
+
+    async def see_chat(self, platform: str, remote_id: str, kind: ChatKind, title: str) -> Chat:
+        """The chat with that id, made if it is new."""
+        ...
+
+    async def chats(self, platform: str | None = None) -> list[Chat]: ...
+
+    async def approve_chat(self, chat_id: int, *, approved: bool) -> None: ...
+
+    async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
+
+    async def move_chat(self, chat_id: int, remote_id: str) -> None: ...
+
+    async def operators(self) -> set[tuple[str, str]]: ...
+
+    async def add_operator(self, platform: str, user_id: str) -> None: ...
+
+    async def get_meta(self, key: str) -> str | None: ...
+
+    async def set_meta(self, key: str, value: str | None) -> None: ...
+
+
+class Outbox(Protocol):
+    """Messages on their way out. Times are the machine's."""
+
+    async def add_message(self, chat_id: int, body: dict[str, Any]) -> None: ...
+
+    async def recover_leases(self, platform: str) -> int: ...
+
+    async def claim(self, platform: str, lease_ms: int, busy: Iterable[int]) -> Message | None: ...
+
+    async def keep_rendered(self, message_id: int, rendered: dict[str, Any]) -> None: ...
+
+    async def mark_sent(self, message_id: int, remote_id: str) -> None: ...
+
+    async def put_back(
+        self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False
+    ) -> None: ...
+
+    async def give_up(self, message_id: int, error: str) -> None: ...
+
+    async def next_due(self, platform: str) -> int | None: ...
+
+    async def counts(self) -> dict[str, int]: ...
+
+
+class Store(TickStore, RuleStore, ChatStore, Outbox, Protocol):
+    """All that commands and delivery need to outlive a restart."""
+
+
 OutcomeKind = Literal["sent", "retry", "plain", "gone", "moved", "dead", "unknown"]
 
 
@@ -108,3 +216,14 @@ class Outcome:
     retry_after: float | None = None
     remote_id: str = ""
     moved_to: str = ""
+
+
+class Sender(Protocol):
+    """One platform's way of showing an answer and of handing a message over."""
+
+    @property
+    def platform(self) -> str: ...
+
+    async def send(self, message: Message) -> Outcome:
+        """Hand over one rendered message. Never raises for what a platform may answer."""
+        ...

@@ -37,5 +37,7 @@ def board_at(history: History, at: int | None) -> AssetBoard:
     for bar in history.until(at if at is not None else history.bars[-1].closed_at):
         board.advance(AssetUpdate(path=bar.path, bars=((history.market, bar),)), bar.closed_at)
     if not board.ready:
-        raise HistoryError(f"nothing is known by {iso(at or 0)}: the history begins at {iso(history.bars[0].opened_at)}")
+        raise HistoryError(
+            f"nothing is known by {iso(at or 0)}: the history begins at {iso(history.bars[0].opened_at)}"
+        )
     return board

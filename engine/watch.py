@@ -104,9 +104,7 @@ class Watch:
         near: dict[int, dict[str, dict[str, Any]]] = {}
         for rule, cluster in in_range:
             near.setdefault(rule.chat_id, {})[cluster.id] = cluster_facts(board, cluster, now)
-        mine = {
-            chat: [item for item in items if item["asset"] == board.asset] for chat, items in self._missed.items()
-        }
+        mine = {chat: [item for item in items if item["asset"] == board.asset] for chat, items in self._missed.items()}
         alerts = []
         for chat_id in sorted({chat for chat, items in mine.items() if items} | set(near)):
             facts = {

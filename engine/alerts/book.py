@@ -60,7 +60,11 @@ class RuleBook:
 
     def take_fresh(self, asset: str) -> list[Rule]:
         """The rules that have not had their baseline for an asset; they have it now."""
-        due = [rule for rule in self._rules.values() if rule.concerns(asset) and asset not in self._fresh.get(rule.id, {asset})]
+        due = [
+            rule
+            for rule in self._rules.values()
+            if rule.concerns(asset) and asset not in self._fresh.get(rule.id, {asset})
+        ]
         for rule in due:
             self._fresh[rule.id].add(asset)
         return due

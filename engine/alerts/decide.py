@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from engine.alerts.near import NearState, armed_distance, crossing, rearm
 from engine.alerts.rules import AlertKind, Rule, default_distance
@@ -116,7 +117,7 @@ def _near(
 ) -> tuple[NearState | None, list[Decision]]:
     distance = rule.distance_for(tick.asset)
     decisions: list[Decision] = []
-    for before, price in zip(tick.path, tick.path[1:], strict=False):
+    for before, price in pairwise(tick.path):
         if state is not None:
             state = rearm(state, cluster, price, distance, tick.now)
         fires_at = crossing(state, cluster, before, price, distance) if cluster.mature(tick.now) else None
@@ -132,15 +133,13 @@ def _near(
         decisions.append(Decision("near", rule, cluster, fires_at, reason, _key(rule, cluster, "near", arming), state))
     for mark in tick.marks:
         if mark.cluster.id == cluster.id and mark.kind in ("swept", "wick"):
-            decisions += _followed_up(rule, state, mark, distance, tick)
+            decisions += _followed_up(rule, state, mark, tick)
             if mark.kind == "wick" and state is not None and state.fired:
                 state = replace(state, fired=False)
     return state, decisions
 
 
-def _followed_up(
-    rule: Rule, state: NearState | None, mark: Mark, distance: float, tick: AssetTick
-) -> list[Decision]:
+def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTick) -> list[Decision]:
     """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
     told = state is not None and state.fired
     large = mark.kind == "swept" and state is None and mark.cluster.mature(tick.now)

@@ -60,9 +60,7 @@ def rearm(state: NearState, cluster: Cluster, price: float, distance: float, now
     return state if left == state.left else replace(state, left=True)
 
 
-def crossing(
-    state: NearState | None, cluster: Cluster, before: float, price: float, distance: float
-) -> float | None:
+def crossing(state: NearState | None, cluster: Cluster, before: float, price: float, distance: float) -> float | None:
     """The price at which the rule fires on the way from one price to the next, None if it does not.
 
     Nothing is near that price is already inside of; a path that jumps past the cluster still crosses its distance.

@@ -83,7 +83,7 @@ def parse_rule(text: str) -> Rule:
     if not words or words[0] not in RULE_KINDS:
         given = words[0][:20] if words else "nothing"
         raise InputError(f"A rule begins with {', '.join(RULE_KINDS)}, not {given}.", RULE_EXAMPLE)
-    kind: RuleKind = words[0]  # type: ignore[assignment]  # tested above; mypy does not narrow str to literals
+    kind: RuleKind = words[0]
     distance: float | None = None
     size: Tier | float = "normal"
     for word in words[1:]:

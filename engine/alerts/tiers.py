@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 from engine.alerts.near import NearState, crossing, rearm
@@ -15,7 +16,7 @@ from engine.market import DAY_MS, SIDES, Side
 
 DAYS = 30
 RANK = {"calm": 8, "normal": 22}
-"""As large as the 8th or 22nd largest of that side's candidates of 30 days: about 0.5 and 1.5 alerts a day and asset."""
+"""As large as the 8th or 22nd largest of a side's candidates of 30 days: about 0.5 and 1.5 alerts a day and asset."""
 
 LADDER = (0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.06)
 """Distances for which candidates are kept; thresholds between them are interpolated in logs."""
@@ -26,7 +27,9 @@ class Candidates:
 
     def __init__(self) -> None:
         self.since: int | None = None
-        self._sizes: dict[tuple[float, Side], list[tuple[int, float]]] = {(d, side): [] for d in LADDER for side in SIDES}
+        self._sizes: dict[tuple[float, Side], list[tuple[int, float]]] = {
+            (d, side): [] for d in LADDER for side in SIDES
+        }
         self._states: dict[float, dict[str, NearState]] = {d: {} for d in LADDER}
 
     def follow(self, path: Sequence[float], clusters: Sequence[Cluster], view: MapView, now: int) -> None:
@@ -49,7 +52,7 @@ class Candidates:
         view: MapView,
         now: int,
     ) -> None:
-        for before, price in zip(path, path[1:], strict=False):
+        for before, price in pairwise(path):
             state = states.get(cluster.id)
             if state is not None:
                 state = states[cluster.id] = rearm(state, cluster, price, distance, now)

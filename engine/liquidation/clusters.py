@@ -145,9 +145,7 @@ class ClusterTracker:
 
     def _sweep(self, cluster: Cluster, reach: int, price: float, view: MapView) -> Iterable[Mark]:
         entry = cluster.entry_usd or view.mass_between(cluster.side, cluster.first, cluster.last)
-        swept = view.mass_between(
-            cluster.side, max(cluster.first, cluster.reached + 1), min(cluster.last, reach)
-        )
+        swept = view.mass_between(cluster.side, max(cluster.first, cluster.reached + 1), min(cluster.last, reach))
         moved = replace(cluster, entry_usd=max(entry, 1.0), swept_usd=cluster.swept_usd + swept, reached=reach)
         self._live[cluster.id] = moved
         if not cluster.entered:
@@ -161,9 +159,7 @@ class ClusterTracker:
         """Match dense runs of the map to the live clusters; let new ones be born and unseen ones fade."""
         for side in SIDES:
             origin = outward(side, bin_of(view.mark)) + 1
-            peaks = [
-                peak.moved(origin) for peak in find_peaks(view.open_usd[side][:DENSITY_LEVELS], usual.get(side))
-            ]
+            peaks = [peak.moved(origin) for peak in find_peaks(view.open_usd[side][:DENSITY_LEVELS], usual.get(side))]
             self._match(side, peaks, view)
         for cluster in self.live:
             if view.at - cluster.seen_at >= FADE_MS:
@@ -215,9 +211,7 @@ class ClusterTracker:
         distance = new.distance(view.mark)
         if distance <= REACH:
             self.born += 1
-            self._live[new.id] = replace(
-                new, born_distance=distance, farthest=distance, label_price=new.peak_price
-            )
+            self._live[new.id] = replace(new, born_distance=distance, farthest=distance, label_price=new.peak_price)
 
     def measure(self, view: MapView, usual_distance: float) -> None:
         """Renew what each cluster holds and is expected to force, from a closed bar's view.

@@ -126,7 +126,8 @@ class ForcedCurve:
     def _forced(self, levels: np.ndarray, distances: np.ndarray) -> np.ndarray:
         mass = self._mass[levels]
         near = np.minimum(mass, self._mass[self._near_levels])
-        return self._factor * (mass + self._prior.near_boost * near) + self._ground(distances)
+        forced: np.ndarray = self._factor * (mass + self._prior.near_boost * near) + self._ground(distances)
+        return forced
 
     def _ground(self, distances: np.ndarray) -> np.ndarray:
         share = self._prior.ground * (np.maximum(distances, 0.0) / 0.01) ** self._prior.ground_power

@@ -37,7 +37,8 @@ def outward(side: Side, level: int) -> int:
 def prices_outward(side: Side, first: int, count: int) -> np.ndarray:
     """Middle prices of `count` levels from outward coordinate `first` on, (count,) float64, USD."""
     steps = np.arange(first, first + count)
-    return np.exp((outward(side, 1) * steps + 0.5) * BIN)
+    prices: np.ndarray = np.exp((outward(side, 1) * steps + 0.5) * BIN)
+    return prices
 
 
 def price_outward(side: Side, price: float, distance: float) -> float:

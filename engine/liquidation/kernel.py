@@ -1,4 +1,4 @@
-"""Where new positions will be forced out: the prior over leverage, turned into distances by a market's own margin rules."""
+"""Where new positions will be forced out: the prior over leverage, turned into distances by a market's margin rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from engine.market import Kind, Market, Side
 def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float) -> np.ndarray:
     """Share of an entry that is forced out in the j-th level outward from it, (WINDOW,) float64, sums to 1.
 
-    The kernel is a lognormal over the distance x that a leverage has under the reference tier, 1/L = 1 - (1 - m0) exp(-x).
+    The kernel is a lognormal over the distance x that a leverage has under the reference tier,
+    1/L = 1 - (1 - m0) exp(-x).
     A market with another maintenance rate, the short side and inverse contracts put the same leverage elsewhere;
     leverages that the market does not offer get no weight.
     """
@@ -42,8 +43,10 @@ def _inverse_leverage(side: Side, kind: Kind, maintenance: float, distance: np.n
     """1/L of an isolated position forced out at that log distance: the forms of margin.isolated_price, solved for L."""
     s = 1 if side == "long" else -1
     if kind == "linear":
-        return s * (1 - np.exp(-s * distance) * (1 - s * maintenance))
-    return s * ((1 + s * maintenance) * np.exp(s * distance) - 1)
+        share: np.ndarray = s * (1 - np.exp(-s * distance) * (1 - s * maintenance))
+    else:
+        share = s * ((1 + s * maintenance) * np.exp(s * distance) - 1)
+    return share
 
 
 def _cumulative(distance: float) -> float:

@@ -25,9 +25,7 @@ class Tier:
     max_leverage: float = 125.0
 
 
-def isolated_price(
-    entry: float, leverage: float, side: Side, maintenance_rate: float, kind: Kind = "linear"
-) -> float:
+def isolated_price(entry: float, leverage: float, side: Side, maintenance_rate: float, kind: Kind = "linear") -> float:
     """Liquidation price of an isolated position in the lowest tier, USD.
 
     Linear: E (1 - s/L) / (1 - s m), from margin + s Q (P - E) = m Q P.

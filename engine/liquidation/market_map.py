@@ -109,7 +109,7 @@ class MarketMap:
             spread = bar.contracts_high - bar.contracts_low
             turnover += RANGE_SHARE * max(spread - abs(after - before), 0.0)
             source = "range"
-        return min(turnover, min(before, after)), source
+        return min(turnover, before, after), source
 
     def _sweep(self, side: Side, bar: Bar) -> float:
         reached = bin_of(bar.low if side == "long" else bar.high)

@@ -41,5 +41,9 @@ class TradedLevels:
     @classmethod
     def restore(cls, state: dict[str, Any]) -> TradedLevels:
         made = cls()
-        made.since, made._first, made._at = state["since"], state["first"], np.array(state["at"], dtype=np.int64)
+        made.since, made._first, made._at = (
+            state["since"],
+            state["first"],
+            np.array(state["at"], dtype=np.int64),
+        )
         return made

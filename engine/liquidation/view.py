@@ -82,7 +82,9 @@ class MapView:
         if not sum(mass.values()):
             mass = dict(self.interest_usd)
         total = sum(mass.values())
-        return {venue: value / total for venue, value in sorted(mass.items(), key=lambda item: -item[1])} if total else {}
+        return (
+            {venue: value / total for venue, value in sorted(mass.items(), key=lambda item: -item[1])} if total else {}
+        )
 
 
 def combine(
@@ -115,6 +117,5 @@ def _usd_outward(market_map: MarketMap, side: Side, mark: float, touched: Touche
     if start < end:
         contracts[start - first : end - first] = window.contracts[start:end]
     contracts[: max(reach - base + 1, 0)] = 0.0
-    if market.kind == "inverse":
-        return contracts * market.contract_size
-    return contracts * market.contract_size * prices_outward(side, base, WINDOW)
+    usd: np.ndarray = contracts * market.contract_size
+    return usd if market.kind == "inverse" else usd * prices_outward(side, base, WINDOW)

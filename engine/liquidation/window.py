@@ -8,7 +8,6 @@ import numpy as np
 
 from engine.liquidation.grid import WINDOW
 
-
 _PAD = 2 * WINDOW
 """More than a bar's range (see market.MAX_BAR_RATIO) and the window together."""
 
@@ -31,7 +30,8 @@ class PaddedKernel:
 
     def share_before(self, levels: np.ndarray) -> np.ndarray:
         """Share within the first so many levels, for each of levels, (n,) float64."""
-        return self._running[np.clip(levels + _PAD, 0, len(self._running) - 1)]
+        share: np.ndarray = self._running[np.clip(levels + _PAD, 0, len(self._running) - 1)]
+        return share
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Commands, answers, faces and delivery: everything people see."""

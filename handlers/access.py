@@ -1,0 +1,70 @@
+"""Who may use this bot: everybody, approved chats and their members, or a list; how the first operator claims it."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from engine.errors import InputError
+from engine.ports import ChatStore
+from handlers.context import Request
+
+CLAIM_CODE = "claim_code"
+FREE_COMMANDS = frozenset({"start", "help"})
+
+
+async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
+    """The one-time code by which the first operator claims the bot; None once there is an operator."""
+    if configured or await store.operators():
+        return None
+    code = await store.get_meta(CLAIM_CODE)
+    if code is None:
+        code = secrets.token_hex(5)
+        await store.set_meta(CLAIM_CODE, code)
+    return code
+
+
+async def claim(request: Request, code: str) -> bool:
+    """Make whoever gives the right code the operator; the code is spent. Their chat is approved."""
+    store = request.services.store
+    wanted = await store.get_meta(CLAIM_CODE)
+    if wanted is None or not request.user_id or not hmac.compare_digest(wanted.encode(), code.strip().encode()):
+        return False
+    await store.set_meta(CLAIM_CODE, None)
+    await store.add_operator(request.platform, request.user_id)
+    await store.approve_chat(request.chat.id, approved=True)
+    return True
+
+
+async def allowed(request: Request) -> bool:
+    """Whether a request may be answered at all."""
+    mode = request.services.access
+    if mode == "open" or request.chat.approved or await request.by_operator():
+        return True
+    if mode == "list" or request.chat.kind != "private" or not request.user_id:
+        return False
+    for chat in await request.services.store.chats(request.platform):
+        shared = chat.approved and chat.kind != "private"
+        if shared and await request.membership.is_member(chat.remote_id, request.user_id):
+            return True
+    return False
+
+
+async def require_admin(request: Request, what: str) -> None:
+    """Let only admins of the chat go on.
+
+    Raises:
+        InputError: for everybody else.
+    """
+    if not await request.by_admin():
+        raise InputError(f"Only admins of this {request.chat.kind} may {what}.")
+
+
+async def require_operator(request: Request) -> None:
+    """Let only operators go on.
+
+    Raises:
+        InputError: for everybody else.
+    """
+    if not await request.by_operator():
+        raise InputError("Only the operator of this bot may do that.")

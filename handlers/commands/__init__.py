@@ -1,0 +1,56 @@
+"""The commands: one registry, one file per feature, one way in."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from engine.errors import CliffwatchError, InputError
+from handlers import wording
+from handlers.access import FREE_COMMANDS, allowed
+from handlers.answers import Answer, Button
+from handlers.commands import admin, alerts, clusters, liq, market, mute, start, status, subscribe, why
+from handlers.commands import map as map_command
+from handlers.commands.registry import Command, all_commands, find_command, split
+from handlers.context import Request
+from handlers.numbers import MOST_TEXT, DidYouMeanError
+
+__all__ = ["Command", "all_commands", "answer", "find_command"]
+
+log = logging.getLogger(__name__)
+
+_FEATURES = (start, liq, clusters, map_command, market, alerts, mute, subscribe, status, why, admin)
+"""Imported for what they register; the order is that of /help."""
+
+
+async def answer(request: Request) -> Answer:
+    """Answer one command line. Never raises: what goes wrong is told in one line, with an example that works."""
+    name, _ = split(request.text)
+    try:
+        found = await _answer(request)
+    except DidYouMeanError as error:
+        command = f"/{name} {error.price:.0f}"
+        found = Answer(str(error), (f"Then: {command}",), buttons=(Button(f"{error.price / 1000:g}k", command),))
+    except InputError as error:
+        lines = (f"Try: {error.example}",) if error.example else ()
+        found = Answer(str(error), lines)
+    except CliffwatchError as error:
+        found = Answer(str(error))
+    except Exception:
+        log.exception("command /%s failed", name[:20])
+        found = Answer("Something went wrong here. It has been noted for the operator; nothing of yours is lost.")
+    if request.services.simulated:
+        found = replace(found, headline=f"[{wording.SIMULATED}] {found.headline}")
+    return found
+
+
+async def _answer(request: Request) -> Answer:
+    name, arguments = split(request.text)
+    command = find_command(name)
+    if name not in FREE_COMMANDS and not await allowed(request):
+        return Answer(
+            "This bot is private.",
+            (f"Its operator can let this chat in: /admin approve {request.chat.id}",),
+            private=True,
+        )
+    return await command.run(request, arguments[:MOST_TEXT])

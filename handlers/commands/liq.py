@@ -1,0 +1,173 @@
+"""/liq: how much is forced out on the way to a price, and the nearest clusters both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.announce import cluster_facts, forced_facts, nearest, ranked, source_facts
+from engine.board import AssetBoard
+from engine.liquidation.clusters import Cluster
+from engine.market import Side
+from handlers import wording
+from handlers.answers import Answer, Button
+from handlers.commands.arguments import asset_and_rest
+from handlers.commands.registry import Parameter, command
+from handlers.context import Request
+from handlers.numbers import label, parse_price, price, span, usd, usd_range
+
+NEAR = 0.005
+"""Half width of "at this price", a fraction."""
+
+
+@command(
+    "liq",
+    "How much is forced out on the way to a price",
+    "/liq 88000",
+    Parameter("price", "A price such as 88000, 88k or -3%"),
+    Parameter("asset", "A coin such as BTC"),
+)
+async def liq(request: Request, arguments: str) -> Answer:
+    """Answer /liq [asset] [price]."""
+    asset, rest = asset_and_rest(request, arguments)
+    board = request.services.board(asset)
+    facts = source_facts(board, request.now)
+    if withheld := too_old(asset, facts):
+        return withheld
+    if not rest:
+        return _overview(board, request.now)
+    return _to_price(board, parse_price(rest, board.view.mark), request.now)
+
+
+def too_old(asset: str, facts: dict[str, Any]) -> Answer | None:
+    """Figures of over an hour ago are withheld: what to say instead, None while they are fresh enough."""
+    if facts["age_seconds"] <= wording.WITHHELD_SECONDS:
+        return None
+    return Answer(
+        f"{asset}: the last figures are {span(facts['age_seconds'])} old, too old to answer from.",
+        (f"/status says which sources are gone. {wording.sources(facts)}",),
+        data={"asset": asset, "age_seconds": facts["age_seconds"], "withheld": True},
+    )
+
+
+def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
+    view, asset = board.view, board.asset
+    side = view.side_of(target)
+    forced = forced_facts(view, board, target)
+    source = source_facts(board, now, target)
+    cluster = _cluster_at(board, side, target)
+    order = ranked(board, side, view.mark)
+    position = order.index(cluster) + 1 if cluster in order else None
+    near_usd = _near_usd(board, side, target)
+    found = cluster_facts(board, cluster, now) if cluster else None
+    data = {
+        "asset": asset,
+        "at": now,
+        "reference_price": view.mark,
+        "price": target,
+        "side": side,
+        **forced,
+        "near_usd": near_usd,
+        "rank": position,
+        "of": len(order),
+        "cluster": found,
+        **source,
+    }
+    ratio = f" · {forced['usual_ratio']:.1f}x usual for such a move" if forced["usual_ratio"] else ""
+    likely = usd_range(forced["forced_low_usd"], forced["forced_high_usd"])
+    place = wording.rank(position, len(order), side)
+    lines = [
+        f"{wording.away(target, view.mark)}{ratio}",
+        f"At {price(target)} ±0.5%: ~{usd(near_usd)}",
+        _zone_line(board, side, target, found, place),
+        _opposite(board, side, now),
+        wording.context(source),
+        wording.rough(source),
+    ]
+    answer = Answer(
+        f"{asset} {price(target)}: ~{usd(forced['forced_usd'])} {side}s forced out on the way (likely {likely})",
+        tuple(line for line in lines if line),
+        footer=wording.sources(source, shares=True),
+        buttons=_buttons(board, side, target),
+        data=data,
+    )
+    data["text"] = answer.text
+    return answer
+
+
+def _overview(board: AssetBoard, now: int) -> Answer:
+    view, asset = board.view, board.asset
+    source = source_facts(board, now)
+    lines, found = [], {}
+    for side in ("long", "short"):
+        cluster = nearest(board, side, view.mark)
+        if cluster is None:
+            lines.append(f"No dense {side} cluster within 10%")
+            continue
+        facts = cluster_facts(board, cluster, now)
+        found[side] = facts
+        forced = forced_facts(view, board, cluster.far_price)
+        lines.append(f"{wording.cluster_line(facts, view.mark)} · {wording.untraded(facts)}")
+        lines.append(f"  ~{usd(forced['forced_usd'])} in all on the way through it")
+    answer = Answer(
+        f"{asset} {price(view.mark)}: nearest dense levels both ways",
+        tuple(line for line in (*lines, wording.context(source), wording.rough(source)) if line),
+        footer=wording.sources(source, shares=True),
+        buttons=(Button("Map", f"/map {asset.lower()}"), Button("Clusters", f"/clusters {asset.lower()}")),
+        data={
+            "asset": asset,
+            "at": now,
+            "reference_price": view.mark,
+            "price": None,
+            "side": None,
+            "forced_usd": None,
+            "near_usd": None,
+            "rank": None,
+            "of": len(board.clusters),
+            "usual_ratio": None,
+            "cluster": found.get("long") or found.get("short"),
+            "clusters": found,
+            **source,
+        },
+    )
+    answer.data["text"] = answer.text
+    return answer
+
+
+def _cluster_at(board: AssetBoard, side: Side, target: float) -> Cluster | None:
+    """The cluster that a price belongs to: the one it lies in, or whose edge is within half a per cent."""
+    near = [c for c in board.clusters if c.side == side and c.low / (1 + NEAR) <= target <= c.high * (1 + NEAR)]
+    return min(near, key=lambda c: abs(c.peak_price / target - 1), default=None)
+
+
+def _near_usd(board: AssetBoard, side: Side, target: float) -> float:
+    """F over half a per cent either way, a difference of F."""
+    curve = board.view.curves[side]
+    ends = (curve.forced_usd(target * (1 - NEAR)), curve.forced_usd(target * (1 + NEAR)))
+    return max(ends) - min(ends)
+
+
+def _zone_line(board: AssetBoard, side: Side, target: float, found: dict[str, Any] | None, place: str) -> str:
+    if found is not None:
+        where = "In" if found["low"] <= target <= found["high"] else "Beside"
+        zone = f"{where} cluster {wording.zone_of(found)}: ~{usd(found['forced_usd'])}, {wording.untraded(found)}"
+        return f"{zone}; {place}" if place else zone
+    other = nearest(board, side, board.view.mark)
+    if other is None:
+        return f"No dense {side} cluster there, nor within 10%"
+    return f"No dense cluster there; nearest {side} cluster {label(other.label_price)}"
+
+
+def _opposite(board: AssetBoard, side: Side, now: int) -> str:
+    other = nearest(board, "short" if side == "long" else "long", board.view.mark)
+    if other is None:
+        return ""
+    return "Opposite: " + wording.cluster_line(cluster_facts(board, other, now), board.view.mark)
+
+
+def _buttons(board: AssetBoard, side: Side, target: float) -> tuple[Button, ...]:
+    name = board.asset.lower()
+    buttons = [Button("Alert me", "/threshold normal"), Button("Map", f"/map {name}")]
+    other = nearest(board, "short" if side == "long" else "long", board.view.mark)
+    if other is not None:
+        buttons.append(Button(label(other.label_price), f"/liq {name} {other.label_price:.6g}"))
+    return (*buttons, Button("Why?", f"/why {name} {target:.6g}"))

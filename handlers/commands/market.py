@@ -1,0 +1,53 @@
+"""/market: open interest, funding and what was forced out."""
+
+from __future__ import annotations
+
+from engine.announce import source_facts
+from handlers import wording
+from handlers.answers import Answer, Button
+from handlers.commands.arguments import only_asset
+from handlers.commands.liq import too_old
+from handlers.commands.registry import Parameter, command
+from handlers.context import Request
+from handlers.numbers import price, signed_percent, usd
+
+
+@command(
+    "market",
+    "Open interest, funding, liquidations of a coin",
+    "/market eth",
+    Parameter("asset", "A coin such as BTC"),
+)
+async def market(request: Request, arguments: str) -> Answer:
+    """Answer /market [asset]."""
+    asset = only_asset(request, arguments, "/market eth")
+    board, now = request.services.board(asset), request.now
+    source, facts = source_facts(board, now), board.facts(now)
+    if withheld := too_old(asset, source):
+        return withheld
+    change = facts.interest_change_24h
+    lines = [
+        f"Open interest {usd(facts.interest_usd)}"
+        + (f", {signed_percent(change)} contracts in 24h" if change is not None else ", 24h change unknown"),
+        f"Funding {facts.funding_rate * 100:.3f}% per 8h" if facts.funding_rate is not None else "Funding unknown",
+    ]
+    liquidated = facts.liquidated_24h_usd
+    if liquidated is None:
+        lines.append("Liquidations: no feed yet")
+    else:
+        total = sum(liquidated.values())
+        share = f", {liquidated['long'] / total:.0%} longs" if total else ""
+        lines.append(f"Reported liquidations 24h {usd(total)}{share} (feeds under-report)")
+    return Answer(
+        f"{asset} {price(board.view.mark)}: open interest {usd(facts.interest_usd)}",
+        tuple(lines),
+        footer=wording.sources(source, shares=True),
+        buttons=(Button("Map", f"/map {asset.lower()}"), Button("Liq", f"/liq {asset.lower()}")),
+        data={
+            "asset": asset,
+            "at": now,
+            "reference_price": board.view.mark,
+            "liquidated_24h_usd": liquidated,
+            **source,
+        },
+    )

@@ -1,0 +1,49 @@
+"""/mute: hear nothing for a while."""
+
+from __future__ import annotations
+
+from engine.errors import InputError
+from engine.history import iso
+from handlers.access import require_admin
+from handlers.answers import Answer, Button
+from handlers.commands.registry import Parameter, command
+from handlers.context import Request
+from handlers.numbers import find_asset, parse_duration, span
+
+EXAMPLE = "/mute btc 4h"
+DEFAULT_MS = 4 * 3_600_000
+
+
+@command(
+    "mute",
+    "Hear nothing for a while",
+    EXAMPLE,
+    Parameter("time", "Such as 30m, 4h, 2d, or off"),
+    Parameter("asset", "Only this coin"),
+)
+async def mute(request: Request, arguments: str) -> Answer:
+    """Answer /mute [asset] [time | off]."""
+    await require_admin(request, "mute it")
+    asset, length = "*", DEFAULT_MS
+    words = arguments.lower().split()
+    if len(words) > 2:
+        raise InputError(f"{words[2][:20]!r} is not expected here.", EXAMPLE)
+    for word in words:
+        if word == "off":
+            length = 0
+        elif word[0].isdigit() and word.upper() not in request.services.assets:
+            length = parse_duration(word)
+        else:
+            asset = find_asset(word, request.services.assets)
+    until = request.now + length
+    await request.services.store.mute(request.chat.id, asset, until)
+    request.services.watch.book.mute(request.chat.id, asset, until)
+    what = "Everything" if asset == "*" else asset
+    off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
+    if not length:
+        return Answer(f"{what} is heard again.")
+    return Answer(
+        f"{what} muted for {span(length / 1000)}, until {iso(until)[5:16].replace('T', ' ')} UTC",
+        ("What happens meanwhile is not repeated afterwards.",),
+        buttons=(Button("Unmute", off),),
+    )

@@ -1,0 +1,89 @@
+"""The registry: every command with its words, and how a line is split into name and arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from engine.errors import InputError
+from handlers.answers import Answer
+from handlers.context import Request
+
+Run = Callable[[Request, str], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument as slash commands show it."""
+
+    name: str
+    help: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command.
+
+    Attributes:
+        help: one line, at most 100 characters, that a platform's menu can show.
+        example: a line that works.
+        hidden: given by buttons; not in menus.
+    """
+
+    name: str
+    help: str
+    example: str
+    run: Run
+    parameters: tuple[Parameter, ...] = ()
+    hidden: bool = False
+
+
+_COMMANDS: dict[str, Command] = {}
+_NAME = re.compile(r"/?([A-Za-z]+)(?:@\w+)?(?:\s+|$)")
+
+
+def command(
+    name: str, help_text: str, example: str, *parameters: Parameter, hidden: bool = False
+) -> Callable[[Run], Run]:
+    """Register a function as a command.
+
+    Raises:
+        ValueError: when the name is taken.
+    """
+
+    def register(run: Run) -> Run:
+        if name in _COMMANDS:
+            raise ValueError(f"two commands are called {name}")
+        _COMMANDS[name] = Command(name, help_text, example, run, parameters, hidden)
+        return run
+
+    return register
+
+
+def all_commands(*, hidden: bool = False) -> tuple[Command, ...]:
+    """The commands of the menus, in order; with hidden, those of buttons too."""
+    return tuple(c for c in _COMMANDS.values() if hidden or not c.hidden)
+
+
+def find_command(name: str) -> Command:
+    """The command of that name.
+
+    Raises:
+        InputError: naming the nearest one.
+    """
+    if name in _COMMANDS:
+        return _COMMANDS[name]
+    close = get_close_matches(name, [c.name for c in all_commands()], n=1, cutoff=0.5)
+    hint = f"Did you mean /{close[0]}?" if close else "/help lists what I know."
+    raise InputError(f"There is no /{name[:20]}. {hint}" if name else f"A command begins with /. {hint}", "/liq 88000")
+
+
+def split(text: str) -> tuple[str, str]:
+    """Name (lower case, without / and @bot) and arguments of a command line."""
+    match = _NAME.match(text.strip())
+    if not match:
+        return "", ""
+    return match[1].lower(), text.strip()[match.end() :].strip()

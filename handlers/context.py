@@ -1,0 +1,131 @@
+"""What a command is handed: who asks, from where, and the services that answer. No globals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from engine.board import AssetBoard
+from engine.errors import NotReadyError
+from engine.ports import Chat, Clock, Store
+from engine.watch import Watch
+
+
+class Membership(Protocol):
+    """What a platform can say about people and chats. Answers are asked for anew at each use."""
+
+    async def is_admin(self, remote_chat: str, user_id: str) -> bool: ...
+
+    async def is_member(self, remote_chat: str, user_id: str) -> bool: ...
+
+    async def resolve(self, name: str) -> tuple[str, str] | None:
+        """Remote id and title of a channel that somebody named, None where there is none or the bot is not in it."""
+        ...
+
+
+class NoMembership:
+    """A face with one chat and one person, who may do everything in it."""
+
+    async def is_admin(self, remote_chat: str, user_id: str) -> bool:  # noqa: ARG002  # the protocol's names
+        return True
+
+    async def is_member(self, remote_chat: str, user_id: str) -> bool:  # noqa: ARG002
+        return True
+
+    async def resolve(self, name: str) -> tuple[str, str] | None:  # noqa: ARG002
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """One venue as /status shows it."""
+
+    venue: str
+    state: str
+    age_seconds: float | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the program itself is doing."""
+
+    started_at: int
+    sources: tuple[SourceState, ...] = ()
+    faces: Mapping[str, str] = field(default_factory=dict)
+    late_runs: int = 0
+    skipped_runs: int = 0
+    history_note: str = ""
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything commands use.
+
+    Attributes:
+        clock: the market's time.
+        access: open, chats or list.
+        simulated: the market is not real; every message says so.
+        wake: tells the dispatchers that messages are waiting.
+        link: the bot's own link per platform, for people to follow.
+    """
+
+    watch: Watch
+    store: Store
+    clock: Clock
+    access: str = "chats"
+    simulated: bool = False
+    health: Callable[[], Health] = lambda: Health(0)
+    wake: Callable[[], None] = lambda: None
+    claim_code: str | None = None
+    configured_operators: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        return tuple(self.watch.boards)
+
+    def board(self, asset: str) -> AssetBoard:
+        """The board of an asset.
+
+        Raises:
+            NotReadyError: before its first map.
+        """
+        board = self.watch.boards[asset]
+        if not board.ready:
+            note = self.health().history_note
+            raise NotReadyError(f"The first {asset} map is still being made{note}. Try again in a minute.")
+        return board
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One command as somebody gave it.
+
+    Attributes:
+        text: the command line, such as /liq 88000.
+        user_id: empty for a post in a channel, which only its admins can make.
+        acts_as_chat: the platform says that the sender speaks as the chat itself (anonymous admin, channel post).
+    """
+
+    platform: str
+    user_id: str
+    chat: Chat
+    text: str
+    services: Services
+    membership: Membership
+    acts_as_chat: bool = False
+
+    @property
+    def now(self) -> int:
+        return self.services.clock.now()
+
+    async def by_admin(self) -> bool:
+        """Whether whoever asks administers this chat, asked of the platform now."""
+        if self.chat.kind == "private" or self.acts_as_chat:
+            return True
+        return await self.membership.is_admin(self.chat.remote_id, self.user_id)
+
+    async def by_operator(self) -> bool:
+        known = await self.services.store.operators() | self.services.configured_operators
+        return (self.platform, self.user_id) in known

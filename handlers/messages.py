@@ -1,0 +1,187 @@
+"""Alerts as messages: facts in, an Answer out. Facts are all there is: the map may have moved on since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from engine.announce import MEASURED_ENTRY
+from engine.history import iso
+from handlers import wording
+from handlers.answers import Answer, Button
+from handlers.numbers import label, percent, price, span, usd, usd_range
+
+Facts = Mapping[str, Any]
+LATE_MS = 90_000
+
+
+def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = None, simulated: bool = False) -> Answer:
+    """The message of a stored alert.
+
+    Args:
+        late_ms: how long it waited; past a minute and a half it says so, with the present price.
+        simulated: the market is not real; every message is marked.
+    """
+    answer = _KINDS[facts["kind"]](facts)
+    if late_ms > LATE_MS:
+        now = f"; price now {price(price_now)}" if price_now else ""
+        answer = replace(answer, lines=(f"Late by {span(late_ms / 1000)}{now}", *answer.lines))
+    if simulated:
+        answer = replace(answer, headline=f"[{wording.SIMULATED}] {answer.headline}")
+    return answer
+
+
+def _near(facts: Facts) -> Answer:
+    cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
+    way = "above" if side == "long" else "below"
+    far = cluster["low"] if side == "long" else cluster["high"]
+    ratio = f", {facts['usual_ratio']:.1f}x usual" if facts.get("usual_ratio") else ""
+    likely = usd_range(facts["forced_low_usd"], facts["forced_high_usd"])
+    direction = "down" if side == "long" else "up"
+    lines = [
+        f"~{usd(facts['forced_usd'])} {side}s forced out {direction} to {price(far)} (likely {likely}){ratio}",
+        " · ".join(part for part in (_rank(facts), wording.untraded(cluster)) if part),
+        wording.context(facts),
+        _base_rate(facts),
+        wording.rough(facts),
+    ]
+    return Answer(
+        f"{asset} {price(facts['price'])}: {percent(facts['distance'])} {way} {side} cluster {label(cluster['label'])}",
+        _filled(lines),
+        footer="mark · " + wording.sources(facts),
+        buttons=_buttons(asset, cluster),
+    )
+
+
+def _entered(facts: Facts) -> Answer:
+    cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
+    likely = usd_range(facts["forced_low_usd"], facts["forced_high_usd"])
+    lines = [
+        f"~{usd(facts['forced_usd'])} {side}s there (likely {likely}), zone {wording.zone_of(cluster)}",
+        " · ".join(part for part in (_rank(facts), wording.untraded(cluster)) if part),
+        wording.context(facts),
+        wording.rough(facts),
+    ]
+    return Answer(
+        f"{asset} {price(facts['price'])}: entered {side} cluster {label(cluster['label'])}",
+        _filled(lines),
+        footer="mark · " + wording.sources(facts),
+        buttons=_buttons(asset, cluster),
+    )
+
+
+def _swept(facts: Facts) -> Answer:
+    cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
+    extreme = "low" if side == "long" else "high"
+    clock = iso(facts["at"])[11:16]
+    return Answer(
+        f"{asset} swept {label(cluster['label'])} {side}s, {extreme} {price(facts['price'])} ({clock} UTC)",
+        _filled([_reported(facts), _longs_share(facts), *_next(facts), wording.rough(facts)]),
+        footer="mark · " + wording.sources(facts),
+        buttons=_buttons(asset, cluster)[:2],
+    )
+
+
+def _wick(facts: Facts) -> Answer:
+    cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
+    share = facts.get("swept_share")
+    lines = [
+        f"Price went in, swept {share * 100:.0f}% of it and left by 1%"
+        if share is not None
+        else "Price went in and left",
+        _reported(facts),
+        *_next(facts),
+    ]
+    return Answer(
+        f"{asset} {price(facts['mark'])}: wick only at {side} cluster {label(cluster['label'])}",
+        _filled(lines),
+        footer="mark · " + wording.sources(facts),
+        buttons=_buttons(asset, cluster)[:2],
+    )
+
+
+def _offline(facts: Facts) -> Answer:
+    asset = facts["asset"]
+    swept = [m for m in facts["missed"] if m["kind"] == "swept"]
+    near = [m for m in facts["missed"] if m["kind"] != "swept"]
+    lines = [f"Swept meanwhile: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in swept[:3]]
+    lines += [f"Came {m['kind']}: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in near[:2]]
+    lines += [f"In range now: {wording.cluster_line(c, facts['mark'])}" for c in facts["in_range"][:3]]
+    start, end = iso(facts["offline_from"]), iso(facts["offline_to"])
+    return Answer(
+        f"{asset} {price(facts['mark'])}: I was offline from {start[5:16].replace('T', ' ')} to {end[11:16]} UTC",
+        _filled(lines),
+        footer="mark · " + wording.sources(facts),
+        buttons=(Button("Clusters", f"/clusters {asset.lower()}"),),
+    )
+
+
+def _test(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
+    return Answer(
+        "Test alert: this is how I will reach you here",
+        ("Real ones say which cluster, how much, how sure and how old.", wording.DISCLAIMER),
+    )
+
+
+_KINDS: dict[str, Callable[[Facts], Answer]] = {
+    "near": _near,
+    "entered": _entered,
+    "swept": _swept,
+    "wick": _wick,
+    "offline": _offline,
+    "test": _test,
+}
+
+
+def _rank(facts: Facts) -> str:
+    return wording.rank(facts.get("rank"), facts.get("of", 0), facts["side"]).capitalize()
+
+
+def _base_rate(facts: Facts) -> str:
+    """How often any level so near is entered: said only where it was measured."""
+    nearest, farthest = MEASURED_ENTRY.distances
+    if facts["asset"] != MEASURED_ENTRY.asset or not nearest <= facts["distance"] <= farthest:
+        return ""
+    often, hours = f"{MEASURED_ENTRY.share:.0%}", MEASURED_ENTRY.within_hours
+    return f"Levels this near were entered within {hours}h {often} of the time, cluster or not"
+
+
+def _reported(facts: Facts) -> str:
+    low, high = facts["expected_low_usd"], facts["expected_high_usd"]
+    expected = f"expected {usd_range(low, high)}"
+    reported = facts.get("reported_usd")
+    if reported is None:
+        return f"No liquidation feed to count with; {expected}"
+    verdict = "within" if low <= reported <= high else ("below" if reported < low else "above")
+    return f"{usd(reported)} {facts['side']}s liquidated so far (feeds under-report); {expected}: {verdict}"
+
+
+def _longs_share(facts: Facts) -> str:
+    share = facts.get("long_share")
+    return f"{share:.0%} of liquidations were longs" if share is not None else ""
+
+
+def _next(facts: Facts) -> list[str]:
+    lines = []
+    for key, name in (("next_below", "Next below"), ("next_above", "Next above: shorts")):
+        found = facts.get(key)
+        if found:
+            separator = ": " if key == "next_below" else " "
+            size = usd(found["forced_usd"])
+            lines.append(f"{name}{separator}{label(found['label'])}, {percent(found['distance'])} away, ~{size}")
+    return lines
+
+
+def _buttons(asset: str, cluster: Facts) -> tuple[Button, ...]:
+    name = asset.lower()
+    return (
+        Button("Map", f"/map {name}"),
+        Button(f"Mute {asset} 4h", f"/mute {name} 4h"),
+        Button("Edit", "/alerts"),
+        Button("Why?", f"/why {name} {cluster['label']:.6g}"),
+    )
+
+
+def _filled(lines: list[str]) -> tuple[str, ...]:
+    return tuple(line for line in lines if line)

@@ -1,0 +1,186 @@
+"""Numbers as people type them, and as they like to read them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from engine.errors import InputError
+from engine.liquidation.grid import BIN, WINDOW
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
+
+_NUMBER = re.compile(r"([+-]?)\$?(\d[\d.,'_]*)([kmb%]?)\$?", re.IGNORECASE)
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
+_DURATION = re.compile(r"(\d{1,5})\s*(m|min|h|d)", re.IGNORECASE)
+_DURATION_MS = {"m": MINUTE_MS, "min": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+
+MOST_TEXT = 200
+"""Arguments longer than this are cut before anything reads them."""
+
+
+class DidYouMeanError(InputError):
+    """A number that is a thousand times too small to be a price here, but not times a thousand."""
+
+    def __init__(self, typed: str, price: float) -> None:
+        super().__init__(f"{typed} is far from the price. Did you mean {label(price)}?")
+        self.price = price
+
+
+def parse_price(text: str, mark: float) -> float:
+    """A price in any usual writing: 88000, 88,000, 88.000, 88 000, 88k, $1.2m, -3%, 1,5%.
+
+    What a separator means is decided by closeness to the mark.
+
+    Raises:
+        DidYouMeanError: for 88 where 88k would be near.
+        InputError: when it is no number, or a price the map does not reach.
+    """
+    compact = re.sub(r"[\s\u00a0\u202f]", "", text)
+    match = _NUMBER.fullmatch(compact)
+    shown = text.strip()[:20]
+    if not match:
+        raise InputError(f"{shown!r} is not a price.", label(round(mark, -3) if mark > 5000 else mark))
+    signed, digits, unit = match[1], match[2], match[3].lower()
+    readings = _readings(digits)
+    if not readings:
+        raise InputError(f"{shown!r} is not a price.", label(mark))
+    if unit == "%" or (signed and not unit and min(readings) < 100):
+        share = min(readings) / 100 * (-1 if signed == "-" else 1)
+        if not -0.6 < share < 1.5:
+            raise InputError(f"{shown} is further than the map reaches.", "-3%")
+        return mark * (1 + share)
+    prices = [reading * _UNITS[unit] for reading in readings if reading > 0]
+    if not prices or signed == "-":
+        raise InputError(f"{shown!r} is not a price.", label(mark))
+    price = min(prices, key=lambda p: abs(math.log(p / mark)))
+    return _within_reach(price, mark, shown)
+
+
+def _within_reach(price: float, mark: float, shown: str) -> float:
+    if abs(math.log(price / mark)) <= WINDOW * BIN * 0.9:
+        return price
+    if abs(math.log(price * 1000 / mark)) < 0.7:
+        raise DidYouMeanError(shown, price * 1000)
+    low, high = mark * math.exp(-WINDOW * BIN * 0.9), mark * math.exp(WINDOW * BIN * 0.9)
+    raise InputError(f"{shown} is further than the map reaches ({label(low)} to {label(high)}).", label(mark))
+
+
+def _readings(digits: str) -> list[float]:
+    """What a run of digits and separators may mean."""
+    plain = digits.replace("'", "").replace("_", "").rstrip(".,")
+    marks = [c for c in plain if c in ".,"]
+    if len(plain) > 25:
+        return []
+    if not marks:
+        return [float(plain)]
+    if len(set(marks)) == 2:
+        decimal = marks[-1]
+        if marks.count(decimal) > 1:
+            return []
+        other = "," if decimal == "." else "."
+        return [float(plain.replace(other, "").replace(decimal, "."))]
+    groups = plain.split(marks[0])
+    as_thousands = [float("".join(groups))] if all(len(group) == 3 for group in groups[1:]) else []
+    as_decimal = [float(".".join(groups))] if len(marks) == 1 else []
+    return as_thousands + as_decimal
+
+
+def parse_duration(text: str) -> int:
+    """A time span such as 30m, 4h or 2d, in milliseconds.
+
+    Raises:
+        InputError: when it is none, or over 30 days.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not 0 < (span := int(match[1]) * _DURATION_MS[match[2].lower()]) <= 30 * DAY_MS:
+        raise InputError(f"{text.strip()[:20]!r} is not a time span between 1m and 30d.", "4h")
+    return span
+
+
+def is_number(word: str) -> bool:
+    """Whether a word looks like a number rather than a name."""
+    return bool(_NUMBER.fullmatch(word))
+
+
+def find_asset(word: str, known: Sequence[str]) -> str:
+    """The asset that somebody means.
+
+    Raises:
+        InputError: naming the nearest known one.
+    """
+    name = word.upper().lstrip("$").removesuffix("USDT").removesuffix("USD").rstrip("/-:") or word.upper()
+    if name in known:
+        return name
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"the nearest known is {close[0]}" if close else f"known are {', '.join(known[:8])}"
+    raise InputError(f"{word[:20]} is not watched; {hint}.", f"/liq {(close or list(known))[0].lower()}")
+
+
+def price(value: float) -> str:
+    """A price: 88,910, 3,124.5, 0.2134."""
+    if value >= 10_000:
+        return f"{value:,.0f}"
+    if value >= 1:
+        return (
+            f"{value:,.{max(0, 4 - int(math.log10(value)))}f}".rstrip("0").rstrip(".")
+            if value < 1000
+            else f"{value:,.1f}"
+        )
+    return f"{value:.4g}"
+
+
+def zone(low: float, high: float) -> str:
+    """Both ends of a cluster, rounded outward to four or five digits."""
+    step = 10 ** (math.floor(math.log10(low)) - 3)
+    return f"{price(math.floor(low / step) * step)}-{price(math.ceil(high / step) * step)}"
+
+
+def label(value: float) -> str:
+    """A short name for a price: 88.0k, 3,120, 0.213."""
+    if value >= 10_000:
+        return f"{value / 1000:.1f}k"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def usd(value: float) -> str:
+    """An amount in USD to two significant digits: $38M, $1.2B, $450k."""
+    if value < 1:
+        return "$0"
+    rounded = float(f"{value:.1e}")
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if rounded >= unit:
+            scaled = rounded / unit
+            return f"${scaled:.1f}{letter}" if scaled < 10 else f"${scaled:.0f}{letter}"
+    return f"${rounded:.0f}"
+
+
+def usd_range(low: float, high: float) -> str:
+    """A band in USD: $20-75M where both share a unit."""
+    left, right = usd(low), usd(high)
+    if left[-1] == right[-1] and left[-1].isalpha():
+        return f"{left[:-1]}-{right[1:]}"
+    return f"{left}-{right[1:]}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A fraction as a percentage without a sign."""
+    return f"{abs(share) * 100:.{digits}f}%"
+
+
+def signed_percent(share: float, digits: int = 1) -> str:
+    return f"{share * 100:+.{digits}f}%"
+
+
+def span(seconds: float) -> str:
+    """A time span as people say it: 14 s, 3 min, 2 h, 4 d."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 72 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} d"

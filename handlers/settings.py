@@ -1,0 +1,192 @@
+"""Settings: one typed table. The environment goes over the .env file; everything begins with CLIFFWATCH_."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from engine.errors import SettingError
+
+PREFIX = "CLIFFWATCH_"
+KNOWN_VENUES = ("binanceusdm", "bybit", "okx")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _text(value: str) -> str:
+    return value.strip()
+
+
+def _url(value: str) -> str:
+    """A https or wss address; plain http and ws only to this machine itself."""
+    parts = urlsplit(value.strip())
+    if parts.scheme not in ("https", "wss") and not (parts.scheme in ("http", "ws") and parts.hostname in LOOPBACK):
+        raise ValueError("expected an https or wss address (plain http and ws only to 127.0.0.1)")
+    return value.strip().rstrip("/")
+
+
+def _token(value: str) -> str:
+    if not re.fullmatch(r"[\w:.\-]{10,200}", value.strip()):
+        raise ValueError("expected a token without spaces")
+    return value.strip()
+
+
+def _telegram_token(value: str) -> str:
+    if not re.fullmatch(r"\d{3,20}:[\w\-]{10,100}", value.strip()):
+        raise ValueError("expected a token such as 123456789:ABCdef… from @BotFather")
+    return value.strip()
+
+
+def _venues(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
+    for name in names:
+        if name not in KNOWN_VENUES:
+            close = get_close_matches(name, KNOWN_VENUES, n=1)
+            raise ValueError(f"{name} is not a venue I know; {'did you mean ' + close[0] if close else KNOWN_VENUES}")
+    if not names:
+        raise ValueError("expected at least one venue")
+    return names
+
+
+def _assets(value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip().upper() for name in value.split(",") if name.strip()))
+    if not names or not all(re.fullmatch(r"[A-Z0-9]{1,20}", name) for name in names):
+        raise ValueError("expected coins such as BTC,ETH,SOL")
+    return names
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 1 <= seconds <= 3600:
+        raise ValueError("expected a number of seconds between 1 and 3600")
+    return seconds
+
+
+def _access(value: str) -> str:
+    if value.strip().lower() not in ("open", "chats", "list"):
+        raise ValueError("expected open, chats or list")
+    return value.strip().lower()
+
+
+def _operators(value: str) -> frozenset[tuple[str, str]]:
+    found = set()
+    for word in value.split(","):
+        match = re.fullmatch(r"(telegram|discord):(\d{1,20})", word.strip().lower())
+        if not match and word.strip():
+            raise ValueError("expected telegram:ID or discord:ID, separated by commas")
+        if match:
+            found.add((match[1], match[2]))
+    return frozenset(found)
+
+
+def _level(value: str) -> str:
+    if value.strip().upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("expected DEBUG, INFO, WARNING or ERROR")
+    return value.strip().upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    default: str
+    help: str
+    read: Callable[[str], Any]
+    secret: bool = False
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("DATABASE", "cliffwatch.sqlite", "File in which everything is kept", lambda v: Path(_text(v))),
+    Setting("TELEGRAM_TOKEN", "", "The bot's token from @BotFather; empty: no Telegram", _telegram_token, secret=True),
+    Setting("TELEGRAM_API", "", "Another Bot API server, such as your own", _url),
+    Setting("DISCORD_TOKEN", "", "The bot's token from the developer portal; empty: no Discord", _token, secret=True),
+    Setting("DISCORD_API", "", "Another address of Discord's REST API", _url),
+    Setting("DISCORD_GATEWAY", "", "Another address of Discord's gateway", _url),
+    Setting("DISCORD_WEBHOOK", "", "Webhook of one channel: alerts go there, one way", _url, secret=True),
+    Setting("VENUES", "binanceusdm,bybit,okx", "Exchanges to read", _venues),
+    Setting("VENUE_GATEWAY", "", "One address through which every venue is reached as ADDRESS/VENUE/PATH", _url),
+    Setting("ASSETS", "BTC,ETH,SOL", "Coins to watch", _assets),
+    Setting("POLL_SECONDS", "20", "Seconds between two looks at a venue", _seconds),
+    Setting("HISTORY_DAYS", "30", "Days of history to read at the first start", lambda v: _between(v, 1, 30)),
+    Setting("ACCESS", "chats", "Who may use the bot: open, chats (approved ones and their members) or list", _access),
+    Setting("OPERATORS", "", "Who runs it, as telegram:ID or discord:ID, separated by commas", _operators),
+    Setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _level),
+    Setting("CLOCK", "system", "For rehearsals on a loopback market: START@ORIGINxSPEED", _text),
+)
+
+
+def _between(value: str, least: int, most: int) -> int:
+    number = int(value)
+    if not least <= number <= most:
+        raise ValueError(f"expected a whole number between {least} and {most}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings as read. Optional ones are None where empty."""
+
+    database: Path
+    telegram_token: str | None
+    telegram_api: str | None
+    discord_token: str | None
+    discord_api: str | None
+    discord_gateway: str | None
+    discord_webhook: str | None
+    venues: tuple[str, ...]
+    venue_gateway: str | None
+    assets: tuple[str, ...]
+    poll_seconds: float
+    history_days: int
+    access: str
+    operators: frozenset[tuple[str, str]]
+    log_level: str
+    clock: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must never be seen in a log, an error or a chat."""
+        return tuple(value for row in TABLE if row.secret and (value := getattr(self, row.name.lower())) is not None)
+
+
+def load(env_file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingError: for an unknown name, with the nearest known one, or a value that cannot be; never with the
+            value of a secret.
+    """
+    environment = os.environ if environment is None else environment
+    given: dict[str, str] = {}
+    if env_file is not None:
+        if not env_file.is_file():
+            raise SettingError(f"there is no settings file {env_file}")
+        given |= {name: value or "" for name, value in dotenv_values(env_file).items()}
+    given |= environment
+    named = {name: value for name, value in given.items() if name.startswith(PREFIX)}
+    known = {PREFIX + row.name for row in TABLE}
+    for name in named:
+        if name not in known:
+            close = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+            raise SettingError(f"{name} is not a setting; the nearest is {close[0]}")
+    return Settings(**{row.name.lower(): _value(row, named.get(PREFIX + row.name)) for row in TABLE})
+
+
+def _value(row: Setting, text: str | None) -> Any:
+    text = row.default if text is None or not text.strip() else text
+    if not text:
+        return frozenset() if row.name == "OPERATORS" else None
+    try:
+        return row.read(text)
+    except ValueError as error:
+        shown = "" if row.secret else f" is {text.strip()[:60]!r}:"
+        reason = str(error) if "expected" in str(error) or "know" in str(error) else "expected a number"
+        raise SettingError(f"{PREFIX}{row.name}{shown} {reason}") from None

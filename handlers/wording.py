@@ -1,0 +1,91 @@
+"""Phrases that several messages share. What may not be said is in docs/model.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
+
+VENUE_NAMES = {"binanceusdm": "Binance", "bybit": "Bybit", "okx": "OKX"}
+DISCLAIMER = "Estimates from public data. Not advice."
+SIMULATED = "SIMULATED"
+STALE_SECONDS = 300
+WITHHELD_SECONDS = 3600
+TRACK_RECORD_DAYS = 28
+
+NO_TRACK_RECORD = "Rough, no track record yet"
+
+
+def venue(name: str) -> str:
+    return VENUE_NAMES.get(name, name)
+
+
+def rank(position: int | None, of: int, side: str) -> str:
+    """Where a cluster stands among those of its side."""
+    if position is None or of == 0:
+        return ""
+    if of == 1:
+        return f"only {side} cluster within 10%"
+    if of == 2:
+        return f"{'larger' if position == 1 else 'smaller'} of 2 {side} clusters within 10%"
+    ordinal = {1: "largest", 2: "2nd largest", 3: "3rd largest"}.get(position, f"{position}th largest")
+    return f"{ordinal} of {of} {side} clusters within 10%"
+
+
+def untraded(cluster: Mapping[str, Any]) -> str:
+    hours = cluster["untraded_hours"]
+    if cluster["untraded_all_known"]:
+        return f"untraded in all {span(hours * 3600)} watched"
+    return f"untraded for {span(max(hours, 0) * 3600)}" if hours >= 1 else "traded within the hour"
+
+
+def context(facts: Mapping[str, Any]) -> str:
+    """The context line: open interest against 24 hours ago, and funding."""
+    parts = []
+    change = facts.get("interest_change_24h")
+    parts.append(f"OI {signed_percent(change)} 24h" if change is not None else "OI change 24h unknown")
+    rate = facts.get("funding_rate")
+    parts.append(f"funding {rate * 100:.3f}%/8h" if rate is not None else "funding unknown")
+    return " · ".join(parts)
+
+
+def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
+    """The last line: venues, who is missing, how old."""
+    names = [
+        f"{venue(name)} {share * 100:.0f}%" if shares and len(facts["venues"]) > 1 else venue(name)
+        for name, share in facts["venues"].items()
+    ]
+    line = " ".join(names) + f" · {age(facts['age_seconds'])}"
+    if facts.get("missing"):
+        line += " · without " + ", ".join(f"{venue(v)} ({why})" for v, why in facts["missing"].items())
+    return line
+
+
+def age(seconds: float) -> str:
+    old = f"{span(seconds)} old"
+    return f"STALE, {old}" if seconds > STALE_SECONDS else old
+
+
+def rough(facts: Mapping[str, Any]) -> str:
+    """Said with every figure until four weeks of history stand behind it."""
+    days = facts.get("history_days", 0.0)
+    if days >= TRACK_RECORD_DAYS:
+        return ""
+    return f"{NO_TRACK_RECORD} ({days:.0f} d of history)"
+
+
+def cluster_line(cluster: Mapping[str, Any], mark: float) -> str:
+    """One cluster in a line: shorts 95,000, +5.2%, ~$33M."""
+    distance = signed_percent(cluster["label"] / mark - 1)
+    return f"{cluster['side']}s {label(cluster['label'])}, {distance}, ~{usd(cluster['forced_usd'])}"
+
+
+def zone_of(cluster: Mapping[str, Any]) -> str:
+    return zone(cluster["low"], cluster["high"])
+
+
+def away(price_to: float, mark: float) -> str:
+    """2.6% below 90,340."""
+    side = "below" if price_to < mark else "above"
+    return f"{percent(price_to / mark - 1)} {side} {price(mark)}"

@@ -1,0 +1,1 @@
+"""SQLite through sqlite-utils: one writer thread, migrations, one module per family of tables."""

@@ -1,0 +1,88 @@
+"""Chats that may use the bot, its operators, and small facts of the installation."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+
+from engine.ports import Chat, ChatKind
+
+_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason"
+
+
+def _chat(row: tuple[int, str, str, ChatKind, str, int, int, str]) -> Chat:
+    return Chat(*row[:5], bool(row[5]), bool(row[6]), row[7])
+
+
+def see_chat(db: Database, platform: str, remote_id: str, kind: ChatKind, title: str, now: int) -> Chat:
+    """The chat with that id on a platform, made if it is new; its title follows the platform's."""
+    db.conn.execute(
+        "INSERT INTO chat (platform, remote_id, kind, title, created_at) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (platform, remote_id) DO UPDATE SET title = excluded.title, kind = excluded.kind",
+        (platform, remote_id, kind, title[:200], now),
+    )
+    found = find_chat(db, platform, remote_id)
+    assert found is not None  # noqa: S101  # it was just written, in this transaction
+    return found
+
+
+def find_chat(db: Database, platform: str, remote_id: str) -> Chat | None:
+    query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? AND remote_id = ?"
+    row = db.conn.execute(query, (platform, remote_id)).fetchone()
+    return _chat(row) if row else None
+
+
+def chat_by_id(db: Database, chat_id: int) -> Chat | None:
+    row = db.conn.execute(f"SELECT {_COLUMNS} FROM chat WHERE id = ?", (chat_id,)).fetchone()
+    return _chat(row) if row else None
+
+
+def chats(db: Database, platform: str | None = None) -> list[Chat]:
+    """All chats, or those of one platform, oldest first."""
+    query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? OR ? IS NULL ORDER BY id"
+    return [_chat(row) for row in db.conn.execute(query, (platform, platform))]
+
+
+def approve_chat(db: Database, chat_id: int, *, approved: bool) -> None:
+    db.conn.execute("UPDATE chat SET approved = ? WHERE id = ?", (int(approved), chat_id))
+
+
+def switch_chat(db: Database, chat_id: int, *, active: bool, reason: str = "") -> None:
+    """Switch a chat off, keeping its rules, or on again."""
+    db.conn.execute("UPDATE chat SET active = ?, off_reason = ? WHERE id = ?", (int(active), reason, chat_id))
+
+
+def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
+    """The platform gave the chat a new id (a group that became a supergroup)."""
+    taken = db.conn.execute(
+        "SELECT old.id FROM chat AS old JOIN chat AS new ON old.platform = new.platform "
+        "WHERE new.id = ? AND old.remote_id = ? AND old.id <> new.id",
+        (chat_id, remote_id),
+    ).fetchone()
+    if taken:
+        db.conn.execute("DELETE FROM chat WHERE id = ?", (taken[0],))
+    db.conn.execute("UPDATE chat SET remote_id = ? WHERE id = ?", (remote_id, chat_id))
+
+
+def add_operator(db: Database, platform: str, user_id: str, now: int) -> None:
+    db.conn.execute("INSERT OR IGNORE INTO operator VALUES (?, ?, ?)", (platform, user_id, now))
+
+
+def operators(db: Database) -> set[tuple[str, str]]:
+    """Platform and user id of everybody who runs this bot."""
+    return {(platform, user_id) for platform, user_id in db.conn.execute("SELECT platform, user_id FROM operator")}
+
+
+def get_meta(db: Database, key: str) -> str | None:
+    row = db.conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def set_meta(db: Database, key: str, value: str | None) -> None:
+    """Keep a small fact, or forget it."""
+    if value is None:
+        db.conn.execute("DELETE FROM meta WHERE key = ?", (key,))
+    else:
+        db.conn.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )

@@ -1,0 +1,84 @@
+"""The schema, as numbered migrations recorded in the database. Never edit one that has been released: add another."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from engine.errors import StorageError
+
+migrations = Migrations("cliffwatch")
+
+_TABLES_0001 = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE bar (
+        market TEXT NOT NULL, opened_at INTEGER NOT NULL, step_ms INTEGER NOT NULL,
+        open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
+        contracts REAL, contracts_high REAL, contracts_low REAL, funding_rate REAL,
+        long_liquidations_usd REAL, short_liquidations_usd REAL,
+        PRIMARY KEY (market, opened_at)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE liquidation (
+        market TEXT NOT NULL, at INTEGER NOT NULL, side TEXT NOT NULL CHECK (side IN ('long', 'short')),
+        price REAL NOT NULL, contracts REAL NOT NULL, usd REAL NOT NULL, asset TEXT NOT NULL,
+        PRIMARY KEY (market, at, side, price, contracts)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX liquidation_by_asset ON liquidation (asset, at)",
+    "CREATE TABLE checkpoint (asset TEXT PRIMARY KEY, at INTEGER NOT NULL, data BLOB NOT NULL) STRICT",
+    """CREATE TABLE chat (
+        id INTEGER PRIMARY KEY, platform TEXT NOT NULL, remote_id TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('private', 'group', 'channel')),
+        title TEXT NOT NULL DEFAULT '', approved INTEGER NOT NULL DEFAULT 0, active INTEGER NOT NULL DEFAULT 1,
+        off_reason TEXT NOT NULL DEFAULT '', created_at INTEGER NOT NULL, UNIQUE (platform, remote_id)) STRICT""",
+    """CREATE TABLE operator (
+        platform TEXT NOT NULL, user_id TEXT NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (platform, user_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE rule (
+        id INTEGER PRIMARY KEY, chat_id INTEGER NOT NULL REFERENCES chat (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL, asset TEXT, distance REAL, size TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT""",
+    "CREATE INDEX rule_by_chat ON rule (chat_id)",
+    """CREATE TABLE rule_state (
+        rule_id INTEGER NOT NULL REFERENCES rule (id) ON DELETE CASCADE, cluster_id TEXT NOT NULL,
+        state TEXT NOT NULL, PRIMARY KEY (rule_id, cluster_id)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE mute (
+        chat_id INTEGER NOT NULL REFERENCES chat (id) ON DELETE CASCADE, asset TEXT NOT NULL,
+        until INTEGER NOT NULL, PRIMARY KEY (chat_id, asset)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE event (
+        id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, asset TEXT NOT NULL,
+        at INTEGER NOT NULL, facts TEXT NOT NULL) STRICT""",
+    """CREATE TABLE alert (
+        id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, event_id INTEGER NOT NULL REFERENCES event (id),
+        rule_id INTEGER, chat_id INTEGER NOT NULL REFERENCES chat (id) ON DELETE CASCADE,
+        at INTEGER NOT NULL) STRICT""",
+    """CREATE TABLE message (
+        id INTEGER PRIMARY KEY, chat_id INTEGER NOT NULL REFERENCES chat (id) ON DELETE CASCADE,
+        alert_id INTEGER REFERENCES alert (id) ON DELETE CASCADE, body TEXT NOT NULL, rendered TEXT,
+        state TEXT NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'sending', 'sent', 'dead')),
+        due INTEGER NOT NULL, expires INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+        lease_until INTEGER NOT NULL DEFAULT 0, plain INTEGER NOT NULL DEFAULT 0, repeat INTEGER NOT NULL DEFAULT 0,
+        nonce TEXT NOT NULL, remote_id TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '',
+        created_at INTEGER NOT NULL, sent_at INTEGER) STRICT""",
+    "CREATE INDEX message_by_state ON message (state, due)",
+    "CREATE INDEX message_by_chat ON message (chat_id, id)",
+)
+
+
+@migrations()
+def m0001_first(db: Database) -> None:
+    """Market history, chats, rules and their state, events, alerts and messages."""
+    for statement in _TABLES_0001:
+        db.execute(statement)
+
+
+NAMES = ("m0001_first",)
+"""All migrations of this version, in order."""
+
+
+def migrate(db: Database) -> None:
+    """Bring a database to the present schema.
+
+    Raises:
+        StorageError: when the database was written by a newer version.
+    """
+    newer = [row.name for row in migrations.applied(db) if row.name not in NAMES]
+    if newer:
+        raise StorageError(f"the database was written by a newer version ({newer[-1]}); update Cliffwatch")
+    migrations.apply(db)

@@ -1,0 +1,194 @@
+"""The store as the rest of the program sees it: one asynchronous method per thing it wants done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlite_utils import Database as Utils
+
+from engine.alerts.book import RuleBook
+from engine.alerts.rules import Rule
+from engine.market import DAY_MS, Bar, Liquidation, Market
+from engine.ports import Chat, ChatKind, Clock, Message, TickRecord
+from storage import chats, market, outbox, rules
+from storage.database import Database
+
+T = TypeVar("T")
+
+LAST_TICK = "last_tick"
+KEEP_STATES_MS = 14 * DAY_MS
+
+
+class Store:
+    """Everything that outlives a restart. wall is the machine's clock: it times deliveries, not the market."""
+
+    def __init__(self, path: Path | None, wall: Clock) -> None:
+        self._db = Database(path)
+        self._wall = wall
+
+    async def open(self) -> None:
+        """Open and migrate.
+
+        Raises:
+            StorageError: when the database is in use, newer, or broken.
+        """
+        await self._db.open()
+
+    async def close(self) -> None:
+        await self._db.close()
+
+    # -- ticks
+
+    async def commit(self, record: TickRecord) -> None:
+        """Store all of a tick in one transaction: states, events, alerts, messages."""
+        wall = self._wall.now()
+
+        def work(db: Utils) -> None:
+            rules.save_states(db, record.states)
+            outbox.add_alerts(db, record.alerts, wall)
+            chats.set_meta(db, LAST_TICK, str(record.now))
+
+        await self._db.write(work)
+
+    async def last_tick(self) -> int | None:
+        """Time of the last tick that was stored."""
+        value = await self._db.read(lambda db: chats.get_meta(db, LAST_TICK))
+        return int(value) if value else None
+
+    # -- market
+
+    async def add_bars(self, bars: Sequence[tuple[Market, Bar]]) -> None:
+        if bars:
+            await self._db.write(lambda db: market.add_bars(db, bars))
+
+    async def bars_since(self, of: Market, closed_after: int) -> list[Bar]:
+        return await self._db.read(lambda db: market.bars_since(db, of, closed_after))
+
+    async def add_liquidations(self, events: Sequence[Liquidation]) -> list[Liquidation]:
+        """Store forced orders; those that were not known yet."""
+        return await self._db.write(lambda db: market.add_liquidations(db, events)) if events else []
+
+    async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
+        """Store boards' snapshots and drop what they make needless."""
+        now = max((at for at, _ in states.values()), default=0)
+
+        def work(db: Utils) -> None:
+            for asset, (at, state) in states.items():
+                market.save_checkpoint(db, asset, at, state)
+            rules.forget_states(db, now - KEEP_STATES_MS)
+
+        await self._db.write(work)
+
+    async def load_checkpoint(self, asset: str) -> dict[str, Any] | None:
+        return await self._db.read(lambda db: market.load_checkpoint(db, asset))
+
+    # -- rules
+
+    async def load_book(self) -> RuleBook:
+        """All rules with what they remember."""
+
+        def work(db: Utils) -> RuleBook:
+            return RuleBook(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db))
+
+        return await self._db.read(work)
+
+    async def replace_rules(
+        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str]
+    ) -> tuple[list[Rule], list[int]]:
+        """Put rules in the place of a chat's rules of those kinds and assets; the new ones and the ids that went."""
+
+        def work(db: Utils) -> tuple[list[Rule], list[int]]:
+            assets = {rule.asset for rule in new}
+            gone = [
+                rule.id
+                for rule in rules.rules_of_chat(db, chat_id)
+                if rule.kind in kinds and (rule.asset in assets or None in assets)
+            ]
+            rules.remove_rules(db, gone)
+            return [rules.add_rule(db, rule) for rule in new], gone
+
+        return await self._db.write(work)
+
+    async def remove_rules(self, rule_ids: Sequence[int]) -> None:
+        await self._db.write(lambda db: rules.remove_rules(db, list(rule_ids)))
+
+    async def rules_of_chat(self, chat_id: int) -> list[Rule]:
+        return await self._db.read(lambda db: rules.rules_of_chat(db, chat_id))
+
+    async def mute(self, chat_id: int, asset: str, until: int) -> None:
+        await self._db.write(lambda db: rules.save_mute(db, chat_id, asset, until))
+
+    # -- chats
+
+    async def see_chat(self, platform: str, remote_id: str, kind: ChatKind, title: str) -> Chat:
+        """The chat with that id, made if it is new."""
+        known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
+        if known is not None and known.title == title[:200] and known.kind == kind:
+            return known
+        now = self._wall.now()
+        return await self._db.write(lambda db: chats.see_chat(db, platform, remote_id, kind, title, now))
+
+    async def chats(self, platform: str | None = None) -> list[Chat]:
+        return await self._db.read(lambda db: chats.chats(db, platform))
+
+    async def approve_chat(self, chat_id: int, *, approved: bool) -> None:
+        await self._db.write(lambda db: chats.approve_chat(db, chat_id, approved=approved))
+
+    async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None:
+        await self._db.write(lambda db: chats.switch_chat(db, chat_id, active=active, reason=reason))
+
+    async def move_chat(self, chat_id: int, remote_id: str) -> None:
+        await self._db.write(lambda db: chats.move_chat(db, chat_id, remote_id))
+
+    async def operators(self) -> set[tuple[str, str]]:
+        return await self._db.read(chats.operators)
+
+    async def add_operator(self, platform: str, user_id: str) -> None:
+        now = self._wall.now()
+        await self._db.write(lambda db: chats.add_operator(db, platform, user_id, now))
+
+    async def get_meta(self, key: str) -> str | None:
+        return await self._db.read(lambda db: chats.get_meta(db, key))
+
+    async def set_meta(self, key: str, value: str | None) -> None:
+        await self._db.write(lambda db: chats.set_meta(db, key, value))
+
+    # -- outbox
+
+    async def add_message(self, chat_id: int, body: dict[str, Any]) -> None:
+        """A message that is no alert, such as a test alert."""
+        now = self._wall.now()
+        await self._db.write(lambda db: outbox.add_message(db, chat_id, body, now))
+
+    async def recover_leases(self, platform: str) -> int:
+        """After a start: what was being sent when the process ended is ready again; how many."""
+        return await self._db.write(lambda db: outbox.recover_leases(db, platform))
+
+    async def claim(self, platform: str, lease_ms: int, busy: Iterable[int]) -> Message | None:
+        """The oldest due message of a chat that is not busy, leased."""
+        now = self._wall.now()
+        return await self._db.write(lambda db: outbox.claim(db, platform, now, lease_ms, tuple(busy)))
+
+    async def keep_rendered(self, message_id: int, rendered: dict[str, Any]) -> None:
+        await self._db.write(lambda db: outbox.keep_rendered(db, message_id, rendered))
+
+    async def mark_sent(self, message_id: int, remote_id: str) -> None:
+        now = self._wall.now()
+        await self._db.write(lambda db: outbox.mark_sent(db, message_id, remote_id, now))
+
+    async def put_back(
+        self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False
+    ) -> None:
+        await self._db.write(lambda db: outbox.put_back(db, message_id, due, error, plain=plain, repeat=repeat))
+
+    async def give_up(self, message_id: int, error: str) -> None:
+        await self._db.write(lambda db: outbox.give_up(db, message_id, error))
+
+    async def next_due(self, platform: str) -> int | None:
+        return await self._db.read(lambda db: outbox.next_due(db, platform))
+
+    async def counts(self) -> dict[str, int]:
+        """How many messages are in each state."""
+        return await self._db.read(outbox.counts)
