@@ -30,7 +30,6 @@ class AssetUpdate:
         samples: the latest poll of each market that answered.
         missing: venues that are left out, with the reason people read.
         reported: forced orders the feeds reported: when, whose, USD.
-        price_from: what the path's prices are: mark, or the file's own.
     """
 
     path: tuple[float, ...] = ()
@@ -92,6 +91,11 @@ class AssetBoard:
         return self._view
 
     @property
+    def mark(self) -> float:
+        """The last price seen, USD; 0 before the first."""
+        return self._mark
+
+    @property
     def clusters(self) -> tuple[Cluster, ...]:
         return self.tracker.live
 
@@ -103,7 +107,8 @@ class AssetBoard:
     @property
     def as_of(self) -> int:
         """Time of the oldest figure among the venues that are in the sum."""
-        return min(self._sampled_at.values(), default=self.closed_at)
+        included = {m.market.key for m in self._included()}
+        return min((at for key, at in self._sampled_at.items() if key in included), default=self.closed_at)
 
     @property
     def history_days(self) -> float:

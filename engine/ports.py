@@ -30,7 +30,6 @@ class Delivered:
 
     now: int
     updates: Mapping[str, AssetUpdate]
-    liquidations: tuple[Liquidation, ...] = ()
     late: bool = False
     silent: bool = False
 
@@ -68,12 +67,6 @@ class TickRecord:
     now: int
     states: dict[StateKey, NearState | None] = field(default_factory=dict)
     alerts: list[AlertRecord] = field(default_factory=list)
-    bars: list[tuple[Market, Bar]] = field(default_factory=list)
-    liquidations: list[Liquidation] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        return not (self.states or self.alerts or self.bars or self.liquidations)
 
 
 class TickStore(Protocol):
@@ -125,6 +118,26 @@ class Message:
     created_at: int
     plain: bool
     repeat: bool
+
+
+class MarketStore(Protocol):
+    """Where bars, forced orders and checkpoints are kept."""
+
+    async def add_bars(self, bars: Sequence[tuple[Market, Bar]]) -> None: ...
+
+    async def bars_since(self, of: Market, closed_after: int) -> list[Bar]: ...
+
+    async def add_liquidations(self, events: Sequence[Liquidation]) -> list[Liquidation]:
+        """Store forced orders once; those that were new."""
+        ...
+
+    async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None: ...
+
+    async def load_checkpoint(self, asset: str) -> dict[str, Any] | None: ...
+
+    async def last_tick(self) -> int | None:
+        """Time of the last tick that was stored."""
+        ...
 
 
 class RuleStore(Protocol):

@@ -17,9 +17,8 @@ WARM_UP_DAYS = 30
 def cluster_figures(history: History) -> dict[str, Any]:
     """Number, width, life and churn of clusters over a history, the first 30 days left out of the counts."""
     board = AssetBoard(history.market.asset)
-    start = history.bars[0].opened_at + min(
-        WARM_UP_DAYS * DAY_MS, (history.bars[-1].closed_at - history.bars[0].opened_at) // 2
-    )
+    first, end = history.bars[0].opened_at, history.bars[-1].closed_at
+    start = first + min(WARM_UP_DAYS * DAY_MS, (end - first) // 2)
     born_at: dict[str, int] = {}
     lives: list[float] = []
     numbers: list[int] = []

@@ -35,7 +35,7 @@ class Watch:
         Raises:
             StorageError: when the tick could not be stored; the process must end and start again.
         """
-        record = TickRecord(delivered.now, liquidations=list(delivered.liquidations))
+        record = TickRecord(delivered.now)
         verdict = Verdict()
         for asset, update in delivered.updates.items():
             try:
@@ -45,8 +45,7 @@ class Watch:
                 log.exception("tick of %s failed and is set aside", asset)
                 self.set_aside[asset] = f"{type(error).__name__} in the last tick"
         record.states = verdict.states
-        if not record.empty:
-            await self._store.commit(record)
+        await self._store.commit(record)
         self.book.apply(verdict)
         self.last_tick = delivered.now
         return record
@@ -55,7 +54,6 @@ class Watch:
         self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord, verdict: Verdict
     ) -> None:
         board, now = self.boards[asset], delivered.now
-        record.bars += update.bars
         tick = board.advance(update, now)
         if tick is None or delivered.silent:
             return
