@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,16 +15,29 @@ from typing import Any
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import RULE_EXAMPLE, parse_rule
 from engine.board import AssetBoard
-from engine.clock import ManualClock, SystemClock
+from engine.clock import ManualClock, ScaledClock, SystemClock
 from engine.errors import CliffwatchError, HistoryError, InputError, SettingError
 from engine.history import History, iso, parse_time, read_history
+from engine.ports import Clock
 from engine.replay import ReplayFeed, board_at
 from engine.study import cluster_figures
+from engine.venues.feed import LiveFeed
+from engine.venues.registry import VENUES
+from engine.venues.worker import VenueWorker
 from engine.watch import Watch
+from handlers.check import check, health_of
 from handlers.commands import answer
 from handlers.context import NoMembership, Request, Services
+from handlers.faces import make_faces
+from handlers.logs import set_up_logging
 from handlers.messages import alert_answer
+from handlers.runtime import Runtime
+from handlers.settings import Settings
+from handlers.settings import load as load_settings
 from storage.store import Store
+
+DEMO_DAYS = 10
+DEMO_POLL_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cliffwatch", description="Warns where leveraged crypto positions break.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="watch the venues and answer")
+    run.add_argument("--face", choices=["terminal"], help="answer in the terminal too (the default at one)")
+    run.add_argument("--env", type=Path, metavar="FILE", help="settings file")
+    run.set_defaults(run=_run)
+
+    check_ = commands.add_parser("check", help="settings, what can be reached, links to invite the bot")
+    check_.add_argument("--env", type=Path, metavar="FILE", help="settings file")
+    check_.set_defaults(run=_check)
+
+    demo = commands.add_parser("demo", help="a simulated market in the terminal; no network")
+    demo.add_argument("--seed", type=_seed, default=7, help="another market (default %(default)s)")
+    demo.add_argument("--speed", type=_speed, default=60.0, help="how fast its time runs (default %(default)g)")
+    demo.set_defaults(run=_demo)
 
     replay = commands.add_parser("replay", help="the alerts that a recorded history would have made")
     _history_options(replay)
@@ -77,6 +105,22 @@ def _time(text: str) -> int:
         return parse_time(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2025-12-14T00:00:00Z") from None
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a whole number such as 7")
+    return int(text)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 1 <= speed <= 3600:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a speed between 1 and 3600")
+    return speed
 
 
 def _history(options: argparse.Namespace) -> History:
@@ -147,6 +191,94 @@ def _clusters(options: argparse.Namespace) -> int:
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):32} {value}")
     return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = load_settings(options.env)
+    set_up_logging(settings.log_level, settings.secrets)
+    terminal = options.face == "terminal" or (options.face is None and sys.stdin.isatty())
+    clock: Clock = SystemClock() if settings.clock == "system" else ScaledClock.parse(settings.clock)
+    return asyncio.run(_live(settings, clock, terminal=terminal))
+
+
+async def _live(
+    settings: Settings, clock: Clock, *, terminal: bool, in_memory: bool = False, simulated: bool = False
+) -> int:
+    """Wire everything together, run it until it is told to stop, take it apart again."""
+    stop, wall = asyncio.Event(), SystemClock()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = Store(None if in_memory else settings.database, wall)
+    await store.open()
+    try:
+        boards = {asset: await _board(store, asset, settings.venues) for asset in settings.assets}
+        watch = Watch(boards, await store.load_book(), store)
+        last_tick = await store.last_tick()
+        if last_tick is not None:
+            watch.was_offline(last_tick)
+        workers = [
+            VenueWorker(VENUES[venue](settings.venue_gateway), settings.assets, store, clock, settings.history_days)
+            for venue in settings.venues
+        ]
+        feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds)
+        simulated = simulated or isinstance(clock, ScaledClock)
+        services = Services(watch, store, clock, settings.access, simulated)
+        faces = await make_faces(settings, services, wall, terminal=terminal)
+        services.health = lambda: health_of(feed, clock, faces.states())
+        services.wake = faces.wake
+        runtime = Runtime(services, feed, store, faces.dispatchers, faces.runners, faces.leader)
+        try:
+            return await runtime.run(stop)
+        finally:
+            await feed.stop()
+            await faces.close()
+    finally:
+        await store.close()
+
+
+async def _board(store: Store, asset: str, venues: Sequence[str]) -> AssetBoard:
+    """An asset's board from its checkpoint, or an empty one."""
+    state = await store.load_checkpoint(asset)
+    return AssetBoard.restore(asset, venues, state) if state else AssetBoard(asset)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from engine.loopback.server import LoopbackExchange
+    from engine.loopback.simulated import SimulatedSource
+    from engine.loopback.tape import Tape
+
+    settings = load_settings(None, {})
+    set_up_logging("WARNING", ())
+    now = SystemClock().now()
+    clock = ScaledClock(now, now, options.speed)
+
+    async def run() -> int:
+        source = SimulatedSource(options.seed, now, DEMO_DAYS)
+        exchange = LoopbackExchange({source.asset: Tape(source)}, clock)
+        await exchange.start()
+        try:
+            made = replace(
+                settings,
+                assets=(source.asset,),
+                venue_gateway=exchange.url,
+                history_days=DEMO_DAYS,
+                poll_seconds=max(settings.poll_seconds, DEMO_POLL_SECONDS * options.speed),
+                access="open",
+            )
+            return await _live(made, clock, terminal=True, in_memory=True, simulated=True)
+        finally:
+            await exchange.stop()
+
+    return asyncio.run(run())
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = load_settings(options.env)
+    set_up_logging("ERROR", settings.secrets)
+    lines, well = asyncio.run(check(settings))
+    for line in lines:
+        print(line)
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +66,7 @@ class AssetBoard:
         self._mark = 0.0
         self._measured_at = 0
         self._detected_at = 0
+        self._unmeasured: MapView | None = None
         self._touched: dict[str, Touched] = {}
         self._sampled_at: dict[str, int] = {}
         self._funding: dict[str, float] = {}
@@ -97,6 +98,7 @@ class AssetBoard:
 
     @property
     def clusters(self) -> tuple[Cluster, ...]:
+        self._measure()
         return self.tracker.live
 
     @property
@@ -147,12 +149,13 @@ class AssetBoard:
 
     # -- a tick
 
-    def advance(self, update: AssetUpdate, now: int) -> AssetTick | None:
+    def advance(self, update: AssetUpdate, now: int, *, silent: bool = False) -> AssetTick | None:
         """Take in what a tick brought: first the path, against the map as it stood, then the bars, then the samples.
 
-        None while there is no map yet to hold the path against.
+        None while there is no map yet to hold the path against. silent: nobody will decide anything on it, so
+        that the clusters' figures need not be renewed.
         """
-        tick = self._follow(update, now) if self._view is not None and len(update.path) else None
+        tick = self._follow(update, now, silent=silent) if self._view is not None and len(update.path) else None
         self.missing = dict(update.missing)
         for at, side, usd in update.reported:
             self._reported.append((at, side, usd))
@@ -172,7 +175,9 @@ class AssetBoard:
             self._close_bar()
         return tick
 
-    def _follow(self, update: AssetUpdate, now: int) -> AssetTick:
+    def _follow(self, update: AssetUpdate, now: int, *, silent: bool) -> AssetTick:
+        if not silent:
+            self._measure()
         view, clusters = self.view, self.tracker.live
         path = (self._mark, *update.path)
         self.candidates.follow(path, clusters, view, now)
@@ -180,7 +185,9 @@ class AssetBoard:
         return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates)
 
     def _step(self, market: Market, bar: Bar) -> None:
-        market_map = self.maps.setdefault(market.key, MarketMap(market))
+        market_map = self.maps.get(market.key)
+        if market_map is None:
+            market_map = self.maps[market.key] = MarketMap(market)
         if market_map.opened and bar.closed_at <= market_map.closed_at:
             return
         if market_map.opened:
@@ -212,21 +219,24 @@ class AssetBoard:
         self._touched[key] = Touched(sample.bar_low, sample.bar_high)
 
     def _close_bar(self) -> None:
-        """After bars have closed: renew figures of clusters; on the hour also detect, and note what is usual."""
+        """After bars have closed: on the hour, detect clusters and note what is usual."""
         closed_at = self.closed_at
         if closed_at <= self._measured_at:
             return
         self._measured_at = closed_at
         close = next(m.close for m in self.maps.values() if m.closed_at == closed_at)
-        view = combine(self.asset, closed_at, close, self._included())
+        view = self._unmeasured = combine(self.asset, closed_at, close, self._included())
         if closed_at // HOUR_MS > self._detected_at // HOUR_MS:
             # Hourly whatever the bars' step: on the hour is how the detector's constants were measured.
             self._detected_at = closed_at
             self.tracker.detect(view, {side: self.usual.density(side) for side in SIDES})
-            self.tracker.measure(view, default_distance(self.asset))
             self.usual.add(view)
-        else:
-            self.tracker.measure(view, default_distance(self.asset))
+
+    def _measure(self) -> None:
+        """Renew what clusters hold and are expected to force, as of the last closed bar's close, once a bar."""
+        if self._unmeasured is not None:
+            self.tracker.measure(self._unmeasured, default_distance(self.asset))
+            self._unmeasured = None
 
     def _included(self) -> list[MarketMap]:
         """Maps of venues that are in the sum: those that have one, less those that are missing."""
@@ -249,6 +259,7 @@ class AssetBoard:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything needed to go on from the last closed bar; arrays stay arrays."""
+        self._measure()
         return {
             "maps": {key: m.snapshot() for key, m in self.maps.items() if m.opened},
             "tracker": self.tracker.snapshot(),
@@ -260,18 +271,18 @@ class AssetBoard:
             "mark": self._mark,
             "measured_at": self._measured_at,
             "detected_at": self._detected_at,
-            "funding": self._funding,
+            "funding": dict(self._funding),
             "contracts": {key: list(rows) for key, rows in self._contracts.items()},
             "reported": list(self._reported),
             "has_feed": self._has_feed,
         }
 
     @classmethod
-    def restore(cls, asset: str, markets: Sequence[Market], state: dict[str, Any]) -> AssetBoard:
-        """The board that snapshot() described, for those of its markets that are still watched."""
+    def restore(cls, asset: str, venues: Collection[str], state: dict[str, Any]) -> AssetBoard:
+        """The board that snapshot() described, without the markets of venues that are no longer read."""
         made = cls(asset)
-        known = {market.key: market for market in markets}
-        made.maps = {key: MarketMap.restore(known[key], row) for key, row in state["maps"].items() if key in known}
+        maps = (MarketMap.restore(row) for row in state["maps"].values())
+        made.maps = {m.market.key: m for m in maps if m.market.venue in venues}
         made.tracker = ClusterTracker.restore(asset, state["tracker"])
         made.usual = Usual.restore(state["usual"])
         made.candidates = Candidates.restore(state["candidates"])
@@ -284,7 +295,7 @@ class AssetBoard:
         )
         made._funding = dict(state["funding"])
         made._contracts = {
-            key: deque((int(at), c) for at, c in rows) for key, rows in state["contracts"].items() if key in known
+            key: deque((int(at), c) for at, c in rows) for key, rows in state["contracts"].items() if key in made.maps
         }
         made._reported = deque((int(at), side, usd) for at, side, usd in state["reported"])
         made._has_feed = state["has_feed"]

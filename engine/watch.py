@@ -25,7 +25,7 @@ class Watch:
         self.last_tick = 0
         self._store = store
         self._missed: dict[int, list[dict[str, Any]]] = {}
-        self._offline_since: int | None = None
+        self._offline_since: dict[str, int] = {}
 
     async def tick(self, delivered: Delivered) -> TickRecord:
         """Take in what the feed brought and store what follows from it.
@@ -54,7 +54,7 @@ class Watch:
         self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord, verdict: Verdict
     ) -> None:
         board, now = self.boards[asset], delivered.now
-        tick = board.advance(update, now)
+        tick = board.advance(update, now, silent=delivered.silent)
         if tick is None or delivered.silent:
             return
         fresh = [] if delivered.late else self.book.take_fresh(asset)
@@ -83,7 +83,7 @@ class Watch:
 
     def was_offline(self, since: int) -> None:
         """Late ticks follow: what they would have fired is told in one message a chat."""
-        self._offline_since = since
+        self._offline_since = dict.fromkeys(self.boards, since)
 
     def _keep_missed(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> None:
         for decision in decisions:
@@ -97,7 +97,8 @@ class Watch:
 
     def _catch_up(self, board: AssetBoard, in_range: Iterable[tuple[Any, Any]], now: int) -> list[AlertRecord]:
         """One message a chat after a start: what was swept meanwhile, and what is in range now."""
-        if self._offline_since is None:
+        since = self._offline_since.pop(board.asset, None)
+        if since is None:
             return []
         near: dict[int, dict[str, dict[str, Any]]] = {}
         for rule, cluster in in_range:
@@ -110,13 +111,13 @@ class Watch:
                 "asset": board.asset,
                 "at": now,
                 "mark": board.view.mark,
-                "offline_from": self._offline_since,
+                "offline_from": since,
                 "offline_to": now,
                 "missed": mine.get(chat_id, []),
                 "in_range": list(near.get(chat_id, {}).values()),
                 **source_facts(board, now),
             }
-            key = f"offline/{chat_id}/{board.asset}/{self._offline_since}"
+            key = f"offline/{chat_id}/{board.asset}/{since}"
             alerts.append(AlertRecord(key, "offline", board.asset, chat_id, None, now, facts))
         self._missed = {
             chat: [item for item in items if item["asset"] != board.asset] for chat, items in self._missed.items()

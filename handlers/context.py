@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -68,7 +69,7 @@ class Services:
         access: open, chats or list.
         simulated: the market is not real; every message says so.
         wake: tells the dispatchers that messages are waiting.
-        link: the bot's own link per platform, for people to follow.
+        ready: set once there is a first map; commands wait for it so long before they say that it is not.
     """
 
     watch: Watch
@@ -78,8 +79,9 @@ class Services:
     simulated: bool = False
     health: Callable[[], Health] = lambda: Health(0)
     wake: Callable[[], None] = lambda: None
-    claim_code: str | None = None
     configured_operators: frozenset[tuple[str, str]] = frozenset()
+    patience_seconds: float = 20.0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def assets(self) -> tuple[str, ...]:

@@ -36,9 +36,11 @@ class Candidates:
         """Let the ladder's busy rules walk a path of prices, oldest first."""
         if self.since is None:
             self.since = now
+        closest = {cluster.id: min(cluster.distance(price) for price in path) for cluster in clusters}
         for distance, states in self._states.items():
             for cluster in clusters:
-                self._walk(path, cluster, distance, states, view, now)
+                if cluster.id in states or closest[cluster.id] <= distance:
+                    self._walk(path, cluster, distance, states, view, now)
             known = {cluster.id for cluster in clusters}
             for gone in [key for key in states if key not in known]:
                 del states[gone]
@@ -93,7 +95,7 @@ class Candidates:
     def snapshot(self) -> dict[str, Any]:
         return {
             "since": self.since,
-            "sizes": [[d, side, rows] for (d, side), rows in self._sizes.items()],
+            "sizes": [[d, side, list(rows)] for (d, side), rows in self._sizes.items()],
             "states": [[d, {key: asdict(state) for key, state in rows.items()}] for d, rows in self._states.items()],
         }
 

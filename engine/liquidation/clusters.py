@@ -130,9 +130,9 @@ class ClusterTracker:
         marks: list[Mark] = []
         for price in path:
             for cluster in self.live:
-                moved = replace(cluster, farthest=max(cluster.farthest, cluster.distance(price)))
-                self._live[cluster.id] = moved
-                marks += self._follow_one(moved, price, view)
+                if cluster.distance(price) > cluster.farthest:
+                    cluster = self._live[cluster.id] = replace(cluster, farthest=cluster.distance(price))
+                marks += self._follow_one(cluster, price, view)
         return marks
 
     def _follow_one(self, cluster: Cluster, price: float, view: MapView) -> Iterable[Mark]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
-
-import numpy as np
 
 from engine.liquidation.grid import bin_of, outward
 from engine.liquidation.kernel import for_market
@@ -122,28 +120,23 @@ class MarketMap:
         self.ledgers[side].within += self.windows[side].place(contracts, self._kernels[side], first, last)
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything needed to go on as if there had been no restart; arrays stay arrays."""
+        """Everything needed to go on as if there had been no restart; arrays are copies and stay arrays."""
         return {
+            "market": asdict(self.market),
             "contracts": self.contracts,
             "close": self.close,
             "closed_at": self.closed_at,
-            "windows": {
-                side: {f.name: getattr(window, f.name) for f in fields(window)} for side, window in self.windows.items()
-            },
-            "ledgers": {
-                side: {f.name: getattr(ledger, f.name) for f in fields(ledger)} for side, ledger in self.ledgers.items()
-            },
+            "windows": {side: asdict(window) for side, window in self.windows.items()},
+            "ledgers": {side: asdict(ledger) for side, ledger in self.ledgers.items()},
         }
 
     @classmethod
-    def restore(cls, market: Market, state: dict[str, Any]) -> MarketMap:
+    def restore(cls, state: dict[str, Any]) -> MarketMap:
         """The map that snapshot() described."""
-        made = cls(market)
+        made = cls(Market(**state["market"]))
         made.contracts, made.close, made.closed_at = state["contracts"], state["close"], state["closed_at"]
         for side in SIDES:
             if side in state["windows"]:
-                window = dict(state["windows"][side])
-                window["contracts"] = np.array(window["contracts"], dtype=np.float64)
-                made.windows[side] = SideWindow(**window)
+                made.windows[side] = SideWindow(**state["windows"][side])
             made.ledgers[side] = Ledger(**state["ledgers"][side])
         return made

@@ -36,7 +36,7 @@ class TradedLevels:
         return latest or None
 
     def snapshot(self) -> dict[str, Any]:
-        return {"since": self.since, "first": self._first, "at": self._at}
+        return {"since": self.since, "first": self._first, "at": self._at.copy()}
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> TradedLevels:

@@ -25,6 +25,7 @@ class Usual:
 
     def __init__(self) -> None:
         self._at: list[int] = []
+        self._marks: list[float] = []
         self._forced: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
         self._density: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
         self._refreshed_at = 0
@@ -39,11 +40,12 @@ class Usual:
     def add(self, view: MapView) -> None:
         """Take a snapshot; forget those older than 30 days."""
         self._at.append(view.at)
+        self._marks.append(view.mark)
         for side in SIDES:
             self._forced[side].append(view.curves[side].at_distances(DISTANCES))
             self._density[side].append(view.open_usd[side][:DENSITY_LEVELS].astype(np.float32))
         while self._at[0] < view.at - DAYS * DAY_MS:
-            del self._at[0]
+            del self._at[0], self._marks[0]
             for side in SIDES:
                 del self._forced[side][0]
                 del self._density[side][0]
@@ -62,6 +64,14 @@ class Usual:
         """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""
         return self._density_median.get(side)
 
+    def past(self, count: int) -> list[tuple[int, float, dict[Side, np.ndarray]]]:
+        """The last snapshots, oldest first: time, mark, and per side (DENSITY_LEVELS,) USD by level outward from it."""
+        first = max(len(self._at) - count, 0)
+        return [
+            (self._at[i], self._marks[i], {side: self._density[side][i] for side in SIDES})
+            for i in range(first, len(self._at))
+        ]
+
     def _refresh(self, at: int) -> None:
         self._refreshed_at = at
         for side in SIDES:
@@ -72,6 +82,7 @@ class Usual:
         """State for a checkpoint; arrays stay arrays."""
         return {
             "at": np.array(self._at, dtype=np.int64),
+            "marks": np.array(self._marks),
             "refreshed_at": self._refreshed_at,
             "forced": {side: np.array(self._forced[side]) for side in SIDES},
             "density": {side: np.array(self._density[side]) for side in SIDES},
@@ -84,6 +95,7 @@ class Usual:
         """The same medians and snapshots again."""
         made = cls()
         made._at = [int(at) for at in state["at"]]
+        made._marks = [float(mark) for mark in state["marks"]]
         made._refreshed_at = state["refreshed_at"]
         for side in SIDES:
             made._forced[side] = list(state["forced"][side])

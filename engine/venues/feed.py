@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 JITTER_SHARE = 0.1
 FIRST_HISTORY_SECONDS = 600
+CATCH_UP_ROUNDS = 5
 LAGGARD_MS = 2 * MINUTE_MS
 """How long a closed bar waits for the slowest venue before the asset goes on without it."""
 
@@ -57,9 +58,15 @@ class LiveFeed:
         """History as silent ticks, what was missed as late ones, then the present, until cancelled."""
         last_tick = await self._store.last_tick()
         await self._read_history()
-        for delivered in self._history_ticks(last_tick):
-            yield delivered
-            await asyncio.sleep(0)
+        for _ in range(CATCH_UP_ROUNDS):
+            history = self._history_ticks(last_tick)
+            for delivered in history:
+                yield delivered
+                await asyncio.sleep(0)
+            # Making the map takes time in which new bars close, and the polls are as old as it took.
+            await asyncio.gather(*(worker.poll() for worker in self.workers))
+            if len(history) < 2:
+                break
         self.in_history = False
         self._start_jobs()
         self._changed.set()

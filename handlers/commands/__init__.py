@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 
-from engine.errors import CliffwatchError, InputError
+from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
 from handlers.access import FREE_COMMANDS, allowed
 from handlers.answers import Answer, Button
@@ -53,4 +55,11 @@ async def _answer(request: Request) -> Answer:
             (f"Its operator can let this chat in: /admin approve {request.chat.id}",),
             private=True,
         )
+    try:
+        return await command.run(request, arguments[:MOST_TEXT])
+    except NotReadyError:
+        if request.services.ready.is_set():
+            raise
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(request.services.ready.wait(), request.services.patience_seconds)
     return await command.run(request, arguments[:MOST_TEXT])

@@ -30,11 +30,11 @@ async def clusters(request: Request, arguments: str) -> Answer:
     mark = board.view.mark
     nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))[:MOST]
     rows = [cluster_facts(board, cluster, now) for cluster in nearest_first]
-    table = [("level", "away", "forced", "untraded")]
+    table = [("level", "away", "~USD", "untraded")]
     for row, cluster in zip(rows, nearest_first, strict=True):
         name = f"{row['side']} {label(row['label'])}"
         new = "new" if not cluster.mature(now) else span(row["untraded_hours"] * 3600)
-        table.append((name, signed_percent(row["label"] / mark - 1), "~" + usd(row["forced_usd"]), new))
+        table.append((name, signed_percent(row["label"] / mark - 1), usd(row["forced_usd"]), new))
     counts = {side: sum(row["side"] == side for row in rows) for side in ("long", "short")}
     return Answer(
         f"{asset} {price(mark)}: {counts['long']} long and {counts['short']} short clusters",

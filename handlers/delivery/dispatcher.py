@@ -1,0 +1,167 @@
+"""One platform's dispatcher: claims the oldest ready message per chat, marks it sent only on the platform's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from engine.ports import Clock, Message, Outcome, Sender, Store
+from handlers.answers import Answer
+from handlers.delivery.limits import Limiter, Limits
+from handlers.delivery.retry import Backoff
+
+log = logging.getLogger(__name__)
+
+LEASE_MS = 120_000
+"""Longer than any client library's own retries of one send."""
+
+SEND_SECONDS = 90.0
+IDLE_SECONDS = 1.0
+AT_ONCE = 8
+
+
+class Renderer(Protocol):
+    """How a face puts an answer into its own idiom: JSON values, kept and sent as they are."""
+
+    def render(self, answer: Answer) -> dict[str, Any]: ...
+
+
+class Platform(Sender, Renderer, Protocol):
+    """A sender with its idiom."""
+
+
+class Dispatcher:
+    """Sends one platform's messages until cancelled.
+
+    Args:
+        answer_of: the answer that a message's body stands for.
+        chat_lost: told when a chat has been switched off because the platform says it is gone.
+    """
+
+    def __init__(
+        self,
+        platform: Platform,
+        store: Store,
+        wall: Clock,
+        limits: Limits,
+        answer_of: Callable[[Message], Answer],
+        chat_lost: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._platform, self._store, self._wall = platform, store, wall
+        self._answer_of, self._chat_lost = answer_of, chat_lost
+        self._limiter = Limiter(limits, time.monotonic)
+        self._backoff = Backoff()
+        self._chance = random.Random()  # noqa: S311  # spreads retries, guards nothing
+        self._busy: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+
+    @property
+    def platform(self) -> str:
+        return self._platform.platform
+
+    def wake(self) -> None:
+        """Messages may be waiting."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Claim and send until cancelled; what is being sent is waited for.
+
+        Raises:
+            StorageError: when the outbox cannot be read or written.
+        """
+        recovered = await self._store.recover_leases(self.platform)
+        if recovered:
+            log.info("%s: %d messages were being sent when the last run ended", self.platform, recovered)
+        try:
+            while True:
+                self._reap()
+                self._woken.clear()
+                await asyncio.sleep(self._limiter.wait_seconds())
+                if len(self._tasks) >= AT_ONCE or not await self._claim_one():
+                    await self._idle()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _reap(self) -> None:
+        """Let a failure to store end the dispatcher, and so the process: it must not go on as if it had been kept."""
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.discard(task)
+            task.result()
+
+    async def _idle(self) -> None:
+        try:
+            await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS if not self._tasks else 0.05)
+        except TimeoutError:
+            return
+
+    async def _claim_one(self) -> bool:
+        message = await self._store.claim(self.platform, LEASE_MS, self._busy | self._limiter.resting())
+        if message is None:
+            return False
+        self._busy.add(message.chat_id)
+        self._limiter.note(message.chat_id, message.chat_kind)
+        self._tasks.add(asyncio.create_task(self._deliver(message), name=f"send {self.platform} {message.id}"))
+        return True
+
+    async def _deliver(self, message: Message) -> None:
+        try:
+            if self._wall.now() > message.expires:
+                await self._store.give_up(message.id, "expired")
+                return
+            if message.rendered is None:
+                message = await self._rendered(message)
+            outcome = await self._send(message)
+            await self._record(message, outcome)
+        finally:
+            self._busy.discard(message.chat_id)
+            self._woken.set()
+
+    async def _rendered(self, message: Message) -> Message:
+        rendered = self._platform.render(self._answer_of(message))
+        await self._store.keep_rendered(message.id, rendered)
+        return replace(message, rendered=rendered)
+
+    async def _send(self, message: Message) -> Outcome:
+        try:
+            return await asyncio.wait_for(self._platform.send(message), SEND_SECONDS)
+        except TimeoutError:
+            return Outcome("unknown", "no answer in time")
+        except Exception as error:
+            log.exception("%s: sending failed in an unforeseen way", self.platform)
+            return Outcome("unknown", type(error).__name__)
+
+    async def _record(self, message: Message, outcome: Outcome) -> None:
+        """The table of DESIGN section 7: what each answer leads to."""
+        now = self._wall.now()
+        match outcome.kind:
+            case "sent":
+                await self._store.mark_sent(message.id, outcome.remote_id)
+            case "retry":
+                if outcome.retry_after is not None:
+                    self._limiter.pause(outcome.retry_after)
+                wait = self._backoff.seconds(message.attempts, self._chance.random(), outcome.retry_after)
+                await self._store.put_back(message.id, now + round(wait * 1000), outcome.error)
+            case "plain" if not message.plain:
+                await self._store.put_back(message.id, now, outcome.error, plain=True)
+            case "moved":
+                await self._store.move_chat(message.chat_id, outcome.moved_to)
+                await self._store.put_back(message.id, now, outcome.error)
+            case "unknown" if not message.repeat:
+                wait = self._backoff.seconds(message.attempts, self._chance.random())
+                await self._store.put_back(message.id, now + round(wait * 1000), outcome.error, repeat=True)
+            case "gone":
+                await self._store.give_up(message.id, outcome.error)
+                await self._store.switch_chat(message.chat_id, active=False, reason=outcome.error)
+                await self._chat_lost(message.chat_id)
+                log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, outcome.error)
+            case _:
+                await self._store.give_up(message.id, outcome.error)
+                log.warning("%s: message %d is given up (%s)", self.platform, message.id, outcome.error)

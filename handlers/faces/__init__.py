@@ -1,0 +1,107 @@
+"""Faces: each platform's way of taking commands and showing answers, and how they are put together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from engine.alerts.rules import Rule
+from engine.ports import Chat, Clock
+from handlers.access import ensure_claim_code
+from handlers.context import Services
+from handlers.delivery.dispatcher import Dispatcher, Platform
+from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, Limits
+from handlers.faces import terminal, webhook
+from handlers.pictures import Pictures
+from handlers.runtime import answer_of
+from handlers.settings import Settings
+
+PICTURES = Path("maps")
+
+
+class Face(Platform, Protocol):
+    """A platform that can also say how it is."""
+
+    state: str
+
+
+@dataclass
+class Faces:
+    """All faces of one process."""
+
+    pictures: Pictures
+    faces: dict[str, Face] = field(default_factory=dict)
+    dispatchers: list[Dispatcher] = field(default_factory=list)
+    runners: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    leader: str | None = None
+
+    def states(self) -> dict[str, str]:
+        return {name: face.state for name, face in self.faces.items()}
+
+    def wake(self) -> None:
+        for dispatcher in self.dispatchers:
+            dispatcher.wake()
+
+    async def close(self) -> None:
+        self.pictures.close()
+
+
+async def make_faces(settings: Settings, services: Services, wall: Clock, *, terminal: bool) -> Faces:
+    """The faces that the settings ask for, each with its dispatcher."""
+    made = Faces(Pictures(services))
+    answers = answer_of(services, wall)
+
+    async def chat_lost(chat_id: int) -> None:
+        services.watch.book.remove([rule.id for rule in services.watch.book.of_chat(chat_id)])
+
+    def take_up(face: Face, limits: Limits, run: Callable[[], Awaitable[None]] | None = None) -> None:
+        made.faces[face.platform] = face
+        made.dispatchers.append(Dispatcher(face, services.store, wall, limits, answers, chat_lost))
+        if run is not None:
+            made.runners[face.platform] = run
+
+    services.configured_operators = settings.operators
+    if terminal:
+        await _add_terminal(made, services, take_up)
+    if settings.discord_webhook:
+        await _subscribed(services, webhook.PLATFORM, webhook.REMOTE_ID)
+        take_up(webhook.WebhookFace(settings.discord_webhook), DISCORD)
+    if settings.telegram_token:
+        from handlers.faces.telegram import TelegramFace
+
+        telegram = TelegramFace(services, made.pictures.draw, settings.telegram_token, settings.telegram_api)
+        take_up(telegram, TELEGRAM, telegram.run)
+    if settings.discord_token:
+        from handlers.faces.discord import DiscordFace
+
+        addresses = (settings.discord_api, settings.discord_gateway)
+        discord = DiscordFace(services, made.pictures.draw, settings.discord_token, *addresses)
+        take_up(discord, DISCORD, discord.run)
+    if settings.telegram_token or settings.discord_token:
+        code = await ensure_claim_code(services.store, configured=bool(settings.operators))
+        if code:
+            sys.stderr.write(f"cliffwatch: to become its operator, send the bot: /start {code}\n")
+    return made
+
+
+async def _add_terminal(made: Faces, services: Services, take_up: Callable[..., None]) -> None:
+    services.configured_operators |= {(terminal.PLATFORM, terminal.LOCAL)}
+    services.patience_seconds = 600.0
+    chat = await _subscribed(services, terminal.PLATFORM, terminal.LOCAL)
+    face = terminal.TerminalFace(services, chat, made.pictures.draw, PICTURES)
+    take_up(face, UNLIMITED, face.run)
+    made.leader = terminal.PLATFORM
+
+
+async def _subscribed(services: Services, platform: str, remote_id: str) -> Chat:
+    """A chat of this machine's own, approved, with a normal alert unless it has others already."""
+    chat = await services.store.see_chat(platform, remote_id, "private", "")
+    await services.store.approve_chat(chat.id, approved=True)
+    if not await services.store.rules_of_chat(chat.id):
+        rule = Rule(0, chat.id, "near", created_at=services.clock.now())
+        for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
+            services.watch.book.add(added)
+    return replace(chat, approved=True)

@@ -1,0 +1,92 @@
+"""The terminal face: commands from standard input, answers and alerts to standard output."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from engine.ports import Chat, Message, Outcome
+from handlers.answers import Answer, set_table
+from handlers.commands import answer
+from handlers.context import NoMembership, Request, Services
+
+PLATFORM = "terminal"
+LOCAL = "local"
+
+Draw = Callable[[Answer], Awaitable[bytes]]
+
+
+class TerminalFace:
+    """One person at a terminal, who is the operator.
+
+    Args:
+        draw: makes a picture's PNG.
+        pictures: directory for them.
+    """
+
+    def __init__(self, services: Services, chat: Chat, draw: Draw, pictures: Path) -> None:
+        self._services, self._chat, self._draw, self._pictures = services, chat, draw, pictures
+        self._console = Console(highlight=False, soft_wrap=True)
+        self.state = "ok"
+
+    @property
+    def platform(self) -> str:
+        return PLATFORM
+
+    def render(self, found: Answer) -> dict[str, Any]:
+        parts = [f"[bold]{escape(found.headline)}[/bold]", *(escape(line) for line in found.lines)]
+        if found.table:
+            parts.append(escape(set_table(found.table)))
+        if found.footer:
+            parts.append(f"[dim]{escape(found.footer)}[/dim]")
+        if found.buttons:
+            hints = "  ".join(f"{button.label}: {button.command}" for button in found.buttons)
+            parts.append(f"[dim]{escape(hints)}[/dim]")
+        return {"markup": "\n".join(parts)}
+
+    async def send(self, message: Message) -> Outcome:
+        """Print one message."""
+        assert message.rendered is not None  # noqa: S101  # the dispatcher renders first
+        try:
+            self._console.print(message.rendered["markup"] + "\n")
+        except OSError as error:
+            return Outcome("dead", type(error).__name__)
+        return Outcome("sent", remote_id=str(message.id))
+
+    async def run(self) -> None:
+        """Answer lines until standard input ends."""
+        lines: asyncio.Queue[str | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def read() -> None:
+            with contextlib.suppress(RuntimeError, ValueError):  # the loop may be gone before the last line is read
+                for line in sys.stdin:
+                    loop.call_soon_threadsafe(lines.put_nowait, line)
+                loop.call_soon_threadsafe(lines.put_nowait, None)
+
+        # A daemon: a person who types nothing must not keep the process from ending.
+        threading.Thread(target=read, daemon=True, name="terminal").start()
+        while (line := await lines.get()) is not None:
+            if line.strip():
+                await self.answer_line(line.strip())
+
+    async def answer_line(self, line: str) -> None:
+        """Answer one command line."""
+        text = line if line.startswith("/") else f"/{line}"
+        found = await answer(Request(PLATFORM, LOCAL, self._chat, text, self._services, NoMembership()))
+        self._console.print(self.render(found)["markup"])
+        if found.picture is not None:
+            png = await self._draw(found)
+            self._pictures.mkdir(parents=True, exist_ok=True)
+            path = self._pictures / f"{found.picture.kind}-{found.picture.asset.lower()}.png"
+            await asyncio.to_thread(path.write_bytes, png)
+            self._console.print(f"Picture: {escape(str(path))}")
+        self._console.print()

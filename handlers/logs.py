@@ -1,0 +1,47 @@
+"""Logging that never shows a secret."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable
+
+HIDDEN = "•••"
+_PATTERNS = (
+    re.compile(r"\b\d{5,20}:[\w-]{30,100}"),
+    re.compile(r"(?<=/webhooks/)\d+/[\w-]+"),
+    re.compile(r"(?<=Bot )[\w.-]{20,}"),
+)
+"""What tokens look like, should one come from somewhere else than the settings."""
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats a record, its traceback included, and takes every secret out of the result."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record), self._secrets)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without secrets and without anything that looks like a token."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    for pattern in _PATTERNS:
+        text = pattern.sub(HIDDEN, text)
+    return text
+
+
+def set_up_logging(level: str, secrets: Iterable[str]) -> None:
+    """One handler to standard error. Libraries that log addresses with tokens in them are kept quiet as well."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(secrets))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in ("httpx", "httpcore", "apscheduler", "telegram.ext.ExtBot", "matplotlib", "PIL", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns at every start that voice is not installed.
+    logging.getLogger("discord.client").setLevel(logging.ERROR)

@@ -1,0 +1,128 @@
+"""What runs: feed, watch, faces and dispatchers as tasks of one loop, none of which dies unseen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from engine.ports import Clock, Feed, MarketStore, Message
+from engine.watch import Watch
+from handlers.answers import Answer
+from handlers.context import Services
+from handlers.delivery.dispatcher import Dispatcher
+from handlers.messages import alert_answer
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_MS = 3_600_000
+RESTART_SECONDS = (1.0, 60.0)
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Runs until told to stop, or until something essential fails.
+
+    Attributes:
+        essential: tasks by name whose end is the process's end (feed, dispatchers).
+        faces: tasks by name that are restarted when they fail and may end by themselves.
+        leader: the face whose end is the end of the whole, such as the terminal of a demo.
+    """
+
+    services: Services
+    feed: Feed
+    market_store: MarketStore
+    dispatchers: list[Dispatcher]
+    faces: Mapping[str, Callable[[], Awaitable[None]]]
+    leader: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Run; the exit status: 0 when told to stop or the leader ended, 1 when something essential failed."""
+        watch = self.services.watch
+        essential = [
+            asyncio.create_task(self._watch(), name="watch"),
+            *(asyncio.create_task(d.run(), name=f"dispatcher {d.platform}") for d in self.dispatchers),
+            asyncio.create_task(self._checkpoints(), name="checkpoints"),
+        ]
+        faces = {name: asyncio.create_task(self._face(name, run), name=name) for name, run in self.faces.items()}
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        ends: list[asyncio.Task[object]] = [*essential, stopped]
+        if self.leader is not None:
+            ends.append(faces[self.leader])
+        try:
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            failed = [task for task in done if task in essential]
+            for task in failed:
+                error = None if task.cancelled() else task.exception()
+                log.error("%s ended: %s", task.get_name(), error or "without a reason", exc_info=error)
+            if not failed and not stop.is_set():
+                await self._drain()
+        finally:
+            for task in (*essential, *faces.values(), stopped):
+                task.cancel()
+            await asyncio.gather(*essential, *faces.values(), stopped, return_exceptions=True)
+        if not failed:
+            await save_checkpoint(watch, self.market_store)
+        return 1 if failed else 0
+
+    async def _watch(self) -> None:
+        services = self.services
+        async for delivered in self.feed.ticks():
+            record = await services.watch.tick(delivered)
+            if record.alerts:
+                services.wake()
+            if not services.ready.is_set() and not delivered.silent and not delivered.late:
+                services.ready.set()
+
+    async def _face(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a face; one that fails is started again, ever more slowly."""
+        wait = RESTART_SECONDS[0]
+        while True:
+            try:
+                await run()
+            except Exception:
+                log.exception("%s failed; next try in %.0f s", name, wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RESTART_SECONDS[1])
+            else:
+                return
+
+    async def _checkpoints(self) -> None:
+        """Store the map every hour of the market's time."""
+        watch, clock = self.services.watch, self.services.clock
+        saved_at = clock.now()
+        while True:
+            await asyncio.sleep(min(CHECKPOINT_MS / 1000 / clock.speed, 60) / 4)
+            if clock.now() - saved_at >= CHECKPOINT_MS and self.services.ready.is_set():
+                await save_checkpoint(watch, self.market_store)
+                saved_at = clock.now()
+
+    async def _drain(self) -> None:
+        """Let what is waiting be sent before a leader's end ends everything."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while (await self.services.store.counts()).keys() & {"ready", "sending"}:
+                    self.services.wake()
+                    await asyncio.sleep(0.02)
+
+
+async def save_checkpoint(watch: Watch, store: MarketStore) -> None:
+    """Store the boards as they stand."""
+    boards = {asset: (board.closed_at, board.snapshot()) for asset, board in watch.boards.items() if board.ready}
+    if boards:
+        await store.save_checkpoints(boards)
+
+
+def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
+    """How a stored message's facts become an answer, at the moment it is first claimed."""
+
+    def make(message: Message) -> Answer:
+        board = services.watch.boards.get(message.body.get("asset", ""))
+        price_now = board.mark if board is not None and board.ready else None
+        late_ms = wall.now() - message.created_at
+        return alert_answer(message.body, late_ms=late_ms, price_now=price_now, simulated=services.simulated)
+
+    return make
