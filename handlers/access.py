@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from dataclasses import replace
 
 from engine.errors import InputError
 from engine.ports import ChatStore
@@ -58,6 +59,28 @@ async def require_admin(request: Request, what: str) -> None:
     """
     if not await request.by_admin():
         raise InputError(f"Only admins of this {request.chat.kind} may {what}.")
+
+
+async def personal(request: Request) -> Request:
+    """The request as one from the asker's private chat: what somebody wishes for themself in a group is theirs.
+
+    A test message goes there, to prove that it can be reached.
+
+    Raises:
+        InputError: when the platform has no private chat with them.
+    """
+    if request.chat.kind == "private":
+        return request
+    remote_id = await request.membership.private_chat(request.user_id) if request.user_id else None
+    if remote_id is None:
+        raise InputError("I cannot write to you privately. Open a chat with me first; for this one: /subscribe.")
+    store = request.services.store
+    chat = await store.see_chat(request.platform, remote_id, "private", "")
+    await store.approve_chat(chat.id, approved=True)
+    if not await store.rules_of_chat(chat.id):
+        await store.add_message(chat.id, {"kind": "test"})
+        request.services.wake()
+    return replace(request, chat=replace(chat, approved=True))
 
 
 async def require_operator(request: Request) -> None:

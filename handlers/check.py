@@ -74,6 +74,6 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
         sources.append(SourceState(worker.id, worker.state, oldest, detail))
     note = ""
     if feed.in_history:
-        reading = [worker.detail for worker in feed.workers if worker.state == "history" and worker.detail]
-        note = f" (history: {'; '.join(reading)})" if reading else " (history is being read)"
+        reading = [f"{venue_name(w.id)} {w.detail}" for w in feed.workers if w.state == "history" and w.detail]
+        note = f" (history: {', '.join(reading)})" if reading else " (history is being read)"
     return Health(started_at, tuple(sources), dict(faces), feed.late_runs, feed.skipped_runs, note)

@@ -24,6 +24,10 @@ class Membership(Protocol):
         """Remote id and title of a channel that somebody named, None where there is none or the bot is not in it."""
         ...
 
+    async def private_chat(self, user_id: str) -> str | None:
+        """Remote id of the private chat with a person, None where there can be none."""
+        ...
+
 
 class NoMembership:
     """A face with one chat and one person, who may do everything in it."""
@@ -36,6 +40,9 @@ class NoMembership:
 
     async def resolve(self, name: str) -> tuple[str, str] | None:  # noqa: ARG002
         return None
+
+    async def private_chat(self, user_id: str) -> str | None:
+        return user_id
 
 
 @dataclass(frozen=True, slots=True)

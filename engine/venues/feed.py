@@ -11,6 +11,7 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExe
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from engine.board import AssetBoard, AssetUpdate
+from engine.errors import StorageError
 from engine.market import MINUTE_MS, Bar, Market, Sample, Side
 from engine.ports import Clock, Delivered, MarketStore
 from engine.venues.venue import STEP_MS
@@ -47,6 +48,7 @@ class LiveFeed:
         self._boards, self._store, self._clock = boards, store, clock
         self._poll_seconds = poll_seconds
         self._changed = asyncio.Event()
+        self._failure: StorageError | None = None
         self._closed: dict[str, int] = {}
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
@@ -73,6 +75,8 @@ class LiveFeed:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if self._failure is not None:
+                raise self._failure
             for delivered in await self._collect():
                 yield delivered
 
@@ -142,8 +146,13 @@ class LiveFeed:
             self.skipped_runs += 1
 
     async def _poll(self, worker: VenueWorker) -> None:
-        if await worker.poll() or worker.failures:
-            self._changed.set()
+        try:
+            await worker.poll()
+        except asyncio.CancelledError:
+            return  # the scheduler is being shut down, and would log this as a failure
+        except StorageError as error:
+            self._failure = error
+        self._changed.set()
 
     # -- a tick
 

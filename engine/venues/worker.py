@@ -104,7 +104,7 @@ class VenueWorker:
             until = min(known.closed_at + PAGE_DAYS * DAY_MS, now)
             if until < now - STEP_MS:
                 days = (now - known.closed_at) / DAY_MS
-                self.state, self.detail = "history", f"{market.asset}: {days:.1f} days to read"
+                self.state, self.detail = "history", f"{market.asset} {days:.0f} d to go"
             bars = await self.venue.bars(market, known.closed_at, min(now, until))
             await self._store.add_bars([(market, bar) for bar in bars])
             known.waiting += bars

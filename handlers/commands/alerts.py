@@ -9,7 +9,7 @@ from engine.alerts.rules import RULE_KINDS, TIERS, Rule, parse_distance, parse_r
 from engine.board import AssetBoard
 from engine.errors import InputError
 from engine.market import SIDES
-from handlers.access import require_admin
+from handlers.access import personal, require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -31,7 +31,7 @@ async def threshold(request: Request, arguments: str) -> Answer:
     """Answer /threshold [tier | distance and size | rule] [asset]."""
     if not arguments:
         return _current(request)
-    await require_admin(request, "change its alerts")
+    request = await personal(request)
     rule = replace(_parse(request, arguments), chat_id=request.chat.id, created_at=request.now)
     return await save(request, rule, f"Alerts set: {rule.text}")
 
@@ -58,6 +58,8 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
 @command("alerts", "Your alerts, nearest to firing first", "/alerts", Parameter("remove", "remove and a number"))
 async def alerts(request: Request, arguments: str) -> Answer:
     """Answer /alerts [remove N]."""
+    if not await request.by_admin():
+        request = await personal(request)
     rules = await request.services.store.rules_of_chat(request.chat.id)
     words = arguments.lower().split()
     if words[:1] == ["remove"]:
@@ -140,7 +142,7 @@ def _would_have(board: AssetBoard, rule: Rule, now: int) -> str:
         size = rule.size
         wanted = board.candidates.threshold_usd(size, side, distance, now) if isinstance(size, str) else size
         fired += board.candidates.count(side, distance, wanted, now)
-        least.append(f"{side}s from {usd(wanted)}")
+        least.append(f"{side}s from {usd(wanted)}" if wanted else f"{side}s of any size")
     days = min(board.history_days, DAYS)
     return f"{board.asset}: {fired} near alerts in the last {days:.0f} days; {', '.join(least)}"
 

@@ -15,11 +15,11 @@ CUSTOM_ID_PREFIX = "cw "
 LABEL_LIMIT = 80
 MOST_BUTTONS = 5
 
-_MARKUP = re.compile(r"([\\*_`~|>#\[\]()<@-])")
+_MARKUP = re.compile(r"([\\*_`|<]|~(?=~)|(?<=\])\(|^[>#-])", re.MULTILINE)
 
 
 def escape(text: str) -> str:
-    """Text with nothing in it that Discord would take for markup or a mention."""
+    """Text with nothing in it that Discord would take for markup or a mention, and no more marks than that needs."""
     return _MARKUP.sub(r"\\\1", text)
 
 

@@ -1,0 +1,308 @@
+"""The Discord face: slash commands and buttons in, headline and embed out. Knows nothing of what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import discord
+import yarl
+from discord import app_commands
+
+from engine.ports import Chat, ChatKind, Message, Outcome
+from handlers.answers import Answer
+from handlers.commands import Command, all_commands, answer
+from handlers.context import Request, Services
+from handlers.faces.discord_idiom import CUSTOM_ID_PREFIX, render_discord
+
+log = logging.getLogger(__name__)
+
+PLATFORM = "discord"
+RETRY_SECONDS = (1.0, 60.0)
+NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
+NO_MENTIONS = discord.AllowedMentions.none()
+
+Draw = Callable[[Answer], Awaitable[bytes]]
+
+
+class DiscordFace:
+    """A bot on Discord. run() connects, and again when it fails; send() hands over one message."""
+
+    def __init__(
+        self, services: Services, draw: Draw, token: str, api: str | None = None, gateway: str | None = None
+    ) -> None:
+        self._services, self._draw, self._token = services, draw, token
+        self._client: discord.AutoShardedClient | None = None
+        self.state = "connecting"
+        point_elsewhere(api, gateway)
+
+    @property
+    def platform(self) -> str:
+        return PLATFORM
+
+    # -- life cycle
+
+    async def run(self) -> None:
+        """Stay connected until cancelled. A refused token or missing intents end it: the rest runs on."""
+        wait = RETRY_SECONDS[0]
+        while True:
+            client = self._make_client()
+            started = asyncio.create_task(client.start(self._token), name="discord")
+            try:
+                await started
+            except discord.LoginFailure:
+                self.state = "token refused"
+                log.error("discord: the token was refused; check CLIFFWATCH_DISCORD_TOKEN")  # noqa: TRY400  # no trace needed
+                return
+            except discord.PrivilegedIntentsRequired:
+                self.state = "intents refused"
+                log.error("discord: the gateway refused the intents")  # noqa: TRY400
+                return
+            except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+                self.state = "cannot be reached"
+                log.warning("discord: %s; next try in %.0f s", type(error).__name__, wait)
+            finally:
+                self._client = None
+                started.cancel()
+                await client.close()
+                await asyncio.gather(started, return_exceptions=True)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, RETRY_SECONDS[1])
+
+    def _make_client(self) -> discord.AutoShardedClient:
+        face = self
+        intents = discord.Intents.none()
+        intents.guilds = True
+
+        class Client(discord.AutoShardedClient):
+            async def setup_hook(self) -> None:
+                tree = app_commands.CommandTree(self)
+                for command in all_commands():
+                    tree.add_command(_slash(command, face.on_slash))
+                await tree.sync()
+
+            async def on_interaction(self, interaction: discord.Interaction) -> None:
+                if interaction.type is discord.InteractionType.component:
+                    await face.on_button(interaction)
+
+            async def on_shard_ready(self, shard_id: int) -> None:  # noqa: ARG002  # its signature
+                face.connected(self)
+
+            async def on_shard_resumed(self, shard_id: int) -> None:  # noqa: ARG002
+                face.connected(self)
+
+            async def on_shard_disconnect(self, shard_id: int) -> None:  # noqa: ARG002
+                face.state = "reconnecting"
+
+        return Client(intents=intents, allowed_mentions=NO_MENTIONS, guild_ready_timeout=0.5)
+
+    def connected(self, client: discord.AutoShardedClient) -> None:
+        """It comes again after every reconnect, so nothing here may count."""
+        self._client, self.state = client, "ok"
+
+    # -- in
+
+    async def on_slash(self, interaction: discord.Interaction, name: str, arguments: str) -> None:
+        """Answer a slash command."""
+        await self._respond(interaction, f"/{name} {arguments}")
+
+    async def on_button(self, interaction: discord.Interaction) -> None:
+        """Answer a button: it stands for a command of whoever presses it."""
+        data: dict[str, Any] = dict(interaction.data or {})
+        pressed = str(data.get("custom_id", ""))
+        if pressed.startswith(CUSTOM_ID_PREFIX):
+            await self._respond(interaction, pressed.removeprefix(CUSTOM_ID_PREFIX))
+
+    async def _respond(self, interaction: discord.Interaction, text: str) -> None:
+        # Deferred at once: an answer may take longer than the three seconds there are.
+        private = text.split(maxsplit=1)[0].lstrip("/") in PRIVATE
+        try:
+            await interaction.response.defer(thinking=True, ephemeral=private)
+            chat = await self._chat(interaction)
+            request = Request(PLATFORM, str(interaction.user.id), chat, text, self._services, self)
+            found = await answer(request)
+            rendered = render_discord(found)
+            files = []
+            if found.picture is not None:
+                png = await self._draw(found)
+                files = [discord.File(io.BytesIO(png), "map.png", description=found.picture.alt[:1000])]
+                rendered["embed"]["image"] = {"url": "attachment://map.png"}
+            await interaction.followup.send(
+                rendered["content"],
+                embed=discord.Embed.from_dict(rendered["embed"]),
+                view=_view(rendered),
+                files=files,
+                allowed_mentions=NO_MENTIONS,
+                ephemeral=private,
+            )
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            log.warning("discord: an answer was not delivered (%s)", type(error).__name__)
+
+    async def _chat(self, interaction: discord.Interaction) -> Chat:
+        kind: ChatKind = "private" if interaction.guild_id is None else "channel"
+        title = getattr(interaction.channel, "name", None) or ""
+        return await self._services.store.see_chat(PLATFORM, str(interaction.channel_id), kind, title)
+
+    # -- out
+
+    def render(self, found: Answer) -> dict[str, Any]:
+        return render_discord(found)
+
+    async def send(self, message: Message) -> Outcome:
+        """Hand over one message; the nonce makes a second try within minutes the same message."""
+        client, rendered = self._client, message.rendered
+        if client is None or rendered is None:
+            return Outcome("retry", self.state)
+        target = client.get_partial_messageable(int(message.remote_chat))
+        try:
+            if message.plain:
+                body = f"{rendered['plain']}\n{rendered['embed']['description']}"[:2000]
+                sent = await target.send(body, nonce=message.nonce, allowed_mentions=NO_MENTIONS)
+            else:
+                sent = await target.send(
+                    rendered["content"],
+                    embed=discord.Embed.from_dict(rendered["embed"]),
+                    view=_view(rendered),
+                    nonce=message.nonce,
+                    allowed_mentions=NO_MENTIONS,
+                )
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+            return outcome_of(error)
+        return Outcome("sent", remote_id=str(sent.id))
+
+    # -- who is who
+
+    async def is_admin(self, remote_chat: str, user_id: str) -> bool:
+        found = await self._member(remote_chat, user_id)
+        if found is None:
+            return False
+        channel, member = found
+        rights = channel.permissions_for(member)
+        return bool(rights.administrator or rights.manage_guild or rights.manage_channels)
+
+    async def is_member(self, remote_chat: str, user_id: str) -> bool:
+        found = await self._member(remote_chat, user_id)
+        return found is not None and found[0].permissions_for(found[1]).view_channel
+
+    async def resolve(self, name: str) -> tuple[str, str] | None:  # noqa: ARG002  # channels are subscribed where they are
+        return None
+
+    async def private_chat(self, user_id: str) -> str | None:
+        if self._client is None or not user_id:
+            return None
+        try:
+            channel = await self._client.create_dm(discord.Object(int(user_id)))
+        except (discord.DiscordException, aiohttp.ClientError, OSError):
+            return None
+        return str(channel.id)
+
+    async def _member(self, remote_chat: str, user_id: str) -> tuple[Any, discord.Member] | None:
+        """A channel and a member of its guild, asked of Discord now."""
+        if self._client is None or not user_id:
+            return None
+        try:
+            channel = self._client.get_channel(int(remote_chat)) or await self._client.fetch_channel(int(remote_chat))
+            if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+                return None
+            return channel, await channel.guild.fetch_member(int(user_id))
+        except (discord.DiscordException, aiohttp.ClientError, OSError):
+            return None
+
+
+PRIVATE = frozenset({"threshold", "alerts", "start", "stop", "admin", "why"})
+"""Commands that concern whoever gives them: answered so that only they see it."""
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What a failed send means. The library has retried 429 and some 5xx itself by then."""
+    if isinstance(error, discord.RateLimited):
+        return Outcome("retry", "429", error.retry_after)
+    if isinstance(error, discord.Forbidden | discord.NotFound):
+        return Outcome("gone", f"HTTP {error.status}")
+    if isinstance(error, discord.DiscordServerError):
+        return Outcome("retry", f"HTTP {error.status}")
+    if isinstance(error, discord.HTTPException):
+        return Outcome("retry", "429", 5.0) if error.status == 429 else Outcome("plain", f"HTTP {error.status}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Outcome("retry", "cannot be reached")
+    return Outcome("unknown", type(error).__name__)
+
+
+def point_elsewhere(api: str | None, gateway: str | None) -> None:
+    """Let the library talk to other servers than Discord's."""
+    if api is not None:
+        discord.http.Route.BASE = api
+    if gateway is not None:
+        discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway + "/")
+
+
+def _slash(command: Command, run: Callable[[discord.Interaction, str, str], Awaitable[None]]) -> Any:
+    """A slash command whose options are the command's parameters, all text."""
+
+    async def callback(interaction: discord.Interaction, **options: str | None) -> None:
+        await run(interaction, command.name, " ".join(value for value in options.values() if value))
+
+    place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [
+        inspect.Parameter("interaction", place, annotation=discord.Interaction),
+        *(inspect.Parameter(p.name, place, default=None, annotation=str | None) for p in command.parameters),
+    ]
+    # The library reads the options from the signature; here they come from the registry.
+    made_callback: Any = callback
+    made_callback.__signature__ = inspect.Signature(parameters)
+    made: Any = app_commands.Command(name=command.name, description=command.help[:100], callback=made_callback)
+    described = {p.name: p.help[:100] for p in command.parameters}
+    return app_commands.describe(**described)(made) if described else made
+
+
+def _view(rendered: dict[str, Any]) -> Any:
+    """Buttons that outlive a restart: what they do is written in them."""
+    if not rendered["buttons"]:
+        return discord.utils.MISSING
+    view = discord.ui.View(timeout=None)
+    for label, custom_id in rendered["buttons"]:
+        view.add_item(discord.ui.Button(label=label, custom_id=custom_id, style=discord.ButtonStyle.secondary))
+    view.stop()  # nothing waits for presses here: they come in as interactions, after a restart too
+    return view
+
+
+async def check_discord(token: str, api: str | None, gateway: str | None) -> tuple[list[str], bool]:
+    """Whether the token works, the invite link with least permissions, and permissions missing in channels."""
+    point_elsewhere(api, gateway)
+    client = discord.Client(intents=discord.Intents.none())
+    try:
+        await client.login(token)
+        me = client.user
+        invite = discord.utils.oauth_url(
+            client.application_id or 0, permissions=NEEDED, scopes=("bot", "applications.commands")
+        )
+        lines = [f"reached as {me}", f"invite {invite}"]
+        async for guild in client.fetch_guilds():
+            lines += await _missing_permissions(client, guild)
+    except discord.LoginFailure:
+        return ["the token was refused"], False
+    except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
+        return [f"cannot be reached ({type(error).__name__})"], False
+    else:
+        return lines, True
+    finally:
+        await client.close()
+
+
+async def _missing_permissions(client: discord.Client, guild: discord.Guild) -> list[str]:
+    """Per text channel of a guild, the needed permissions that the bot does not have, by name."""
+    full = await client.fetch_guild(guild.id)
+    member = await full.fetch_member(client.user.id if client.user else 0)
+    lines = []
+    for channel in await full.fetch_channels():
+        if isinstance(channel, discord.TextChannel):
+            rights = channel.permissions_for(member)
+            missing = [name for name, wanted in NEEDED if wanted and not getattr(rights, name)]
+            if missing:
+                lines.append(f"{guild.name} #{channel.name}: missing {', '.join(missing)}")
+    return lines

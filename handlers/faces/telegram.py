@@ -1,0 +1,336 @@
+"""The Telegram face: long polling in, HTML out. Knows nothing of what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+# The library's next behaviour, without which a 429 ends in a deprecation warning instead of an error.
+os.environ.setdefault("PTB_TIMEDELTA", "1")
+
+import telegram
+from telegram import BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Update
+from telegram.constants import ChatMemberStatus, ParseMode
+from telegram.error import (
+    BadRequest,
+    ChatMigrated,
+    Conflict,
+    Forbidden,
+    InvalidToken,
+    NetworkError,
+    RetryAfter,
+    TelegramError,
+    TimedOut,
+)
+from telegram.ext import (
+    Application,
+    ApplicationBuilder,
+    CallbackQueryHandler,
+    ChatMemberHandler,
+    ContextTypes,
+    MessageHandler,
+    filters,
+)
+
+from engine.errors import InputError
+from engine.ports import Chat, ChatKind, Message, Outcome
+from handlers.answers import Answer
+from handlers.commands import all_commands, answer
+from handlers.commands.registry import find_command, split
+from handlers.context import Request, Services
+from handlers.faces.telegram_idiom import caption, fit, render_telegram, units
+
+log = logging.getLogger(__name__)
+
+PLATFORM = "telegram"
+ADMINS = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
+MEMBERS = (*ADMINS, ChatMemberStatus.MEMBER, ChatMemberStatus.RESTRICTED)
+POLL_SECONDS = 30
+RETRY_SECONDS = (1.0, 30.0)
+STOP_SECONDS = 3.0
+NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+REPEAT_NOTE = "(may be a repeat)\n"
+
+App = Application[Any, Any, Any, Any, Any, Any]
+Draw = Callable[[Answer], Awaitable[bytes]]
+
+
+class TelegramFace:
+    """A bot on Telegram. run() connects, and again when it fails; send() hands over one message."""
+
+    def __init__(self, services: Services, draw: Draw, token: str, api: str | None = None) -> None:
+        self._services, self._draw, self._token, self._api = services, draw, token, api
+        self._app: App | None = None
+        self._conflict = asyncio.Event()
+        self.state = "connecting"
+
+    @property
+    def platform(self) -> str:
+        return PLATFORM
+
+    # -- life cycle
+
+    async def run(self) -> None:
+        """Poll until cancelled. A refused token, or another instance that polls, ends it: the rest runs on."""
+        wait = RETRY_SECONDS[0]
+        while True:
+            app = _application(self._token, self._api)
+            self._add_handlers(app)
+            try:
+                await app.initialize()
+                break
+            except InvalidToken:
+                self.state = "token refused"
+                log.error("telegram: the token was refused; check CLIFFWATCH_TELEGRAM_TOKEN")  # noqa: TRY400  # its text has the token
+                await app.bot.shutdown()
+                return
+            except TelegramError as error:
+                self.state = "cannot be reached"
+                log.warning("telegram: %s; next try in %.0f s", type(error).__name__, wait)
+                await app.bot.shutdown()
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, RETRY_SECONDS[1])
+        await self._serve(app)
+
+    async def _serve(self, app: App) -> None:
+        """Poll with a connected application until cancelled or told that somebody else polls."""
+        assert app.updater is not None  # noqa: S101  # made with one
+        try:
+            await app.start()
+            self._app, self.state = app, "ok"
+            with contextlib.suppress(TelegramError):  # a menu that could not be set is no reason not to answer
+                await app.bot.set_my_commands([BotCommand(c.name, c.help) for c in all_commands()])
+            await app.updater.start_polling(
+                timeout=POLL_SECONDS,
+                bootstrap_retries=-1,
+                allowed_updates=["message", "channel_post", "callback_query", "my_chat_member"],
+                error_callback=self._poll_failed,
+            )
+            log.info("telegram: polling as @%s", app.bot.username)
+            await self._conflict.wait()
+        finally:
+            self._app = None
+            with contextlib.suppress(TimeoutError, TelegramError, RuntimeError):
+                await asyncio.wait_for(app.updater.stop(), STOP_SECONDS)
+            with contextlib.suppress(RuntimeError):
+                await app.stop()
+            await app.shutdown()
+
+    def _poll_failed(self, error: TelegramError) -> None:
+        if isinstance(error, Conflict):
+            self.state = "another instance polls"
+            log.error("telegram: another instance polls with this token; this one stops")
+            self._conflict.set()
+            return
+        log.warning("telegram: polling: %s", type(error).__name__)
+
+    def _add_handlers(self, app: App) -> None:
+        app.add_handler(MessageHandler(filters.COMMAND, self._on_command))
+        app.add_handler(CallbackQueryHandler(self._on_button))
+        app.add_handler(ChatMemberHandler(self._on_membership, ChatMemberHandler.MY_CHAT_MEMBER))
+
+    # -- in
+
+    async def _on_command(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
+        message = update.effective_message
+        if message is None or not message.text:
+            return
+        name, addressed = _addressed(message.text, context.bot.username)
+        if not addressed:
+            return
+        chat = await self._chat(message.chat)
+        if chat.kind != "private" and not _known(name):
+            return  # in a group an unknown command is another bot's
+        as_chat = message.sender_chat is not None and message.sender_chat.id == message.chat.id
+        user = "" if as_chat or message.from_user is None else str(message.from_user.id)
+        request = Request(PLATFORM, user, chat, message.text, self._services, self, acts_as_chat=as_chat)
+        await self._reply(message.chat.id, await answer(request))
+
+    async def _on_button(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
+        query = update.callback_query
+        if query is None:
+            return
+        with contextlib.suppress(BadRequest):  # too old to be answered is no reason not to act
+            await query.answer()
+        if query.message is None or not query.data:
+            return
+        chat = await self._chat(query.message.chat)
+        request = Request(PLATFORM, str(query.from_user.id), chat, query.data, self._services, self)
+        await self._reply(query.message.chat.id, await answer(request))
+
+    async def _on_membership(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002
+        """The bot was blocked, removed or let in again: keep the rules, switch the chat."""
+        change = update.my_chat_member
+        if change is None:
+            return
+        chat = await self._chat(change.chat)
+        gone = change.new_chat_member.status in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)
+        store, book = self._services.store, self._services.watch.book
+        rules = await store.rules_of_chat(chat.id)
+        await store.switch_chat(chat.id, active=not gone, reason="removed" if gone else "")
+        book.remove([rule.id for rule in rules])
+        for rule in () if gone else rules:
+            book.add(rule)
+
+    async def _chat(self, chat: telegram.Chat) -> Chat:
+        kinds: dict[str, ChatKind] = {"private": "private", "channel": "channel"}
+        title = chat.title or chat.username or chat.first_name or ""
+        return await self._services.store.see_chat(PLATFORM, str(chat.id), kinds.get(chat.type, "group"), title)
+
+    async def _reply(self, chat_id: int, found: Answer) -> None:
+        """Answer at once; what cannot be delivered is logged, and as plain text if the markup was refused."""
+        app = self._app
+        if app is None:
+            return
+        rendered = render_telegram(found)
+        keyboard = _keyboard(rendered)
+        try:
+            if found.picture is not None:
+                png = await self._draw(found)
+                text = caption(found)
+                await app.bot.send_photo(
+                    chat_id, png, caption=text, parse_mode=ParseMode.HTML, reply_markup=keyboard, filename="map.png"
+                )
+                return
+            await app.bot.send_message(
+                chat_id, rendered["html"], ParseMode.HTML, reply_markup=keyboard, link_preview_options=NO_PREVIEW
+            )
+        except BadRequest as error:
+            log.warning("telegram: markup refused (%s), sent as plain text", error.message)
+            with contextlib.suppress(TelegramError):
+                await app.bot.send_message(chat_id, rendered["plain"], link_preview_options=NO_PREVIEW)
+        except TelegramError as error:
+            log.warning("telegram: an answer was not delivered (%s)", type(error).__name__)
+
+    # -- out
+
+    def render(self, found: Answer) -> dict[str, Any]:
+        return render_telegram(found)
+
+    async def send(self, message: Message) -> Outcome:
+        """Hand over one message."""
+        app, rendered = self._app, message.rendered
+        if app is None or rendered is None:
+            return Outcome("retry", self.state)
+        note = REPEAT_NOTE if message.repeat else ""
+        text = rendered["plain"] if message.plain else rendered["html"]
+        if units(note + text) > 4096:
+            text = fit(rendered["plain"], 4096 - units(note))
+        try:
+            sent = await app.bot.send_message(
+                int(message.remote_chat),
+                note + text,
+                None if message.plain else ParseMode.HTML,
+                reply_markup=_keyboard(rendered),
+                link_preview_options=NO_PREVIEW,
+            )
+        except (TelegramError, KeyError, TypeError) as error:
+            return outcome_of(error)
+        return Outcome("sent", remote_id=str(sent.message_id))
+
+    # -- who is who
+
+    async def is_admin(self, remote_chat: str, user_id: str) -> bool:
+        return await self._status(remote_chat, user_id) in ADMINS
+
+    async def is_member(self, remote_chat: str, user_id: str) -> bool:
+        return await self._status(remote_chat, user_id) in MEMBERS
+
+    async def resolve(self, name: str) -> tuple[str, str] | None:
+        if self._app is None:
+            return None
+        try:
+            chat = await self._app.bot.get_chat(name)
+            await self._app.bot.get_chat_member(chat.id, self._app.bot.id)
+        except TelegramError:
+            return None
+        return str(chat.id), chat.title or name
+
+    async def private_chat(self, user_id: str) -> str | None:
+        return user_id or None
+
+    async def _status(self, remote_chat: str, user_id: str) -> str:
+        if self._app is None or not user_id:
+            return ChatMemberStatus.LEFT
+        try:
+            member = await self._app.bot.get_chat_member(int(remote_chat), int(user_id))
+        except TelegramError:
+            return ChatMemberStatus.LEFT
+        return str(member.status)
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What a failed send means. BadRequest is a NetworkError in this library: the order matters."""
+    if isinstance(error, RetryAfter):
+        wait = error.retry_after
+        return Outcome("retry", "429", wait.total_seconds() if isinstance(wait, timedelta) else float(wait))
+    if isinstance(error, ChatMigrated):
+        return Outcome("moved", "migrated", moved_to=str(error.new_chat_id))
+    if isinstance(error, Forbidden):
+        return Outcome("gone", "forbidden")
+    if isinstance(error, InvalidToken):
+        return Outcome("retry", "token refused", 60.0)
+    if isinstance(error, BadRequest):
+        return (
+            Outcome("gone", "chat not found") if "chat not found" in error.message.lower() else Outcome("plain", "400")
+        )
+    if isinstance(error, TimedOut):
+        return Outcome("unknown", "no answer in time")
+    if isinstance(error, NetworkError):
+        never_left = "ConnectError" in error.message
+        answered = any(word in error.message for word in ("Bad Gateway", "(5", "Internal Server Error", "Too Large"))
+        return Outcome("retry" if never_left or answered else "unknown", "network")
+    return Outcome("unknown", type(error).__name__)
+
+
+def _application(token: str, api: str | None) -> App:
+    builder = ApplicationBuilder().token(token).concurrent_updates(True)  # the builder's signature
+    if api is not None:
+        builder = builder.base_url(f"{api}/bot").base_file_url(f"{api}/file/bot")
+    return builder.build()
+
+
+def _keyboard(rendered: dict[str, Any]) -> InlineKeyboardMarkup | None:
+    rows = [
+        [InlineKeyboardButton(label, callback_data=command) for label, command in row] for row in rendered["buttons"]
+    ]
+    return InlineKeyboardMarkup(rows) if rows else None
+
+
+def _addressed(text: str, username: str) -> tuple[str, bool]:
+    """The command's name, and whether it is meant for this bot: /liq@other is not."""
+    first = text.split(maxsplit=1)[0]
+    _, _, target = first.partition("@")
+    return split(text)[0], not target or target.lower() == username.lower()
+
+
+def _known(name: str) -> bool:
+    try:
+        find_command(name)
+    except InputError:
+        return False
+    return True
+
+
+async def check_telegram(token: str, api: str | None) -> tuple[list[str], bool]:
+    """Whether the token works, and the bot's link."""
+    app = _application(token, api)
+    try:
+        await app.bot.initialize()
+        me = app.bot.bot
+        link = f"https://t.me/{me.username}"
+        privacy = "reads all group messages" if me.can_read_all_group_messages else "sees only commands in groups"
+        lines = [f"reached as @{me.username} ({privacy})", f"link {link}", f"into a group {link}?startgroup=1"]
+    except InvalidToken:
+        return ["the token was refused"], False
+    except TelegramError as error:
+        return [f"cannot be reached ({type(error).__name__})"], False
+    else:
+        return lines, True
+    finally:
+        await app.bot.shutdown()

@@ -1,0 +1,299 @@
+"""A Telegram Bot API server: long polling, messages, photos, members, and faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import html.parser
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+TOKEN = "123456:TEST-TOKEN-abcdefghijklmnop"
+BOT = {"id": 123456, "is_bot": True, "first_name": "Cliffwatch", "username": "cliffwatch_bot"}
+ADMIN_RIGHTS = ["can_be_edited", "can_manage_chat", "can_delete_messages", "can_manage_video_chats", "can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users", "can_post_stories", "can_edit_stories", "can_delete_stories"]
+TAGS = frozenset(
+    "a b strong i em s strike del u ins span pre code blockquote tg-spoiler tg-emoji".split()  # noqa: SIM905
+)
+
+
+class RefusedError(Exception):
+    """What the platform would answer instead of doing it."""
+
+    def __init__(self, status: int, description: str, **parameters: Any) -> None:
+        super().__init__(description)
+        self.status, self.description, self.parameters = status, description, parameters
+
+
+@dataclass
+class Sent:
+    """A message as the server took it."""
+
+    chat_id: int
+    text: str
+    method: str
+    buttons: list[list[dict[str, str]]] = field(default_factory=list)
+    photo: bytes = b""
+    parse_mode: str = ""
+    at: float = 0.0
+
+    @property
+    def plain(self) -> str:
+        return _Checker.plain(self.text) if self.parse_mode == "HTML" else self.text
+
+
+Fault = Callable[[str, dict[str, str]], RefusedError | None]
+
+
+class TelegramServer:
+    """Holds what was sent; push people's messages with say() and press()."""
+
+    def __init__(self, token: str = TOKEN) -> None:
+        self.token = token
+        self.sent: list[Sent] = []
+        self.calls: list[tuple[str, dict[str, str]]] = []
+        self.faults: list[Fault] = []
+        self.hold_sends = asyncio.Event()
+        self.hold_sends.set()
+        self.admins: dict[int, set[int]] = {}
+        self.members: dict[int, set[int]] = {}
+        self.chats: dict[int, dict[str, Any]] = {}
+        self._updates: list[dict[str, Any]] = []
+        self._update_id = 100
+        self._message_id = 10
+        self._news = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, port: int = 0) -> None:
+        app = web.Application(client_max_size=32 << 20)
+        app.router.add_route("*", "/bot{token}/{method}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+
+    # -- people
+
+    def person(self, user_id: int) -> dict[str, Any]:
+        return {"id": user_id, "is_bot": False, "first_name": f"User{user_id}"}
+
+    def chat(self, chat_id: int) -> dict[str, Any]:
+        known = {"id": chat_id, "type": "private" if chat_id > 0 else "supergroup"}
+        if chat_id < 0:
+            known["title"] = f"Group {chat_id}"
+        return {**known, **self.chats.get(chat_id, {})}
+
+    def say(self, user_id: int, text: str, chat_id: int | None = None) -> None:
+        """A person writes a command, privately or in a group."""
+        chat = self.chat(chat_id if chat_id is not None else user_id)
+        message = {"message_id": self._next_id(), "date": int(time.time()), "chat": chat, "text": text}
+        message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]
+        if chat["type"] == "channel":
+            message["sender_chat"] = chat
+            self._push(channel_post=message)
+        else:
+            self._push(message={**message, "from": self.person(user_id)})
+
+    def press(self, user_id: int, message: Sent, label: str) -> None:
+        """A person presses a button of a message."""
+        data = next(b["callback_data"] for row in message.buttons for b in row if b["text"] == label)
+        shown = {"message_id": 1, "date": int(time.time()), "chat": self.chat(message.chat_id), "text": "x"}
+        query = {"id": str(self._next_id()), "from": self.person(user_id), "chat_instance": "1", "data": data}
+        self._push(callback_query={**query, "message": shown})
+
+    def block(self, user_id: int, *, blocked: bool) -> None:
+        """A person blocks the bot, or lets it in again."""
+        me: dict[str, Any] = {"status": "kicked", "user": BOT, "until_date": 0}
+        free: dict[str, Any] = {"status": "member", "user": BOT}
+        change = {"chat": self.chat(user_id), "from": self.person(user_id), "date": int(time.time())}
+        self._push(
+            my_chat_member={
+                **change,
+                "old_chat_member": free if blocked else me,
+                "new_chat_member": me if blocked else free,
+            }
+        )
+
+    def to(self, chat_id: int) -> list[Sent]:
+        """What was sent to a chat."""
+        return [sent for sent in self.sent if sent.chat_id == chat_id]
+
+    def _push(self, **update: Any) -> None:
+        self._update_id += 1
+        self._updates.append({"update_id": self._update_id, **update})
+        self._news.set()
+
+    def _next_id(self) -> int:
+        self._message_id += 1
+        return self._message_id
+
+    # -- the wire
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        method = request.match_info["method"]
+        fields, photo = await _fields(request)
+        self.calls.append((method, fields))
+        try:
+            for fault in tuple(self.faults):
+                if (refused := fault(method, fields)) is not None:
+                    raise refused
+            if request.match_info["token"] != self.token:
+                raise RefusedError(401, "Unauthorized")
+            handler = getattr(self, f"_{method}", None)
+            if handler is None:
+                raise RefusedError(404, "Not Found")
+            result = handler(fields, photo)
+            if asyncio.iscoroutine(result):
+                result = await result
+        except RefusedError as refused:
+            body: dict[str, Any] = {"ok": False, "error_code": refused.status, "description": refused.description}
+            if refused.parameters:
+                body["parameters"] = refused.parameters
+            return web.json_response(body, status=refused.status)
+        return web.json_response({"ok": True, "result": result})
+
+    def _getMe(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802  # the API's names
+        return {**BOT, "can_join_groups": True, "can_read_all_group_messages": False}
+
+    def _deleteWebhook(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        return True
+
+    def _setMyCommands(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        for command in json.loads(fields["commands"]):
+            if not command["command"].islower() or not 1 <= len(command["description"]) <= 256:
+                raise RefusedError(400, "Bad Request: BOT_COMMAND_INVALID")
+        return True
+
+    def _answerCallbackQuery(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        return True
+
+    async def _getUpdates(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        offset, deadline = int(fields.get("offset", 0)), time.monotonic() + int(fields.get("timeout", 0))
+        # Kept until a larger offset confirms them: a poll that was cut off must not lose any.
+        self._updates = [u for u in self._updates if u["update_id"] >= offset]
+        while not self._updates and time.monotonic() < deadline:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), deadline - time.monotonic())
+            except TimeoutError:
+                break
+        return self._updates
+
+    async def _sendMessage(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        await self.hold_sends.wait()
+        self._check_text(fields.get("text", ""), fields.get("parse_mode", ""), 4096, "message is too long")
+        return self._keep(fields, fields["text"], "sendMessage", b"")
+
+    def _sendPhoto(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        if not photo.startswith(b"\x89PNG"):
+            raise RefusedError(400, "Bad Request: IMAGE_PROCESS_FAILED")
+        if fields.get("caption"):
+            text = fields["caption"]
+            self._check_text(text, fields.get("parse_mode", ""), 1024, "message caption is too long")
+        return self._keep(fields, fields.get("caption", ""), "sendPhoto", photo)
+
+    def _getChat(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        wanted = fields["chat_id"]
+        found = next((i for i, chat in self.chats.items() if f"@{chat.get('username')}" == wanted), None)
+        if found is None and not wanted.lstrip("-").isdigit():
+            raise RefusedError(400, "Bad Request: chat not found")
+        gifts = ("unlimited_gifts", "limited_gifts", "unique_gifts", "premium_subscription", "gifts_from_channels")
+        chat = self.chat(found if found is not None else int(wanted))
+        return {
+            **chat,
+            "accent_color_id": 0,
+            "max_reaction_count": 11,
+            "accepted_gift_types": dict.fromkeys(gifts, True),
+        }
+
+    def _getChatMember(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        chat_id, user_id = int(fields["chat_id"]), int(fields["user_id"])
+        user = BOT if user_id == BOT["id"] else self.person(user_id)
+        if user_id in self.admins.get(chat_id, set()):
+            rights = dict.fromkeys(ADMIN_RIGHTS, True)
+            return {"status": "administrator", "user": user, "is_anonymous": False, **rights}
+        if user_id in self.members.get(chat_id, set()) or user_id == BOT["id"]:
+            return {"status": "member", "user": user}
+        return {"status": "left", "user": user}
+
+    def _keep(self, fields: dict[str, str], text: str, method: str, photo: bytes) -> Any:
+        buttons = json.loads(fields["reply_markup"])["inline_keyboard"] if "reply_markup" in fields else []
+        for row in buttons:
+            for button in row:
+                if not 1 <= len(button.get("callback_data", "").encode()) <= 64:
+                    raise RefusedError(400, "Bad Request: BUTTON_DATA_INVALID")
+        chat_id = int(fields["chat_id"])
+        mode = fields.get("parse_mode", "")
+        self.sent.append(Sent(chat_id, text, method, buttons, photo, mode, time.monotonic()))
+        message: dict[str, Any] = {"message_id": self._next_id(), "date": int(time.time()), "chat": self.chat(chat_id)}
+        if photo:
+            size = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}
+            return {**message, "photo": [size], "caption": text}
+        return {**message, "text": text}
+
+    def _check_text(self, text: str, mode: str, limit: int, too_long: str) -> None:
+        if mode == "HTML":
+            text = _Checker.plain(text)
+        if not text.strip():
+            raise RefusedError(400, "Bad Request: message text is empty")
+        if len(text.encode("utf-16-le")) // 2 > limit:
+            raise RefusedError(400, f"Bad Request: {too_long}")
+
+
+async def _fields(request: web.Request) -> tuple[dict[str, str], bytes]:
+    if not request.content_type.startswith("multipart/"):
+        return {key: str(value) for key, value in (await request.post()).items()}, b""
+    fields, photo = {}, b""
+    async for part in await request.multipart():
+        if getattr(part, "filename", None):
+            photo = bytes(await part.read())  # type: ignore[union-attr]  # a body part, not a nested multipart
+        else:
+            fields[str(part.name)] = await part.text()  # type: ignore[union-attr]
+    return fields, photo
+
+
+class _Checker(html.parser.HTMLParser):
+    """Telegram's rules for HTML: known tags, properly nested."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text: list[str] = []
+        self.stack: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in TAGS:
+            raise RefusedError(
+                400, f'Bad Request: can\'t parse entities: Unsupported start tag "{tag}" at byte offset 0'
+            )
+        self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.stack or self.stack.pop() != tag:
+            raise RefusedError(400, "Bad Request: can't parse entities: Unmatched end tag at byte offset 0")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    @classmethod
+    def plain(cls, text: str) -> str:
+        if re.search(r"<(?!/?[a-z])", text):
+            raise RefusedError(400, 'Bad Request: can\'t parse entities: Unsupported start tag "" at byte offset 0')
+        checker = cls()
+        checker.feed(text)
+        checker.close()
+        if checker.stack:
+            raise RefusedError(400, f"Bad Request: can't parse entities: Can't find end tag for {checker.stack[-1]}")
+        return "".join(checker.text)
