@@ -15,7 +15,19 @@ from aiohttp import web
 
 TOKEN = "123456:TEST-TOKEN-abcdefghijklmnop"
 BOT = {"id": 123456, "is_bot": True, "first_name": "Cliffwatch", "username": "cliffwatch_bot"}
-ADMIN_RIGHTS = ["can_be_edited", "can_manage_chat", "can_delete_messages", "can_manage_video_chats", "can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users", "can_post_stories", "can_edit_stories", "can_delete_stories"]
+ADMIN_RIGHTS = [
+    "can_be_edited",
+    "can_manage_chat",
+    "can_delete_messages",
+    "can_manage_video_chats",
+    "can_restrict_members",
+    "can_promote_members",
+    "can_change_info",
+    "can_invite_users",
+    "can_post_stories",
+    "can_edit_stories",
+    "can_delete_stories",
+]
 TAGS = frozenset(
     "a b strong i em s strike del u ins span pre code blockquote tg-spoiler tg-emoji".split()  # noqa: SIM905
 )

@@ -1,0 +1,59 @@
+"""What all tests share: no network, a recorded history if there is one, small helpers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.history import History, read_history
+
+RECORDED = Path(__file__).resolve().parents[2] / "shared"
+HISTORY = RECORDED / "data" / "btc_1h_2025-12-04_2026-03-31.csv"
+FIXTURES = RECORDED / "fixtures"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+needs_history = pytest.mark.skipif(not HISTORY.exists(), reason="the recorded history is not beside the checkout")
+needs_fixtures = pytest.mark.skipif(not FIXTURES.exists(), reason="raw exchange answers are not beside the checkout")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Only this machine itself can be reached."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else None
+        if host is not None and host not in LOOPBACK:
+            raise OSError(f"a test tried to reach {host}")
+        connect(self, address)  # type: ignore[arg-type]  # whatever the caller gave
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    for name in list(os.environ):
+        if name.startswith("CLIFFWATCH_") or name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.delenv(name)
+    return
+
+
+@pytest.fixture(scope="session")
+def recorded() -> History:
+    """Four months of recorded hourly Bitcoin."""
+    return read_history(HISTORY)
+
+
+async def until(happens: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for something to become true.
+
+    Raises:
+        TimeoutError: when it does not.
+    """
+    deadline = time.monotonic() + seconds
+    while not happens():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not happen")
+        await asyncio.sleep(0.01)

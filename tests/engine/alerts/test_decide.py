@@ -1,0 +1,185 @@
+"""Rules fire once, at the right place, and are armed again only after price has left."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.alerts.decide import AssetTick, Decision, StateKey, baseline, decide
+from engine.alerts.near import REARM_MS, NearState, armed_distance
+from engine.alerts.rules import Rule
+from engine.alerts.tiers import Candidates
+from engine.liquidation.clusters import Cluster, Mark
+from engine.liquidation.grid import WINDOW, bin_of, outward
+from engine.liquidation.view import MapView
+from engine.market import HOUR_MS
+
+MARK = 90_000.0
+RULE = Rule(1, 1, "near", "BTC", 0.01, "busy")
+DAY = 24 * HOUR_MS
+
+
+def cluster(distance: float = 0.03, born_at: int = 0, born_distance: float = 0.03, farthest: float = 0.03) -> Cluster:
+    """A long cluster whose near edge lies that far below the mark."""
+    first = outward("long", bin_of(MARK * math.exp(-distance)))
+    return Cluster(
+        "c1",
+        "long",
+        first,
+        first + 3,
+        first + 7,
+        born_at,
+        born_at,
+        born_distance,
+        farthest,
+        87_000,
+        20e6,
+        10e6,
+        40e6,
+        1e8,
+        30e6,
+    )
+
+
+def tick(path: list[float], now: int = DAY, found: Cluster | None = None, marks: tuple[Mark, ...] = ()) -> AssetTick:
+    mass = np.full(WINDOW, 2e6)
+    view = MapView("BTC", now, path[0], {"long": {"v": mass}, "short": {"v": mass}}, {"v": 8e9})
+    return AssetTick("BTC", now, tuple(path), (found or cluster(),), marks, view, Candidates())
+
+
+def away(found: Cluster, distance: float) -> float:
+    """The price at a log distance above the near edge."""
+    return found.near_price * math.exp(distance)
+
+
+def fired(found: list[Decision]) -> list[str]:
+    return [decision.kind for decision in found]
+
+
+def test_it_fires_when_price_comes_within_the_distance_and_says_where() -> None:
+    found = cluster()
+    verdict = decide([RULE], {}, tick([away(found, 0.02), away(found, 0.005)], found=found))
+    (decision,) = verdict.decisions
+    assert decision.kind == "near"
+    assert decision.price == pytest.approx(away(found, 0.01))
+    assert "within 1%" in decision.reason
+    assert decision.told is not None
+    assert 0 < decision.told.forced_low_usd < decision.told.forced_usd < decision.told.forced_high_usd
+
+
+def test_a_jump_past_the_cluster_still_tells_that_it_was_near() -> None:
+    found = cluster()
+    assert fired(decide([RULE], {}, tick([away(found, 0.02), away(found, -0.02)], found=found)).decisions) == ["near"]
+
+
+def test_a_new_cluster_is_not_near_yet() -> None:
+    found = cluster(born_at=DAY - HOUR_MS)
+    assert decide([RULE], {}, tick([away(found, 0.02), away(found, 0.005)], found=found)).decisions == []
+
+
+def test_one_that_formed_close_is_silent_until_price_has_left() -> None:
+    close = cluster(born_distance=0.004, farthest=0.004)
+    half = cluster(born_distance=0.007, farthest=0.007)
+    left = cluster(born_distance=0.004, farthest=0.021)
+    assert armed_distance(None, close, 0.01) is None
+    assert armed_distance(None, half, 0.01) == 0.005
+    assert armed_distance(None, left, 0.01) == 0.01
+
+
+def test_it_is_armed_again_by_distance_and_time_together() -> None:
+    found = cluster()
+    near, far = away(found, 0.005), away(found, 0.021)
+    states: dict[StateKey, NearState] = {(1, "c1"): NearState(armed=False, since=DAY, fired=True)}
+    for now, path, expected in (
+        (DAY + HOUR_MS, [near, far, near], []),  # left, but too soon
+        (DAY + REARM_MS + 1, [near, away(found, 0.008), near], ["near"]),  # had left before: time was what lacked
+    ):
+        verdict = decide([RULE], states, tick(path, now, found))
+        assert fired(verdict.decisions) == expected
+        states |= {key: state for key, state in verdict.states.items() if state}
+
+
+def test_never_two_alerts_of_one_key_however_price_goes() -> None:
+    found = cluster()
+
+    @settings(max_examples=80, deadline=None)
+    @given(st.lists(st.tuples(st.floats(-0.03, 0.06), st.integers(1, 6 * HOUR_MS)), min_size=2, max_size=40))
+    def check(moves: list[tuple[float, int]]) -> None:
+        states: dict[StateKey, NearState] = {}
+        now, before, keys = DAY, away(found, 0.03), []
+        told_at: list[int] = []
+        for distance, passed in moves:
+            now, price = now + passed, away(found, distance)
+            verdict = decide([RULE], states, tick([before, price], now, found))
+            keys += [decision.key for decision in verdict.decisions]
+            told_at += [now for _ in verdict.decisions]
+            states |= {key: state for key, state in verdict.states.items() if state}
+            before = price
+        assert len(keys) == len(set(keys))
+        assert all(later - earlier >= REARM_MS for earlier, later in itertools.pairwise(told_at))
+
+    check()
+
+
+def test_a_muted_chat_hears_nothing_and_gets_no_flood_afterwards() -> None:
+    found = cluster()
+    path = [away(found, 0.02), away(found, 0.005)]
+    quiet = decide([RULE], {}, tick(path, found=found), {1: DAY + 1})
+    assert quiet.decisions == []
+    states = {key: state for key, state in quiet.states.items() if state}
+    assert decide([RULE], states, tick([path[1], path[1]], DAY + 2, found)).decisions == []
+
+
+def test_size_is_a_tier_or_usd() -> None:
+    found = cluster()
+    path = [away(found, 0.02), away(found, 0.005)]
+    assert decide([replace(RULE, size=1e12)], {}, tick(path, found=found)).decisions == []
+    assert len(decide([replace(RULE, size=1e3)], {}, tick(path, found=found)).decisions) == 1
+
+
+def test_whoever_was_told_of_it_is_told_how_it_ended() -> None:
+    found = cluster()
+    states = {(1, "c1"): NearState(armed=False, since=DAY - 1, fired=True)}
+    path = [away(found, 0.005), away(found, -0.02)]
+    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
+    (decision,) = decide([RULE], states, tick(path, found=found, marks=(swept,))).decisions
+    assert decision.kind == "swept"
+    assert "90%" in decision.reason
+    assert decision.told is not None
+
+
+def test_rules_of_kind_entered_and_swept_fire_at_the_cluster() -> None:
+    found = cluster()
+    path = [away(found, 0.005), away(found, -0.02)]
+    marks = (Mark("entered", found, path[-1]), Mark("swept", found, path[-1]))
+    rules = [replace(RULE, id=2, kind="entered", distance=None), replace(RULE, id=3, kind="swept", distance=None)]
+    assert fired(decide(rules, {}, tick(path, found=found, marks=marks)).decisions) == ["entered", "swept"]
+
+
+def test_a_baseline_shows_what_is_in_range_and_fires_nothing_of_it() -> None:
+    found = cluster()
+    inside = away(found, 0.004)
+    verdict, shown = baseline([RULE], {}, tick([inside, inside], found=found))
+    assert [c.id for _, c in shown] == ["c1"]
+    states = {key: state for key, state in verdict.states.items() if state}
+    assert decide([RULE], states, tick([inside, inside], DAY + 1, found)).decisions == []
+
+
+def test_a_baseline_out_of_range_changes_nothing() -> None:
+    found = cluster()
+    outside = away(found, 0.02)
+    verdict, shown = baseline([RULE], {}, tick([outside, outside], found=found))
+    assert verdict.states == {}
+    assert shown == []
+
+
+def test_a_rule_for_another_coin_hears_nothing() -> None:
+    found = cluster()
+    path = [away(found, 0.02), away(found, 0.005)]
+    assert decide([replace(RULE, asset="ETH")], {}, tick(path, found=found)).decisions == []

@@ -1,0 +1,132 @@
+"""Clusters: found where density stands out, kept by overlap, swept by share, faded when unseen."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from engine.liquidation.clusters import FADE_MS, ClusterTracker
+from engine.liquidation.grid import BIN, WINDOW, bin_of, outward
+from engine.liquidation.peaks import find_peaks
+from engine.liquidation.view import MapView
+from engine.market import HOUR_MS, Side
+
+MARK = 90_000.0
+
+
+def density(*bumps: tuple[float, float], base: float = 1e6) -> np.ndarray:
+    """USD by level: a flat floor with bumps at log distances, as high as given."""
+    distance = np.arange(WINDOW) * BIN
+    found = np.full(WINDOW, base)
+    for centre, height in bumps:
+        found += height * np.exp(-0.5 * ((distance - centre) / 0.0015) ** 2)
+    return found
+
+
+def view(mass: np.ndarray, at: int = 0, mark: float = MARK, side: Side = "long") -> MapView:
+    other: Side = "short" if side == "long" else "long"
+    return MapView("BTC", at, mark, {side: {"v": mass}, other: {"v": np.zeros(WINDOW)}}, {"v": 8e9})
+
+
+def tracked(mass: np.ndarray) -> ClusterTracker:
+    tracker = ClusterTracker("BTC")
+    tracker.detect(view(mass), {})
+    tracker.measure(view(mass), 0.01)
+    return tracker
+
+
+def price_at(distance: float) -> float:
+    return MARK * math.exp(-distance)
+
+
+def test_a_bump_is_found_where_it_is_and_a_flat_map_has_none() -> None:
+    flat = density()
+    assert find_peaks(flat[:400], flat[:400]) == []
+    found = find_peaks(density((0.03, 5e6))[:400], flat[:400])
+    assert len(found) == 1
+    assert abs(found[0].peak - 60) <= 2
+    assert 4 <= found[0].last - found[0].first + 1 <= 12
+
+
+def test_density_is_judged_against_its_own_usual_value() -> None:
+    shape = density((0.03, 5e6))
+    assert find_peaks(shape[:400], density((0.03, 30e6))[:400]) != find_peaks(shape[:400], density()[:400])
+
+
+def test_two_bumps_are_two_clusters_that_do_not_overlap() -> None:
+    live = tracked(density((0.02, 4e6), (0.05, 6e6))).live
+    assert len(live) == 2
+    assert live[0].last < live[1].first
+    assert live[0].forced_usd > 0
+    assert live[0].forced_low_usd < live[0].forced_usd < live[0].forced_high_usd
+
+
+def test_identity_survives_growth_and_the_label_is_frozen() -> None:
+    tracker = tracked(density((0.03, 5e6)))
+    (before,) = tracker.live
+    tracker.detect(view(density((0.0315, 7e6)), HOUR_MS), {})
+    (after,) = tracker.live
+    assert after.id == before.id
+    assert after.peak != before.peak
+    assert after.label_price == before.label_price
+    assert tracker.born == 1
+
+
+def test_unseen_for_six_hours_it_fades() -> None:
+    tracker = tracked(density((0.03, 5e6)))
+    for hour in range(1, FADE_MS // HOUR_MS + 1):
+        assert tracker.live
+        tracker.detect(view(density(), hour * HOUR_MS), {})
+    assert not tracker.live
+
+
+def test_going_through_it_is_entered_then_swept_once() -> None:
+    mass = density((0.03, 5e6))
+    tracker = tracked(mass)
+    kinds = [mark.kind for mark in tracker.follow([price_at(0.01), price_at(0.029), price_at(0.06)], view(mass))]
+    assert kinds == ["entered", "swept"]
+    assert tracker.follow([price_at(0.01), price_at(0.06)], view(mass)) == []
+
+
+def test_sweeping_adds_up_over_ticks() -> None:
+    mass = density((0.03, 5e6))
+    tracker = tracked(mass)
+    (cluster,) = tracker.live
+    kinds: list[str] = []
+    for level in range(cluster.first, cluster.last + 1):
+        price = math.exp((outward("long", level) + 0.5) * BIN)
+        kinds += [mark.kind for mark in tracker.follow([price], view(mass))]
+    assert kinds == ["entered", "swept"]
+
+
+def test_in_and_out_again_is_a_wick_and_forgotten() -> None:
+    mass = density((0.03, 5e6))
+    tracker = tracked(mass)
+    (cluster,) = tracker.live
+    inside = cluster.near_price * 0.9999
+    kinds = [mark.kind for mark in tracker.follow([inside, cluster.near_price * 1.011], view(mass))]
+    assert kinds == ["entered", "wick"]
+    assert not tracker.live[0].entered
+
+
+def test_the_same_map_gives_the_same_ids_again() -> None:
+    mass = density((0.02, 4e6), (0.05, 6e6))
+    assert [c.id for c in tracked(mass).live] == [c.id for c in tracked(mass).live]
+
+
+def test_a_tracker_goes_on_from_its_snapshot() -> None:
+    tracker = tracked(density((0.02, 4e6), (0.05, 6e6)))
+    again = ClusterTracker.restore("BTC", tracker.snapshot())
+    assert again.live == tracker.live
+
+
+def test_short_clusters_are_the_mirror_image() -> None:
+    tracker = ClusterTracker("BTC")
+    tracker.detect(view(density((0.03, 5e6)), side="short"), {})
+    (cluster,) = tracker.live
+    assert cluster.side == "short"
+    assert cluster.low > MARK
+    assert cluster.near_price == pytest.approx(cluster.low)
+    assert bin_of(cluster.peak_price) == cluster.peak

@@ -1,0 +1,77 @@
+"""The house stands as drawn: who may import whom, and what the repository may not name."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PURE = ("engine/liquidation", "engine/alerts")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def breaches(folder: str, forbidden: tuple[str, ...]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in sorted(imports_of(path))
+        if any(name == word or name.startswith(word + ".") for word in forbidden)
+    ]
+
+
+def test_the_scan_finds_imports_inside_functions() -> None:
+    assert "engine.loopback.server" in imports_of(ROOT / "bot.py")
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("engine", ("handlers", "storage", "bot", "telegram", "discord", "sqlite_utils", "sqlite3")),
+        ("handlers", ("storage", "bot", "engine.loopback", "sqlite_utils", "sqlite3")),
+        ("storage", ("handlers", "bot", "ccxt", "telegram", "discord")),
+        *((folder, ("ccxt", "asyncio", "aiohttp", "engine.venues")) for folder in PURE),
+        ("engine/loopback", ("engine.liquidation", "engine.board", "ccxt")),
+    ],
+)
+def test_imports_point_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
+    assert breaches(folder, forbidden) == []
+
+
+def test_ccxt_is_known_to_venues_only() -> None:
+    everything = breaches("engine", ("ccxt",)) + breaches("handlers", ("ccxt",)) + breaches("storage", ("ccxt",))
+    assert [line for line in everything if not line.startswith("engine/venues/")] == []
+
+
+def test_the_loopback_exchange_is_used_by_demo_and_tests_only() -> None:
+    users = breaches("engine", ("engine.loopback",)) + breaches("handlers", ("engine.loopback",))
+    assert [line for line in users if not line.startswith("engine/loopback/")] == []
+
+
+def test_the_repository_names_no_host_of_a_registry_and_no_path_of_a_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    words = ("pypi" + ".org", "pythonhosted" + ".org", "/wo" + "rk/", "/ro" + "ot/", "index" + "-url")
+    found = []
+    for name in listed.stdout.split("\n"):
+        path = ROOT / name
+        if not name or not path.is_file() or path.suffix == ".png":
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found += [f"{name}: {word}" for word in words if word in text]
+        outside = not name.startswith(("tests/", "benchmarks/"))
+        found += [f"{name}: shared"] if outside and ".." + "/shared" in text else []
+    assert found == []
