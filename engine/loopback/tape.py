@@ -117,7 +117,8 @@ class Tape:
 
     def funding_rate(self, now: int) -> float:
         """Fraction per 8 hours."""
-        return float(self._funding[self._index(self._reach(now))])
+        index = self._index(self._reach(now))
+        return float(self._funding[index])
 
     def forced(self, venue: str, since: int, until: int) -> Iterator[Forced]:
         """Forced orders of a venue in since < at <= until."""

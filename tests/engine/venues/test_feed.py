@@ -1,0 +1,144 @@
+"""The live feed: history first, then ticks; a venue that fails is left out and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engine.alerts.book import RuleBook
+from engine.board import AssetBoard, AssetUpdate
+from engine.clock import ManualClock, SystemClock
+from engine.loopback.server import LoopbackExchange
+from engine.market import DAY_MS, MINUTE_MS
+from engine.ports import Delivered
+from engine.venues.feed import LiveFeed
+from engine.venues.registry import VENUES
+from engine.venues.worker import VenueWorker
+from engine.watch import Watch
+from storage.store import Store
+from tests.conftest import until
+from tests.engine.loopback.markets import START, exchange
+
+NOW = START + 3 * DAY_MS + 17_000
+DAYS = 2
+
+
+class Rig:
+    """A loopback exchange, a feed on it, and a watch that takes its ticks."""
+
+    def __init__(self, server: LoopbackExchange, clock: ManualClock, store: Store, board: AssetBoard) -> None:
+        self.server, self.clock, self.store, self.board = server, clock, store, board
+        workers = [VenueWorker(venue(server.url), ["BTC"], store, clock, DAYS) for venue in VENUES.values()]
+        self.feed = LiveFeed(workers, {"BTC": board}, store, clock, 1.0)
+        self.watch = Watch({"BTC": board}, RuleBook(), store)
+        self.delivered: list[Delivered] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        async def run() -> None:
+            async for delivered in self.feed.ticks():
+                self.delivered.append(delivered)
+                await self.watch.tick(delivered)
+
+        self._task = asyncio.create_task(run())
+
+    async def settle(self) -> None:
+        """Wait until the feed has delivered the present."""
+        await until(lambda: any(not d.silent and not d.late and d.now >= self.clock.at for d in self.delivered))
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.feed.stop()
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    clock = ManualClock(NOW)
+    store = Store(None, SystemClock())
+    await store.open()
+    made = Rig(await exchange(clock), clock, store, AssetBoard("BTC"))
+    yield made
+    await made.stop()
+    await made.server.stop()
+    await store.close()
+
+
+async def test_the_first_start_reads_history_silently_and_then_ticks(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    silent = [d for d in rig.delivered if d.silent]
+    assert len(silent) >= DAYS * 288 - 2
+    assert rig.board.history_days == pytest.approx(DAYS, abs=0.02)
+    assert set(rig.board.view.interest_usd) == set(VENUES)
+    assert rig.board.missing == {}
+
+
+async def test_loopback_and_direct_feed_give_the_same_map(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    direct = AssetBoard("BTC")
+    for worker in rig.feed.workers:
+        market = worker.venue.markets[0]
+        for bar in await rig.store.bars_since(market, 0):
+            direct.advance(AssetUpdate(bars=((market, bar),)), bar.closed_at)
+        live, again = rig.board.maps[market.key], direct.maps[market.key]
+        assert live.closed_at == again.closed_at
+        for side in ("long", "short"):
+            assert live.windows[side].contracts.tobytes() == again.windows[side].contracts.tobytes()
+
+
+async def test_bars_close_as_time_passes(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    before = rig.board.closed_at
+    for _ in range(12):
+        rig.clock.at += MINUTE_MS
+        await asyncio.sleep(0.15)
+    await until(lambda: rig.board.closed_at >= before + 2 * 5 * MINUTE_MS)
+    assert rig.board.as_of >= rig.clock.at - 2 * MINUTE_MS
+
+
+async def test_a_venue_that_is_down_at_the_start_is_left_out_and_named(rig: Rig) -> None:
+    rig.server.failing.add("okx")
+    rig.start()
+    await rig.settle()
+    assert set(rig.board.missing) == {"okx"}
+    assert set(rig.board.view.venue_shares(80_000)) == {"binanceusdm", "bybit"}
+
+
+async def test_a_venue_that_fails_later_leaves_the_sum_and_comes_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.2, 0.4))
+    rig.start()
+    await rig.settle()
+    rig.server.failing.add("bybit")
+    rig.clock.at += 3 * MINUTE_MS
+    await until(lambda: "bybit" in rig.board.missing)
+    assert "bybit" not in rig.board.view.venue_shares(80_000)
+    held = rig.board.maps["bybit BTC/USDT:USDT"].held("long")
+    assert held > 0
+    rig.server.failing.clear()
+    await until(lambda: "bybit" not in rig.board.missing)
+    assert "bybit" in rig.board.view.venue_shares(80_000)
+
+
+async def test_after_downtime_what_was_missed_comes_late_and_in_order(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    await rig.stop()
+    rig.clock.at += 45 * MINUTE_MS
+    again = Rig(rig.server, rig.clock, rig.store, AssetBoard("BTC"))
+    again.start()
+    try:
+        await again.settle()
+        late = [d.now for d in again.delivered if d.late]
+        assert late == sorted(late)
+        assert len(late) == 9
+        assert all(d.silent for d in again.delivered if d.now < late[0])
+    finally:
+        await again.stop()

@@ -1,0 +1,87 @@
+"""One writer, one lock, whole transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database as Utils
+
+from engine.errors import StorageError
+from storage.database import Database
+from storage.migrations import NAMES, migrations
+
+
+async def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    db = Database(tmp_path / "a.sqlite")
+    await db.open()
+
+    def work(inner: Utils) -> None:
+        inner.conn.execute("INSERT INTO meta VALUES ('a', '1')")
+        inner.conn.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(StorageError, match="refused a write"):
+        await db.write(work)
+    assert await db.read(lambda inner: inner["meta"].count) == 0
+    await db.close()
+
+
+async def test_the_reader_cannot_write(tmp_path: Path) -> None:
+    db = Database(tmp_path / "a.sqlite")
+    await db.open()
+    with pytest.raises(StorageError, match="readonly"):
+        await db.read(lambda inner: inner.conn.execute("INSERT INTO meta VALUES ('a', '1')"))
+    await db.close()
+
+
+async def test_what_is_set_is_what_keeps_data(tmp_path: Path) -> None:
+    db = Database(tmp_path / "a.sqlite")
+    await db.open()
+
+    def pragmas(inner: Utils) -> dict[str, object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return {name: inner.conn.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+
+    assert await db.write(pragmas) == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    await db.close()
+
+
+async def test_a_second_one_on_the_same_file_is_refused_with_the_holders_id(tmp_path: Path) -> None:
+    import os
+
+    first, second = Database(tmp_path / "a.sqlite"), Database(tmp_path / "a.sqlite")
+    await first.open()
+    with pytest.raises(StorageError, match=f"in use by process {os.getpid()}"):
+        await second.open()
+    await first.close()
+    third = Database(tmp_path / "a.sqlite")
+    await third.open()
+    await third.close()
+
+
+async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    db = Database(path)
+    await db.open()
+    await db.close()
+    raw = sqlite3.connect(path)
+    raw.execute(
+        "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('cliffwatch', 'm9999_future', 'x')"
+    )
+    raw.commit()
+    raw.close()
+    with pytest.raises(StorageError, match="newer version"):
+        await Database(path).open()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        await Database(tmp_path / "a.sqlite").open()
+
+
+def test_every_migration_is_in_the_list_of_names() -> None:
+    empty = Utils(memory=True)
+    assert [migration.name for migration in migrations.pending(empty)] == list(NAMES)
+    empty.close()

@@ -1,0 +1,168 @@
+"""What is stored comes back as it was; messages are claimed once, in order, and never lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.alerts.near import NearState
+from engine.alerts.rules import Rule
+from engine.clock import ManualClock
+from engine.market import Bar, Liquidation, Market
+from engine.ports import AlertRecord, Chat, TickRecord
+from storage.store import Store
+
+MARKET = Market("okx", "BTC/USDT:USDT", "BTC", "linear", 0.01)
+
+
+class Kit:
+    """A store on a file or in memory, and its clock."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.clock = ManualClock(1_000_000)
+        self.store = Store(path, self.clock)
+
+    async def chat(self, remote_id: str = "7") -> Chat:
+        return await self.store.see_chat("telegram", remote_id, "private", "")
+
+    async def alert(self, chat: Chat, key: str, kind: str = "near") -> None:
+        facts = {"kind": kind, "price": 1.0, "cluster": {"id": key}}
+        await self.store.commit(TickRecord(5, alerts=[AlertRecord(key, kind, "BTC", chat.id, 1, 5, facts)]))
+
+
+@pytest.fixture(params=["file", "memory"])
+async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kit]:
+    made = Kit(tmp_path / "a.sqlite" if request.param == "file" else None)
+    await made.store.open()
+    yield made
+    await made.store.close()
+
+
+async def test_bars_come_back_as_they_were_and_stay(kit: Kit) -> None:
+    bars = [Bar(i * 300_000, 300_000, 1, 2, 0.9, 1.5, 7.0 if i else None) for i in range(3)]
+    await kit.store.add_bars([(MARKET, bar) for bar in bars])
+    await kit.store.add_bars([(MARKET, replace(bars[0], close=1.6))])
+    assert await kit.store.bars_since(MARKET, 0) == bars
+    assert await kit.store.bars_since(MARKET, 600_000) == bars[2:]
+
+
+async def test_a_liquidation_is_stored_once(kit: Kit) -> None:
+    event = Liquidation(MARKET, 5, "long", 90_000.0, 3.0)
+    other = replace(event, contracts=4.0)
+    assert await kit.store.add_liquidations([event, event]) == [event]
+    assert await kit.store.add_liquidations([event, other]) == [other]
+
+
+async def test_rules_and_what_they_remember_come_back(kit: Kit) -> None:
+    chat = await kit.chat()
+    (rule,), gone = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", 0.01, 20e6)], ["near"])
+    assert gone == []
+    state = NearState(armed=False, since=5, fired=True, forced_usd=3.0)
+    await kit.store.commit(TickRecord(6, states={(rule.id, "c"): state, (99, "c"): state}))
+    book = await kit.store.load_book()
+    assert book.rules == (rule,)
+    assert book.states == {(rule.id, "c"): state}
+    _, gone = await kit.store.replace_rules(chat.id, [replace(rule, size="calm")], ["near"])
+    assert gone == [rule.id]
+    assert (await kit.store.load_book()).states == {}
+
+
+async def test_an_alert_is_made_once_per_key(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.alert(chat, "k")
+    await kit.alert(chat, "k")
+    assert await kit.store.counts() == {"ready": 1}
+    assert await kit.store.last_tick() == 5
+
+
+async def test_a_tick_is_stored_whole_or_not_at_all(kit: Kit) -> None:
+    chat = await kit.chat()
+    facts = {"kind": "near", "price": float("nan"), "cluster": {"id": "k"}}
+    record = TickRecord(9, alerts=[AlertRecord("k", "near", "BTC", chat.id, 1, 9, facts)])
+    with pytest.raises(ValueError, match="JSON compliant"):
+        await kit.store.commit(record)
+    assert await kit.store.last_tick() is None
+    assert await kit.store.counts() == {}
+
+
+async def test_messages_of_a_chat_are_claimed_in_order_and_one_at_a_time(kit: Kit) -> None:
+    one, two = await kit.chat("1"), await kit.chat("2")
+    for key in ("a", "b"):
+        await kit.alert(one, key)
+    await kit.alert(two, "c")
+    first = await kit.store.claim("telegram", 1000, ())
+    second = await kit.store.claim("telegram", 1000, ())
+    assert first is not None
+    assert second is not None
+    assert (first.chat_id, second.chat_id) == (one.id, two.id)
+    assert await kit.store.claim("telegram", 1000, ()) is None
+    await kit.store.mark_sent(first.id, "99")
+    third = await kit.store.claim("telegram", 1000, ())
+    assert third is not None
+    assert third.body["cluster"]["id"] == "b"
+
+
+async def test_busy_chats_and_other_platforms_are_left_alone(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.alert(chat, "a")
+    assert await kit.store.claim("discord", 1000, ()) is None
+    assert await kit.store.claim("telegram", 1000, (chat.id,)) is None
+    assert await kit.store.claim("telegram", 1000, ()) is not None
+
+
+async def test_what_was_put_back_waits_until_it_is_due(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.alert(chat, "a")
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.put_back(message.id, kit.clock.at + 500, "429")
+    assert await kit.store.claim("telegram", 1000, ()) is None
+    kit.clock.at += 500
+    again = await kit.store.claim("telegram", 1000, ())
+    assert again is not None
+    assert (again.attempts, again.nonce, again.repeat) == (2, message.nonce, False)
+
+
+async def test_a_lease_that_ran_out_is_taken_up_as_a_possible_repeat(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.alert(chat, "a")
+    await kit.store.claim("telegram", 1000, ())
+    kit.clock.at += 2000
+    again = await kit.store.claim("telegram", 1000, ())
+    assert again is not None
+    assert again.repeat
+
+
+async def test_after_a_crash_what_was_being_sent_is_sent_again(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.alert(chat, "a")
+    message = await kit.store.claim("telegram", 100_000, ())
+    assert message is not None
+    await kit.store.keep_rendered(message.id, {"html": "x"})
+    assert await kit.store.recover_leases("discord") == 0
+    assert await kit.store.recover_leases("telegram") == 1
+    again = await kit.store.claim("telegram", 1000, ())
+    assert again is not None
+    assert (again.rendered, again.repeat) == ({"html": "x"}, True)
+
+
+async def test_a_chat_that_is_switched_off_gets_nothing_and_keeps_its_rules(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
+    await kit.store.switch_chat(chat.id, active=False, reason="gone")
+    await kit.alert(chat, "a")
+    assert await kit.store.counts() == {}
+    assert (await kit.store.load_book()).rules == ()
+    assert len(await kit.store.rules_of_chat(chat.id)) == 1
+
+
+async def test_a_chat_that_migrated_keeps_its_rules_under_the_new_id(kit: Kit) -> None:
+    chat, other = await kit.chat("-5"), await kit.chat("-1005")
+    await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
+    await kit.store.move_chat(chat.id, other.remote_id)
+    (left,) = await kit.store.chats()
+    assert (left.id, left.remote_id) == (chat.id, "-1005")
+    assert len(await kit.store.rules_of_chat(chat.id)) == 1
