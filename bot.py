@@ -18,6 +18,7 @@ from engine.board import AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock
 from engine.errors import CliffwatchError, HistoryError, InputError, SettingError
 from engine.history import History, iso, parse_time, read_history
+from engine.market import DAY_MS
 from engine.ports import Clock
 from engine.replay import ReplayFeed, board_at
 from engine.study import cluster_figures
@@ -196,7 +197,7 @@ def _clusters(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = load_settings(options.env)
     set_up_logging(settings.log_level, settings.secrets)
-    terminal = options.face == "terminal" or (options.face is None and sys.stdin.isatty())
+    terminal = options.face == "terminal" or (options.face is None and sys.stdin is not None and sys.stdin.isatty())
     clock: Clock = SystemClock() if settings.clock == "system" else ScaledClock.parse(settings.clock)
     return asyncio.run(_live(settings, clock, terminal=terminal))
 
@@ -217,7 +218,14 @@ async def _live(
         if last_tick is not None:
             watch.was_offline(last_tick)
         workers = [
-            VenueWorker(VENUES[venue](settings.venue_gateway), settings.assets, store, clock, settings.history_days)
+            VenueWorker(
+                VENUES[venue](settings.venue_gateway),
+                settings.assets,
+                store,
+                clock,
+                settings.history_days,
+                lambda market: boards[market.asset].map_closed_at(market),
+            )
             for venue in settings.venues
         ]
         feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds)
@@ -239,7 +247,11 @@ async def _live(
 async def _board(store: Store, asset: str, venues: Sequence[str]) -> AssetBoard:
     """An asset's board from its checkpoint, or an empty one."""
     state = await store.load_checkpoint(asset)
-    return AssetBoard.restore(asset, venues, state) if state else AssetBoard(asset)
+    if state is None:
+        return AssetBoard(asset)
+    board = AssetBoard.restore(asset, venues, state)
+    board.know_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
+    return board
 
 
 def _demo(options: argparse.Namespace) -> int:

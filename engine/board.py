@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ class AssetUpdate:
         samples: the latest poll of each market that answered.
         missing: venues that are left out, with the reason people read.
         reported: forced orders the feeds reported: when, whose, USD.
+        backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
     """
 
     path: tuple[float, ...] = ()
@@ -37,6 +38,7 @@ class AssetUpdate:
     samples: tuple[Sample, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     reported: tuple[tuple[int, Side, float], ...] = ()
+    backfill: tuple[tuple[Market, Bar], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,11 @@ class AssetBoard:
         """When the last bar closed that the map has taken in."""
         return max((m.closed_at for m in self.maps.values()), default=0)
 
+    def map_closed_at(self, market: Market) -> int:
+        """Until when one market's map has been stepped, 0 where there is none."""
+        known = self.maps.get(market.key)
+        return known.closed_at if known else 0
+
     @property
     def as_of(self) -> int:
         """Time of the oldest figure among the venues that are in the sum."""
@@ -143,6 +150,12 @@ class AssetBoard:
         """USD that feeds reported as forced out since then."""
         return sum(usd for at, whose, usd in self._reported if whose == side and at > since)
 
+    def know_reported(self, rows: Iterable[tuple[int, Side, float]]) -> None:
+        """Take up what feeds reported before a restart, in place of what a checkpoint knew."""
+        known = sorted(rows)
+        if known:
+            self._reported, self._has_feed = deque(known), True
+
     @property
     def has_liquidation_feed(self) -> bool:
         return self._has_feed
@@ -162,7 +175,7 @@ class AssetBoard:
             self._has_feed = True
         while self._reported and self._reported[0][0] < now - 2 * DAY_MS:
             self._reported.popleft()
-        for market, bar in update.bars:
+        for market, bar in (*update.backfill, *update.bars):
             self._step(market, bar)
         for sample in update.samples:
             self._take(sample)
@@ -216,7 +229,9 @@ class AssetBoard:
         self._sampled_at[key] = sample.at
         if sample.funding_rate is not None:
             self._funding[key] = sample.funding_rate
-        self._touched[key] = Touched(sample.bar_low, sample.bar_high)
+        # Kept until the map has stepped the bar they belong to: it may wait for a slower venue.
+        known = self._touched.get(key, Touched(sample.bar_low, sample.bar_high))
+        self._touched[key] = Touched(min(known.low, sample.bar_low), max(known.high, sample.bar_high))
 
     def _close_bar(self) -> None:
         """After bars have closed: on the hour, detect clusters and note what is usual."""
@@ -250,7 +265,9 @@ class AssetBoard:
             market_map = self.maps[key]
             if len(rows) < 2 or rows[0][0] > now - DAY_MS + HOUR_MS:
                 continue
-            base = next(contracts for at, contracts in rows if at >= now - DAY_MS - HOUR_MS // 2)
+            base = next((contracts for at, contracts in rows if at >= now - DAY_MS - HOUR_MS // 2), None)
+            if base is None or market_map.market.venue in self.missing:
+                continue
             before += market_map.market.usd(base, self._mark)
             after += market_map.market.usd(rows[-1][1], self._mark)
         return after / before - 1 if before else None

@@ -130,6 +130,7 @@ class Sample:
         bar_high, bar_low: extremes of the mark since the running bar opened.
         contracts: open interest, as the venue counts contracts.
         funding_rate: fraction per 8 hours, None where unknown.
+        watched_from: since when high and low are known without a gap, UTC ms.
     """
 
     market: Market
@@ -142,6 +143,7 @@ class Sample:
     bar_low: float
     contracts: float
     funding_rate: float | None = None
+    watched_from: int = 0
 
     def __post_init__(self) -> None:
         for name in ("mark", "high", "low", "bar_high", "bar_low", "contracts"):

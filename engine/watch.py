@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.alerts.book import RuleBook
-from engine.alerts.decide import AssetTick, Decision, Verdict, baseline, decide
+from engine.alerts.decide import AssetTick, Decision, StateKey, Verdict, baseline, decide
+from engine.alerts.near import NearState
 from engine.announce import alert_facts, cluster_facts, source_facts
 from engine.board import AssetBoard, AssetUpdate
 from engine.ports import AlertRecord, Delivered, TickRecord, TickStore
@@ -24,6 +25,7 @@ class Watch:
         self.set_aside: dict[str, str] = {}
         self.last_tick = 0
         self._store = store
+        self._held: dict[StateKey, NearState | None] = {}
         self._missed: dict[int, list[dict[str, Any]]] = {}
         self._offline_since: dict[str, int] = {}
 
@@ -41,14 +43,24 @@ class Watch:
             try:
                 self._asset(asset, update, delivered, record, verdict)
                 self.set_aside.pop(asset, None)
-            except (ArithmeticError, ValueError, LookupError) as error:
-                log.exception("tick of %s failed and is set aside", asset)
+            except Exception as error:
+                log.exception("the tick of %s failed and is set aside", asset)
                 self.set_aside[asset] = f"{type(error).__name__} in the last tick"
-        record.states = verdict.states
-        await self._store.commit(record)
         self.book.apply(verdict)
+        if delivered.silent or delivered.late:
+            # Not stored before the message that tells of it: a crash until then reads the same bars again.
+            self._held |= verdict.states
+            return record
+        record.states = self._held | verdict.states
+        await self._store.commit(record)
+        self._held = {}
         self.last_tick = delivered.now
         return record
+
+    @property
+    def storable(self) -> bool:
+        """Whether all that the boards have seen has been stored, so that a checkpoint may be taken."""
+        return not self._held and not any(self._missed.values())
 
     def _asset(
         self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord, verdict: Verdict
@@ -58,9 +70,13 @@ class Watch:
         if tick is None or delivered.silent:
             return
         fresh = [] if delivered.late else self.book.take_fresh(asset)
-        decided = self._decide(tick, excluding=fresh)
+        decided = decide(
+            self.book.for_asset(asset), self.book.states, tick, self.book.muted(asset), {rule.id for rule in fresh}
+        )
         verdict.states |= decided.states
+        verdict.states |= self._ended(board, tick)
         if delivered.late:
+            self._offline_since.setdefault(asset, self.last_tick or now)
             self._keep_missed(board, decided.decisions, now)
             return
         based, in_range = baseline(fresh, self.book.states, tick)
@@ -68,10 +84,10 @@ class Watch:
         record.alerts += self._alerts(board, decided.decisions, now)
         record.alerts += self._catch_up(board, in_range, now)
 
-    def _decide(self, tick: AssetTick, excluding: Iterable[Any]) -> Verdict:
-        left_out = {rule.id for rule in excluding}
-        rules = [rule for rule in self.book.rules if rule.id not in left_out]
-        return decide(rules, self.book.states, tick, self.book.muted(tick.asset))
+    def _ended(self, board: AssetBoard, tick: AssetTick) -> dict[StateKey, NearState | None]:
+        """What rules remember of clusters that are no more: to be forgotten."""
+        gone = {cluster.id for cluster in tick.clusters} - {cluster.id for cluster in board.tracker.live}
+        return {key: None for key in self.book.states if key[1] in gone} if gone else {}
 
     def _alerts(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> list[AlertRecord]:
         return [

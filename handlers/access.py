@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from dataclasses import replace
 
@@ -11,12 +12,16 @@ from engine.ports import ChatStore
 from handlers.context import Request
 
 CLAIM_CODE = "claim_code"
+CODE = re.compile(r"[0-9a-f]{10}")
+REFUSED = "refused by the operator"
+STOPPED = "stopped"
 FREE_COMMANDS = frozenset({"start", "help"})
 
 
 async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
     """The one-time code by which the first operator claims the bot; None once there is an operator."""
     if configured or await store.operators():
+        await store.set_meta(CLAIM_CODE, None)
         return None
     code = await store.get_meta(CLAIM_CODE)
     if code is None:
@@ -40,6 +45,8 @@ async def claim(request: Request, code: str) -> bool:
 async def allowed(request: Request) -> bool:
     """Whether a request may be answered at all."""
     mode = request.services.access
+    if request.chat.off_reason == REFUSED and not await request.by_operator():
+        return False
     if mode == "open" or request.chat.approved or await request.by_operator():
         return True
     if mode == "list" or request.chat.kind != "private" or not request.user_id:
@@ -61,10 +68,11 @@ async def require_admin(request: Request, what: str) -> None:
         raise InputError(f"Only admins of this {request.chat.kind} may {what}.")
 
 
-async def personal(request: Request) -> Request:
+async def personal(request: Request, *, prove: bool = False) -> Request:
     """The request as one from the asker's private chat: what somebody wishes for themself in a group is theirs.
 
-    A test message goes there, to prove that it can be reached.
+    Args:
+        prove: send a test message there, to show that it can be reached.
 
     Raises:
         InputError: when the platform has no private chat with them.
@@ -76,11 +84,19 @@ async def personal(request: Request) -> Request:
         raise InputError("I cannot write to you privately. Open a chat with me first; for this one: /subscribe.")
     store = request.services.store
     chat = await store.see_chat(request.platform, remote_id, "private", "")
-    await store.approve_chat(chat.id, approved=True)
-    if not await store.rules_of_chat(chat.id):
+    if prove and not await store.rules_of_chat(chat.id):
         await store.add_message(chat.id, {"kind": "test"})
         request.services.wake()
-    return replace(request, chat=replace(chat, approved=True))
+    return replace(request, chat=chat)
+
+
+async def resume(request: Request) -> None:
+    """Switch a chat on again and take up its rules."""
+    if request.chat.active:
+        return
+    await request.services.store.switch_chat(request.chat.id, active=True)
+    for rule in await request.services.store.rules_of_chat(request.chat.id):
+        request.services.watch.book.add(rule)
 
 
 async def require_operator(request: Request) -> None:

@@ -76,7 +76,7 @@ class Services:
         access: open, chats or list.
         simulated: the market is not real; every message says so.
         wake: tells the dispatchers that messages are waiting.
-        ready: set once there is a first map; commands wait for it so long before they say that it is not.
+        ready: set once there is a first map; commands wait for it before they say that it is not.
     """
 
     watch: Watch
@@ -87,7 +87,6 @@ class Services:
     health: Callable[[], Health] = lambda: Health(0)
     wake: Callable[[], None] = lambda: None
     configured_operators: frozenset[tuple[str, str]] = frozenset()
-    patience_seconds: float = 20.0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -114,6 +113,7 @@ class Request:
     Attributes:
         text: the command line, such as /liq 88000.
         user_id: empty for a post in a channel, which only its admins can make.
+        patience_seconds: how long a command waits for the first map before it says that there is none.
         acts_as_chat: the platform says that the sender speaks as the chat itself (anonymous admin, channel post).
     """
 
@@ -124,6 +124,7 @@ class Request:
     services: Services
     membership: Membership
     acts_as_chat: bool = False
+    patience_seconds: float = 20.0
 
     @property
     def now(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 HIDDEN = "•••"
 _PATTERNS = (
-    re.compile(r"\b\d{5,20}:[\w-]{30,100}"),
+    re.compile(r"(?<!\d)\d{5,20}:[\w-]{30,100}"),
     re.compile(r"(?<=/webhooks/)\d+/[\w-]+"),
     re.compile(r"(?<=Bot )[\w.-]{20,}"),
 )

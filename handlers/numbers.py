@@ -26,6 +26,14 @@ class DidYouMeanError(InputError):
     def __init__(self, typed: str, price: float) -> None:
         super().__init__(f"{typed} is far from the price. Did you mean {label(price)}?")
         self.price = price
+        self.asset = ""
+
+
+def clean(text: str) -> str:
+    """Text without what cannot be shown: control characters and lone surrogates; other minus signs become -."""
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
+    return re.sub(r"[\u2212\u2013\u2014]", "-", text)
 
 
 def parse_price(text: str, mark: float) -> float:
@@ -37,7 +45,7 @@ def parse_price(text: str, mark: float) -> float:
         DidYouMeanError: for 88 where 88k would be near.
         InputError: when it is no number, or a price the map does not reach.
     """
-    compact = re.sub(r"[\s\u00a0\u202f]", "", text)
+    compact = re.sub(r"[\s\u00a0\u202f~≈]|usdt?$", "", text.strip(), flags=re.IGNORECASE)
     match = _NUMBER.fullmatch(compact)
     shown = text.strip()[:20]
     if not match:
@@ -48,6 +56,8 @@ def parse_price(text: str, mark: float) -> float:
         raise InputError(f"{shown!r} is not a price.", label(mark))
     if unit == "%" or (signed and not unit and min(readings) < 100):
         share = min(readings) / 100 * (-1 if signed == "-" else 1)
+        if not share:
+            raise InputError(f"{shown} is where price is already.", "-3%")
         if not -0.6 < share < 1.5:
             raise InputError(f"{shown} is further than the map reaches.", "-3%")
         return mark * (1 + share)

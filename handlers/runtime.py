@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.ports import Clock, Feed, MarketStore, Message
 from engine.watch import Watch
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT_MS = 3_600_000
 RESTART_SECONDS = (1.0, 60.0)
 DRAIN_SECONDS = 10.0
+END_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -27,7 +28,6 @@ class Runtime:
     """Runs until told to stop, or until something essential fails.
 
     Attributes:
-        essential: tasks by name whose end is the process's end (feed, dispatchers).
         faces: tasks by name that are restarted when they fail and may end by themselves.
         leader: the face whose end is the end of the whole, such as the terminal of a demo.
     """
@@ -38,6 +38,7 @@ class Runtime:
     dispatchers: list[Dispatcher]
     faces: Mapping[str, Callable[[], Awaitable[None]]]
     leader: str | None = None
+    _ticking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run; the exit status: 0 when told to stop or the leader ended, 1 when something essential failed."""
@@ -60,18 +61,33 @@ class Runtime:
                 log.error("%s ended: %s", task.get_name(), error or "without a reason", exc_info=error)
             if not failed and not stop.is_set():
                 await self._drain()
+            await self._end(essential, list(faces.values()))
         finally:
             for task in (*essential, *faces.values(), stopped):
                 task.cancel()
             await asyncio.gather(*essential, *faces.values(), stopped, return_exceptions=True)
-        if not failed:
+        if not failed and watch.storable:
             await save_checkpoint(watch, self.market_store)
         return 1 if failed else 0
+
+    async def _end(self, essential: list[asyncio.Task[None]], faces: list[asyncio.Task[None]]) -> None:
+        """In an order in which nothing is cut in two: the tick, then what is being sent, then the faces."""
+        async with self._ticking:
+            for task in essential:
+                if task.get_name() in ("watch", "checkpoints"):
+                    task.cancel()
+        for dispatcher in self.dispatchers:
+            dispatcher.stop()
+        sending = [task for task in essential if task.get_name().startswith("dispatcher")]
+        await asyncio.wait(sending, timeout=END_SECONDS)
+        for task in faces:
+            task.cancel()
 
     async def _watch(self) -> None:
         services = self.services
         async for delivered in self.feed.ticks():
-            record = await services.watch.tick(delivered)
+            async with self._ticking:
+                record = await services.watch.tick(delivered)
             if record.alerts:
                 services.wake()
             if not services.ready.is_set() and not delivered.silent and not delivered.late:
@@ -96,7 +112,8 @@ class Runtime:
         saved_at = clock.now()
         while True:
             await asyncio.sleep(min(CHECKPOINT_MS / 1000 / clock.speed, 60) / 4)
-            if clock.now() - saved_at >= CHECKPOINT_MS and self.services.ready.is_set():
+            due = clock.now() - saved_at >= CHECKPOINT_MS
+            if due and self.services.ready.is_set() and watch.storable:
                 await save_checkpoint(watch, self.market_store)
                 saved_at = clock.now()
 

@@ -26,7 +26,10 @@ def _text(value: str) -> str:
 
 def _url(value: str) -> str:
     """A https or wss address; plain http and ws only to this machine itself."""
-    parts = urlsplit(value.strip())
+    try:
+        parts = urlsplit(value.strip())
+    except ValueError:
+        raise ValueError("expected an address") from None
     if parts.scheme not in ("https", "wss") and not (parts.scheme in ("http", "ws") and parts.hostname in LOOPBACK):
         raise ValueError("expected an https or wss address (plain http and ws only to 127.0.0.1)")
     return value.strip().rstrip("/")
@@ -169,7 +172,10 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
     if env_file is not None:
         if not env_file.is_file():
             raise SettingError(f"there is no settings file {env_file}")
-        given |= {name: value or "" for name, value in dotenv_values(env_file).items()}
+        try:
+            given |= {name: value or "" for name, value in dotenv_values(env_file).items()}
+        except (OSError, UnicodeDecodeError):
+            raise SettingError(f"{env_file} is not a readable text file") from None
     given |= environment
     named = {name: value for name, value in given.items() if name.startswith(PREFIX)}
     known = {PREFIX + row.name for row in TABLE}

@@ -18,7 +18,7 @@ def see_chat(db: Database, platform: str, remote_id: str, kind: ChatKind, title:
     db.conn.execute(
         "INSERT INTO chat (platform, remote_id, kind, title, created_at) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (platform, remote_id) DO UPDATE SET title = excluded.title, kind = excluded.kind",
-        (platform, remote_id, kind, title[:200], now),
+        (platform, remote_id, kind, title, now),
     )
     found = find_chat(db, platform, remote_id)
     assert found is not None  # noqa: S101  # it was just written, in this transaction
@@ -59,6 +59,8 @@ def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
         (chat_id, remote_id),
     ).fetchone()
     if taken:
+        for table in ("rule", "message", "alert"):
+            db.conn.execute(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
         db.conn.execute("DELETE FROM chat WHERE id = ?", (taken[0],))
     db.conn.execute("UPDATE chat SET remote_id = ? WHERE id = ?", (remote_id, chat_id))
 

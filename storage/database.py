@@ -34,8 +34,11 @@ class InstanceLock:
         Raises:
             StorageError: naming the process that holds it.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = self._path.open("a+", encoding="ascii")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = self._path.open("a+", encoding="ascii")
+        except OSError as error:
+            raise StorageError(f"{self._path.parent} cannot be written to: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -63,7 +66,7 @@ class Database:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        path = self._path = path.resolve() if path else None  # two names of one file are one database
         self._lock = InstanceLock(path) if path else None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="storage-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="storage-reader") if path else self._writer
@@ -140,7 +143,13 @@ class Database:
 
     @staticmethod
     async def _on(executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
+        # Shielded: what has been handed to the thread is done whole, and whoever is cancelled waits for that.
+        future = asyncio.get_running_loop().run_in_executor(executor, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
 
 
 def _in_transaction(db: Utils, work: Callable[[Utils], T]) -> T:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlite_utils import Database
 
-from engine.market import Bar, Liquidation, Market
+from engine.market import Bar, Liquidation, Market, Side
 
 _BAR_COLUMNS = (
     "opened_at",
@@ -42,17 +42,6 @@ def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
     return [Bar(*row) for row in db.conn.execute(query, (market.key, closed_after))]
 
 
-def last_bar_closed_at(db: Database, market: Market) -> int | None:
-    """When the newest stored bar of a market closed."""
-    row = db.conn.execute("SELECT MAX(opened_at + step_ms) FROM bar WHERE market = ?", (market.key,)).fetchone()
-    return int(row[0]) if row[0] is not None else None
-
-
-def forget_bars(db: Database, opened_before: int) -> None:
-    """Delete bars that no map needs any more."""
-    db.conn.execute("DELETE FROM bar WHERE opened_at < ?", (opened_before,))
-
-
 def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquidation]:
     """Store forced orders once, however often a feed repeats them; returns those that were new."""
     columns = "market, at, side, price, contracts, usd, asset"
@@ -63,6 +52,18 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
         if db.conn.execute(query, (*values, event.market.asset)).rowcount:
             new.append(event)
     return new
+
+
+def reported_since(db: Database, asset: str, since: int) -> list[tuple[int, Side, float]]:
+    """Forced orders of an asset since then: when, whose, USD; oldest first."""
+    query = "SELECT at, side, usd FROM liquidation WHERE asset = ? AND at > ? ORDER BY at"
+    return list(db.conn.execute(query, (asset, since)))
+
+
+def forget_before(db: Database, at: int) -> None:
+    """Delete bars and forced orders that no map and no answer needs any more."""
+    db.conn.execute("DELETE FROM bar WHERE opened_at < ?", (at,))
+    db.conn.execute("DELETE FROM liquidation WHERE at < ?", (at,))
 
 
 def save_checkpoint(db: Database, asset: str, at: int, state: dict[str, Any]) -> None:

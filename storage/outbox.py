@@ -49,7 +49,9 @@ def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
 
 
 def add_message(db: Database, chat_id: int, body: dict[str, Any], now: int) -> None:
-    """Store a message that is no alert, such as a test alert."""
+    """Store a message that is no alert, such as a test alert; not a second one of its kind while one waits."""
+    if has_unsent(db, chat_id, body["kind"]):
+        return
     _add(db, chat_id, None, json.dumps(body, allow_nan=False), now, now + OTHERS_EXPIRE_MS)
 
 
@@ -77,6 +79,9 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
     """
     db.conn.execute(
         "UPDATE message SET state = 'ready', repeat = 1 WHERE state = 'sending' AND lease_until < ?", (now,)
+    )
+    db.conn.execute(
+        "UPDATE message SET state = 'dead', error = 'expired' WHERE state = 'ready' AND expires < ?", (now,)
     )
     left_out = ", ".join(str(int(chat_id)) for chat_id in busy)
     row = db.conn.execute(
@@ -139,14 +144,23 @@ def give_up(db: Database, message_id: int, error: str) -> None:
     db.conn.execute("UPDATE message SET state = 'dead', error = ? WHERE id = ?", (error, message_id))
 
 
-def next_due(db: Database, platform: str) -> int | None:
-    """When the next message of a platform wants to go out."""
-    row = db.conn.execute(
-        "SELECT MIN(due) FROM message JOIN chat ON chat.id = chat_id "
-        "WHERE chat.platform = ? AND chat.active AND state = 'ready'",
-        (platform,),
-    ).fetchone()
-    return int(row[0]) if row[0] is not None else None
+def forget_sent(db: Database, created_before: int) -> None:
+    """Delete old messages that were sent or given up, their alerts and the events nobody refers to any more."""
+    done = "SELECT id FROM message WHERE state IN ('sent', 'dead') AND created_at < ?"
+    alerts = f"SELECT alert_id FROM message WHERE id IN ({done}) AND alert_id IS NOT NULL"
+    gone = [row[0] for row in db.conn.execute(alerts, (created_before,))]
+    db.conn.execute(f"DELETE FROM message WHERE id IN ({done})", (created_before,))
+    db.conn.executemany("DELETE FROM alert WHERE id = ?", [(alert_id,) for alert_id in gone])
+    db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
+
+
+def has_unsent(db: Database, chat_id: int, kind: str) -> bool:
+    """Whether a message of a kind waits for a chat."""
+    query = (
+        "SELECT 1 FROM message WHERE chat_id = ? AND state IN ('ready', 'sending') "
+        "AND json_extract(body, '$.kind') = ? LIMIT 1"
+    )
+    return db.conn.execute(query, (chat_id, kind)).fetchone() is not None
 
 
 def counts(db: Database) -> dict[str, int]:

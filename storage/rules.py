@@ -75,5 +75,14 @@ def save_mute(db: Database, chat_id: int, asset: str, until: int) -> None:
     )
 
 
+def forget_mutes(db: Database, before: int) -> None:
+    db.conn.execute("DELETE FROM mute WHERE until < ?", (before,))
+
+
+def unmute(db: Database, chat_id: int) -> None:
+    """Let a chat hear everything again."""
+    db.conn.execute("DELETE FROM mute WHERE chat_id = ?", (chat_id,))
+
+
 def all_mutes(db: Database) -> dict[tuple[int, str], int]:
     return {(chat, asset): until for chat, asset, until in db.conn.execute("SELECT chat_id, asset, until FROM mute")}

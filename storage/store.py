@@ -10,7 +10,7 @@ from sqlite_utils import Database as Utils
 
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import Rule
-from engine.market import DAY_MS, Bar, Liquidation, Market
+from engine.market import DAY_MS, Bar, Liquidation, Market, Side
 from engine.ports import Chat, ChatKind, Clock, Message, TickRecord
 from storage import chats, market, outbox, rules
 from storage.database import Database
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 LAST_TICK = "last_tick"
 KEEP_STATES_MS = 14 * DAY_MS
+KEEP_MARKET_MS = 40 * DAY_MS
+KEEP_SENT_MS = 90 * DAY_MS
 
 
 class Store:
@@ -70,14 +72,22 @@ class Store:
         """Store forced orders; those that were not known yet."""
         return await self._db.write(lambda db: market.add_liquidations(db, events)) if events else []
 
+    async def reported_since(self, asset: str, since: int) -> list[tuple[int, Side, float]]:
+        """Forced orders of an asset since then: when, whose, USD."""
+        return await self._db.read(lambda db: market.reported_since(db, asset, since))
+
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
         """Store boards' snapshots and drop what they make needless."""
         now = max((at for at, _ in states.values()), default=0)
+        wall = self._wall.now()
 
         def work(db: Utils) -> None:
             for asset, (at, state) in states.items():
                 market.save_checkpoint(db, asset, at, state)
             rules.forget_states(db, now - KEEP_STATES_MS)
+            rules.forget_mutes(db, now)
+            market.forget_before(db, now - KEEP_MARKET_MS)
+            outbox.forget_sent(db, wall - KEEP_SENT_MS)
 
         await self._db.write(work)
 
@@ -117,6 +127,9 @@ class Store:
     async def rules_of_chat(self, chat_id: int) -> list[Rule]:
         return await self._db.read(lambda db: rules.rules_of_chat(db, chat_id))
 
+    async def unmute(self, chat_id: int) -> None:
+        await self._db.write(lambda db: rules.unmute(db, chat_id))
+
     async def mute(self, chat_id: int, asset: str, until: int) -> None:
         await self._db.write(lambda db: rules.save_mute(db, chat_id, asset, until))
 
@@ -124,8 +137,9 @@ class Store:
 
     async def see_chat(self, platform: str, remote_id: str, kind: ChatKind, title: str) -> Chat:
         """The chat with that id, made if it is new."""
+        title = "".join(c for c in title if c.isprintable())[:200]
         known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
-        if known is not None and known.title == title[:200] and known.kind == kind:
+        if known is not None and known.title == title and known.kind == kind:
             return known
         now = self._wall.now()
         return await self._db.write(lambda db: chats.see_chat(db, platform, remote_id, kind, title, now))
@@ -185,9 +199,6 @@ class Store:
 
     async def give_up(self, message_id: int, error: str) -> None:
         await self._db.write(lambda db: outbox.give_up(db, message_id, error))
-
-    async def next_due(self, platform: str) -> int | None:
-        return await self._db.read(lambda db: outbox.next_due(db, platform))
 
     async def counts(self) -> dict[str, int]:
         """How many messages are in each state."""

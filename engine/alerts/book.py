@@ -27,6 +27,15 @@ class RuleBook:
     def rules(self) -> tuple[Rule, ...]:
         return tuple(self._rules.values())
 
+    def for_asset(self, asset: str) -> list[Rule]:
+        """The rules that decide about an asset: in each chat one for that asset goes before one for all of its kind."""
+        own = {(rule.chat_id, rule.kind) for rule in self._rules.values() if rule.asset == asset}
+        return [
+            rule
+            for rule in self._rules.values()
+            if rule.asset == asset or (rule.asset is None and (rule.chat_id, rule.kind) not in own)
+        ]
+
     def of_chat(self, chat_id: int) -> tuple[Rule, ...]:
         return tuple(rule for rule in self._rules.values() if rule.chat_id == chat_id)
 
@@ -34,6 +43,11 @@ class RuleBook:
         """Take up a rule; its first tick for each asset is a baseline."""
         self._rules[rule.id] = rule
         self._fresh[rule.id] = set()
+
+    def pause(self, chat_id: int) -> None:
+        """Let a chat's rules rest; what they remember is kept for when they are added again."""
+        resting = {rule.id for rule in self.of_chat(chat_id)}
+        self._rules = {rule_id: rule for rule_id, rule in self._rules.items() if rule_id not in resting}
 
     def remove(self, rule_ids: Iterable[int]) -> None:
         """Forget rules and what they remember."""
@@ -53,6 +67,10 @@ class RuleBook:
             if muted_asset in (asset, "*"):
                 found[chat_id] = max(found.get(chat_id, 0), until)
         return found
+
+    def unmute(self, chat_id: int) -> None:
+        """Let a chat hear everything again."""
+        self._mutes = {key: until for key, until in self._mutes.items() if key[0] != chat_id}
 
     def mutes_of(self, chat_id: int) -> dict[str, int]:
         """Assets (`*` for all) to the time until which a chat wants to hear nothing."""
@@ -74,5 +92,5 @@ class RuleBook:
         for key, state in verdict.states.items():
             if state is None:
                 self.states.pop(key, None)
-            elif key[0] in self._rules:
+            else:
                 self.states[key] = state

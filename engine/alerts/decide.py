@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from engine.alerts.near import NearState, armed_distance, crossing, rearm
+from engine.alerts.near import NearState, crossing, rearm
 from engine.alerts.rules import AlertKind, Rule, default_distance
 from engine.alerts.tiers import Candidates
 from engine.liquidation.clusters import Cluster, Mark, alert_size_usd
@@ -62,6 +62,7 @@ def decide(
     states: Mapping[StateKey, NearState],
     tick: AssetTick,
     muted: Mapping[int, int] | None = None,
+    following: Collection[int] = (),
 ) -> Verdict:
     """Decide all rules that concern the tick's asset.
 
@@ -69,6 +70,7 @@ def decide(
         states: what rules remember, by rule and cluster.
         muted: chat id to the time until which it wants to hear nothing of this asset; what would have fired
             then counts as fired, so that nothing comes in a flood afterwards.
+        following: rules that have their baseline in this tick: they end stories they began and begin none.
     """
     verdict = Verdict()
     for rule in rules:
@@ -78,7 +80,7 @@ def decide(
         for cluster in tick.clusters:
             key = (rule.id, cluster.id)
             before = states.get(key)
-            state, decisions = _RULES[rule.kind](rule, before, cluster, tick)
+            state, decisions = _RULES[rule.kind](rule, before, cluster, tick, rule.id in following)
             if state != before:
                 verdict.states[key] = state
             if not quiet:
@@ -91,43 +93,47 @@ def baseline(
 ) -> tuple[Verdict, list[tuple[Rule, Cluster]]]:
     """The first tick after a start or a subscription: nothing fires, and what is already in range is returned.
 
-    What was armed and is in range counts as told from now on; the caller shows it once.
+    What is in range and large enough counts as told from now on; the caller shows it once.
     """
     verdict, shown = Verdict(), []
     price = tick.path[-1]
+    touched = {mark.cluster.id for mark in tick.marks}
     for rule in rules:
         if rule.kind != "near" or not rule.concerns(tick.asset):
             continue
         distance = rule.distance_for(tick.asset)
         for cluster in tick.clusters:
             before = states.get((rule.id, cluster.id))
-            limit = armed_distance(before, cluster, distance)
-            if before is not None and limit is None:
+            ahead = 0 < cluster.distance(price) <= distance and cluster.id not in touched
+            if not ahead or not cluster.mature(tick.now) or (before is not None and not before.armed):
                 continue
-            if cluster.distance(price) <= distance and cluster.mature(tick.now):
-                arming = before.arming if before else 0
-                verdict.states[rule.id, cluster.id] = NearState(armed=False, since=tick.now, arming=arming)
-                if alert_size_usd(tick.view, cluster, distance) >= _least(rule, cluster, distance, tick):
-                    shown.append((rule, cluster))
+            if alert_size_usd(tick.view, cluster, distance) < _least(rule, cluster, distance, tick):
+                continue
+            # What is shown is told: its sweep will be told too.
+            verdict.states[rule.id, cluster.id] = _told(tick, cluster, price, before.arming if before else 0)
+            shown.append((rule, cluster))
     return verdict, shown
 
 
+def _told(tick: AssetTick, cluster: Cluster, price: float, arming: int) -> NearState:
+    """The state of a rule whose chat was told of a cluster at a price, with the figures that were said."""
+    forced, low, high = tick.view.curves[cluster.side].forced_from(price, cluster.last)
+    return NearState(False, tick.now, True, arming=arming, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
+
+
 def _near(
-    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick
+    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, following: bool
 ) -> tuple[NearState | None, list[Decision]]:
     distance = rule.distance_for(tick.asset)
     decisions: list[Decision] = []
-    for before, price in pairwise(tick.path):
+    for before, price in () if following else pairwise(tick.path):
         if state is not None:
             state = rearm(state, cluster, price, distance, tick.now)
         fires_at = crossing(state, cluster, before, price, distance) if cluster.mature(tick.now) else None
         if fires_at is None or alert_size_usd(tick.view, cluster, distance) < _least(rule, cluster, distance, tick):
             continue
         arming = state.arming if state else 0
-        forced, low, high = tick.view.curves[cluster.side].forced_from(fires_at, cluster.last)
-        state = NearState(
-            False, tick.now, True, arming=arming, forced_usd=forced, forced_low_usd=low, forced_high_usd=high
-        )
+        state = _told(tick, cluster, fires_at, arming)
         limit = abs(cluster.distance(fires_at))
         reason = f"price came within {limit * 100:.2g}% of the cluster's near edge"
         decisions.append(Decision("near", rule, cluster, fires_at, reason, _key(rule, cluster, "near", arming), state))
@@ -152,11 +158,11 @@ def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTic
 
 
 def _at_cluster(
-    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick
+    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, following: bool
 ) -> tuple[NearState | None, list[Decision]]:
     """Rules of kind entered and swept: they fire at the cluster itself, if it is mature and large enough."""
     decisions: list[Decision] = []
-    for mark in tick.marks:
+    for mark in () if following else tick.marks:
         if mark.cluster.id != cluster.id or mark.kind != rule.kind or not cluster.mature(tick.now):
             continue
         if cluster.size_usd < _least(rule, cluster, default_distance(tick.asset), tick):

@@ -68,7 +68,7 @@ def usd_text(value: float) -> str:
     return f"{value:g}"
 
 
-_SIZE = re.compile(r"\$?\s*(\d+(?:[.,]\d+)?)\s*([kmb]?)\s*(?:usd|\$)?", re.IGNORECASE)
+_SIZE = re.compile(r"\$?\s*(\d{1,3}(?:[.,' ]\d{3})+|\d+(?:[.,]\d+)?)\s*([kmb]?)\s*(?:usd|\$)?", re.IGNORECASE)
 _DISTANCE = re.compile(r"(\d+(?:[.,]\d+)?)\s*%")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
@@ -79,7 +79,7 @@ def parse_rule(text: str) -> Rule:
     Raises:
         InputError: naming the word that was not understood.
     """
-    words = text.replace(",", ".").lower().split()
+    words = re.sub(r"(\d)\s+%", r"\1%", text.lower()).split()
     if not words or words[0] not in RULE_KINDS:
         given = words[0][:20] if words else "nothing"
         raise InputError(f"A rule begins with {', '.join(RULE_KINDS)}, not {given}.", RULE_EXAMPLE)
@@ -123,7 +123,10 @@ def parse_size(word: str) -> Tier | float:
     match = _SIZE.fullmatch(word.strip())
     if not match:
         raise InputError(f"{word[:20]!r} is neither {', '.join(TIERS)} nor a size in USD.", "$20m")
-    value = float(match[1].replace(",", ".")) * _UNITS[match[2].lower()]
+    digits = match[1]
+    if re.fullmatch(r"\d{1,3}([.,' ]\d{3})+", digits):
+        digits = re.sub(r"\D", "", digits)  # grouped by thousands
+    value = float(digits.replace(",", ".")) * _UNITS[match[2].lower()]
     if not SIZE_RANGE_USD[0] <= value <= SIZE_RANGE_USD[1]:
         raise InputError(f"A size lies between $1k and $1000b, not {word[:20]}.", "$20m")
     return value

@@ -27,7 +27,8 @@ class TradedLevels:
             before, after = before and before + _GROW, after and after + _GROW
             self._at = np.pad(self._at, (before, after))
             self._first -= before
-        self._at[low - self._first : high - self._first + 1] = at
+        touched = self._at[low - self._first : high - self._first + 1]
+        np.maximum(touched, at, out=touched)  # a venue that lags must not make a level look untraded
 
     def last(self, low: int, high: int) -> int | None:
         """When any of the levels low..high was last traded; None if never since watching began."""

@@ -29,9 +29,8 @@ class BinanceUsdm(Venue):
         await self._exchange.watch_liquidations_for_symbols([market.symbol for market in self.markets])
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        by_id = {self._exchange.market(market.symbol)["id"]: market for market in self.markets}
         order = frame.get("o", {}) if isinstance(frame, dict) else {}
-        market = by_id.get(order.get("s"))
+        market = self._ids.get(str(order.get("s")))
         if market is None:
             return
         amount, price = positive(float(order["l"]), "amount"), positive(float(order["ap"]), "price")

@@ -41,9 +41,8 @@ class Bybit(Venue):
             await asyncio.gather(*waits, return_exceptions=True)
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        by_id = {self._exchange.market(market.symbol)["id"]: market for market in self.markets}
         for row in frame.get("data", []) if isinstance(frame, dict) else []:
-            market = by_id.get(row.get("s"))
+            market = self._ids.get(row.get("s"))
             if market is None:
                 continue
             amount, price = positive(float(row["v"]), "amount"), positive(float(row["p"]), "price")

@@ -14,6 +14,7 @@ from engine.errors import ImplausibleError, VenueError, VenueRefusedError
 TIMEOUT_MS = 15_000
 _REFUSALS = ("restricted location", "unavailable from", "block access from your country", "not available in your")
 MOST_TEXT = 120
+NO_SUCH_MARKET = "no such market"
 
 
 def make_exchange(venue: str, market_types: list[str], gateway: str | None) -> Any:
@@ -88,5 +89,5 @@ _NAMES = {
     "NetworkError": "network error",
     "RateLimitExceeded": "rate limit",
     "DDoSProtection": "rate limit",
-    "BadSymbol": "no such market",
+    "BadSymbol": NO_SUCH_MARKET,
 }

@@ -21,7 +21,13 @@ log = logging.getLogger(__name__)
 
 JITTER_SHARE = 0.1
 FIRST_HISTORY_SECONDS = 600
-CATCH_UP_ROUNDS = 5
+FIRST_POLL_SECONDS = 10
+LATE_MS = STEP_MS + MINUTE_MS
+"""A bar older than this when it comes is told as missed, not as news."""
+
+BACKFILL_BARS = 500
+"""Bars of a laggard taken in one tick, so that a month of them does not hold up the loop."""
+
 LAGGARD_MS = 2 * MINUTE_MS
 """How long a closed bar waits for the slowest venue before the asset goes on without it."""
 
@@ -49,7 +55,8 @@ class LiveFeed:
         self._poll_seconds = poll_seconds
         self._changed = asyncio.Event()
         self._failure: StorageError | None = None
-        self._closed: dict[str, int] = {}
+        self._last_tick: int | None = None
+        self._slow: set[asyncio.Task[bool]] = set()
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
         self._scheduler = AsyncIOScheduler(timezone="UTC")
@@ -58,18 +65,14 @@ class LiveFeed:
 
     async def ticks(self) -> AsyncIterator[Delivered]:
         """History as silent ticks, what was missed as late ones, then the present, until cancelled."""
-        last_tick = await self._store.last_tick()
-        await self._read_history()
-        for _ in range(CATCH_UP_ROUNDS):
-            history = self._history_ticks(last_tick)
-            for delivered in history:
-                yield delivered
-                await asyncio.sleep(0)
-            # Making the map takes time in which new bars close, and the polls are as old as it took.
-            await asyncio.gather(*(worker.poll() for worker in self.workers))
-            if len(history) < 2:
-                break
+        self._last_tick = await self._store.last_tick()
+        await self._poll_all(FIRST_HISTORY_SECONDS)
+        for delivered in await self._collect(present=False):
+            yield delivered
+            await asyncio.sleep(0)
         self.in_history = False
+        # Making the map took time: the samples are as old as it took.
+        await self._poll_all(FIRST_POLL_SECONDS)
         self._start_jobs()
         self._changed.set()
         while True:
@@ -79,47 +82,24 @@ class LiveFeed:
                 raise self._failure
             for delivered in await self._collect():
                 yield delivered
+                await asyncio.sleep(0)
 
     async def stop(self) -> None:
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        for task in self._streams:
+        background = [*self._streams, *self._slow]
+        for task in background:
             task.cancel()
-        await asyncio.gather(*self._streams, return_exceptions=True)
+        await asyncio.gather(*background, return_exceptions=True)
         await asyncio.gather(*(worker.venue.close() for worker in self.workers), return_exceptions=True)
 
-    async def _read_history(self) -> None:
-        """Stored bars first, then what the venues have since; a venue that is down is not waited for."""
-        await asyncio.gather(*(self._read_venue_history(worker) for worker in self.workers))
-
-    async def _read_venue_history(self, worker: VenueWorker) -> None:
-        if not await worker.open():
-            return
-        for market in worker.venue.markets:
-            known = self._boards[market.asset].maps.get(market.key)
-            stored = await self._store.bars_since(market, known.closed_at if known else 0)
-            if known:
-                worker.resume_from(market, known.closed_at)
-            if stored:
-                worker.resume_from(market, stored[-1].closed_at)
-                worker.progress[market.key].waiting = list(stored)
-        try:
-            await asyncio.wait_for(worker.poll(), FIRST_HISTORY_SECONDS)
-        except TimeoutError:
-            log.warning("%s: reading its history takes long; going on without it", worker.id)
-
-    def _history_ticks(self, last_tick: int | None) -> list[Delivered]:
-        """All bars that wait, by the time they closed: silent up to the last tick that was stored, late after it."""
-        ticks: dict[int, dict[str, AssetUpdate]] = {}
-        for asset, bars in self._take_waiting().items():
-            for closed_at, found in bars.items():
-                path = _reference(found)[1].path
-                ticks.setdefault(closed_at, {})[asset] = AssetUpdate(path, tuple(found))
-            self._closed[asset] = max(bars, default=0)
-        return [
-            Delivered(at, ticks[at], late=last_tick is not None and at > last_tick, silent=at <= (last_tick or at))
-            for at in sorted(ticks)
-        ]
+    async def _poll_all(self, seconds: float) -> None:
+        """Poll every venue once; one that takes long goes on in its own time and is not waited for."""
+        polls = [asyncio.create_task(worker.poll(), name=f"poll {worker.id}") for worker in self.workers]
+        done, late = await asyncio.wait(polls, timeout=seconds)
+        self._slow |= late
+        for poll in done:
+            poll.result()
 
     def _start_jobs(self) -> None:
         seconds = self._poll_seconds / self._clock.speed
@@ -156,42 +136,57 @@ class LiveFeed:
 
     # -- a tick
 
-    async def _collect(self) -> list[Delivered]:
-        """What the venues brought since the last tick: first bars that nobody was watching, then the present."""
+    async def _collect(self, *, present: bool = True) -> list[Delivered]:
+        """What the venues brought since the last tick: first bars that nobody watched close, then the present."""
         now = self._clock.now()
         reported = await self._take_reported()
-        delivered: list[Delivered] = []
-        present: dict[str, AssetUpdate] = {}
+        past: list[Delivered] = []
+        updates: dict[str, AssetUpdate] = {}
         for asset, board in self._boards.items():
-            released = self._release(asset, now)
-            watched_since = self._priced_at.get(asset, now)
-            for closed_at in sorted(released)[:-1]:
-                bars = released.pop(closed_at)
-                unwatched = closed_at - STEP_MS > watched_since
-                path = _reference(bars)[1].path if unwatched else ()
-                delivered.append(Delivered(closed_at, {asset: AssetUpdate(path, tuple(bars))}, silent=not unwatched))
-            samples = self._samples(asset, now)
-            bars = next(iter(released.values()), [])
-            update = AssetUpdate(
-                path=self._path(asset, board, samples),
-                bars=tuple(bars),
+            front, backfill = self._release(asset, board, now)
+            samples = self._samples(asset, now) if present else []
+            reference = _reference_sample(samples)
+            watched = present and len(front) == 1 and self._watched(asset, next(iter(front)))
+            if not watched:
+                past += [self._past(asset, at, bars, now) for at, bars in sorted(front.items())]
+            updates[asset] = AssetUpdate(
+                path=self._path(asset, board, reference),
+                bars=tuple(next(iter(front.values()))) if watched else (),
                 samples=tuple(samples),
                 missing=self._missing(asset, now),
-                reported=tuple(event for event in reported.get(asset, ())),
+                reported=tuple(reported.get(asset, ())),
+                backfill=tuple(backfill),
             )
-            present[asset] = update
-        return [*delivered, Delivered(now, present)]
+        past.sort(
+            key=lambda delivered: delivered.now
+        )  # of all assets the oldest first: what is late before what is news
+        if not present:
+            return past
+        self._last_tick = max(now, self._last_tick or 0)
+        return [*past, Delivered(now, updates)]
 
-    def _path(self, asset: str, board: AssetBoard, samples: list[Sample]) -> tuple[float, ...]:
-        """Prices of the reference market since its last poll, in the order they are taken to have come."""
-        reference = max(samples, key=lambda s: (s.market.usd(s.contracts, s.mark), s.market.key), default=None)
-        if reference is None or reference.received_at <= self._priced_at.get(asset, 0):
+    def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> Delivered:
+        """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
+        update = AssetUpdate(_reference(bars)[1].path, tuple(bars), missing=self._missing(asset, now))
+        silent = self._last_tick is None or closed_at <= self._last_tick
+        return Delivered(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
+
+    def _watched(self, asset: str, closed_at: int) -> bool:
+        """Whether polls saw the price within a bar, so that the next one's extremes cover what was left of it."""
+        return self._priced_at.get(asset, 0) >= closed_at - STEP_MS
+
+    def _path(self, asset: str, board: AssetBoard, reference: Sample | None) -> tuple[float, ...]:
+        """Prices of the reference market since the last tick, in the order they are taken to have come."""
+        priced_at = self._priced_at.get(asset, 0)
+        if reference is None or reference.received_at <= priced_at:
             return ()
         self._priced_at[asset] = reference.received_at
-        before = board.mark
-        if not before or reference.mark >= before:
-            return reference.low, reference.high, reference.mark
-        return reference.high, reference.low, reference.mark
+        # Another market than last time may have been polled later than the asset was priced: its bar covers that.
+        seen = reference.watched_from <= priced_at or not priced_at
+        low, high = (reference.low, reference.high) if seen else (reference.bar_low, reference.bar_high)
+        if not board.mark or reference.mark >= board.mark:
+            return low, high, reference.mark
+        return high, low, reference.mark
 
     def _samples(self, asset: str, now: int) -> list[Sample]:
         found = []
@@ -221,30 +216,35 @@ class LiveFeed:
     def _stale_ms(self, worker: VenueWorker) -> int:
         return worker.stale_after_ms(self._poll_seconds * 1000)
 
-    def _release(self, asset: str, now: int) -> dict[int, list[tuple[Market, Bar]]]:
-        """Closed bars that need not wait any more: all fresh venues have them, or the slowest has had its time."""
-        fresh = [
-            worker.progress[market.key]
-            for worker in self.workers
-            if (market := worker.venue.market(asset)) and worker.state == "ok" and market.key in worker.progress
-        ]
-        everybody = min((known.closed_at for known in fresh), default=0)
-        limit = max(everybody, (now - LAGGARD_MS - STEP_MS) // STEP_MS * STEP_MS)
-        return self._take_waiting(limit).get(asset, {}) if fresh else {}
+    def _release(
+        self, asset: str, board: AssetBoard, now: int
+    ) -> tuple[dict[int, list[tuple[Market, Bar]]], list[tuple[Market, Bar]]]:
+        """Closed bars that need not wait any more, by time; and bars of a laggard from before the asset's last one.
 
-    def _take_waiting(self, limit: int | None = None) -> dict[str, dict[int, list[tuple[Market, Bar]]]]:
-        """Waiting bars that closed up to a limit, by asset and time; they do not wait any more."""
-        taken: dict[str, dict[int, list[tuple[Market, Bar]]]] = {}
-        for worker in self.workers:
-            for market in worker.venue.markets:
-                known = worker.progress.get(market.key)
-                if known is None:
-                    continue
-                for bar in known.waiting:
-                    if limit is None or bar.closed_at <= limit:
-                        taken.setdefault(market.asset, {}).setdefault(bar.closed_at, []).append((market, bar))
-                known.waiting = [bar for bar in known.waiting if limit is not None and bar.closed_at > limit]
-        return taken
+        A bar waits until all venues that are well have it, or the slowest has had its time.
+        """
+        known = [
+            (market, worker.progress[market.key], worker.state == "ok")
+            for worker in self.workers
+            if (market := worker.venue.market(asset)) and market.key in worker.progress
+        ]
+        everybody = min((progress.closed_at for _, progress, well in known if well), default=0)
+        limit = max(everybody, (now - LAGGARD_MS - STEP_MS) // STEP_MS * STEP_MS)
+        front: dict[int, list[tuple[Market, Bar]]] = {}
+        backfill: list[tuple[Market, Bar]] = []
+        for market, progress, _ in known:
+            for bar in progress.waiting:
+                if bar.closed_at <= board.closed_at:
+                    backfill.append((market, bar))
+                elif bar.closed_at <= limit:
+                    front.setdefault(bar.closed_at, []).append((market, bar))
+        backfill = backfill[:BACKFILL_BARS]
+        taken = {id(bar) for _, bar in backfill} | {id(bar) for bars in front.values() for _, bar in bars}
+        for _, progress, _ in known:
+            progress.waiting = [bar for bar in progress.waiting if id(bar) not in taken]
+        if len(backfill) == BACKFILL_BARS:
+            self._changed.set()
+        return front, backfill
 
     async def _take_reported(self) -> dict[str, list[tuple[int, Side, float]]]:
         """New liquidations by asset: time, side, USD."""
@@ -253,6 +253,11 @@ class LiveFeed:
         for event in await self._store.add_liquidations(events):
             found.setdefault(event.market.asset, []).append((event.at, event.side, event.notional_usd))
         return found
+
+
+def _reference_sample(samples: Sequence[Sample]) -> Sample | None:
+    """The poll of the market with the most open interest."""
+    return max(samples, key=lambda s: (s.market.usd(s.contracts, s.mark), s.market.key), default=None)
 
 
 def _reference(bars: Sequence[tuple[Market, Bar]]) -> tuple[Market, Bar]:

@@ -34,9 +34,8 @@ class Okx(Venue):
         await self._exchange.watch_liquidations_for_symbols([market.symbol for market in self.markets])
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        by_id = {self._exchange.market(market.symbol)["id"]: market for market in self.markets}
         for row in frame.get("data", []) if isinstance(frame, dict) else []:
-            market = by_id.get(row.get("instId"))
+            market = self._ids.get(row.get("instId"))
             if market is None:
                 continue
             for detail in row.get("details", []):

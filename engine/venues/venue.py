@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from engine.errors import ImplausibleError, VenueError
@@ -15,7 +16,20 @@ STEP_MS = 5 * MINUTE_MS
 GRACE_MS = 10 * MINUTE_MS
 """How long the map waits for a bar's open interest before it goes on without."""
 
+SAMPLE_MINUTES = 100
+"""One page on every venue: how far back a poll can look."""
+
 VALUE_TOLERANCE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """The minute that was running at a poll, as far as it had come."""
+
+    at: int
+    high: float
+    low: float
+    polled_at: int
 
 
 class Venue:
@@ -32,6 +46,8 @@ class Venue:
     def __init__(self, gateway: str | None = None) -> None:
         self._exchange: Any = make_exchange(self.id, self.market_types, gateway)
         self._markets: dict[str, Market] = {}
+        self._ids: dict[str, Market] = {}
+        self.frames_refused = 0
 
     @property
     def markets(self) -> tuple[Market, ...]:
@@ -39,13 +55,15 @@ class Venue:
 
     async def open(self, assets: Sequence[str]) -> None:
         """Load the venue's markets and pick the assets' linear USDT perpetuals."""
-        await self._call(self._exchange.load_markets())
+        # Again from the venue each time: the library would keep a first, empty answer.
+        await self._call(self._exchange.load_markets(True))  # the library's signature
         for asset in assets:
             found = self._exchange.markets.get(f"{asset}/USDT:USDT") if self._exchange.markets else None
             if found and found.get("swap") and found.get("linear") and found.get("active") is not False:
                 self._markets[asset] = self._market(asset, found)
         if not self._markets:
             raise VenueError("none of the coins is listed")
+        self._ids = {self._exchange.market(market.symbol)["id"]: market for market in self._markets.values()}
 
     async def close(self) -> None:
         await self._exchange.close()
@@ -53,30 +71,45 @@ class Venue:
     def market(self, asset: str) -> Market | None:
         return self._markets.get(asset)
 
-    async def sample(self, market: Market, bar_since: int, polled_at: int | None, now: int) -> Sample:
-        """The market now. Extremes come from one-minute mark candles.
+    async def sample(self, market: Market, bar_since: int, before: Minute | None, now: int) -> tuple[Sample, Minute]:
+        """The market now, and the minute that was running. Extremes come from one-minute mark candles.
 
         Args:
-            bar_since: when the map's last bar closed.
-            polled_at: when the market was polled last, None if never.
+            bar_since: when the last closed bar that was read closed.
+            before: the minute that was running at the last poll, None if there was none.
         """
         mark, contracts, funding_rate, at = await self._now(market, now)
-        since = max(bar_since, now - 120 * MINUTE_MS) // MINUTE_MS * MINUTE_MS
-        rows = await self._candles(market, "1m", MINUTE_MS, since, 125)
-        fresh_from = (polled_at if polled_at is not None else now) // MINUTE_MS * MINUTE_MS
-        fresh = [row for row in rows if row[0] >= fresh_from]
-        return Sample(
+        earliest = now // MINUTE_MS * MINUTE_MS - (SAMPLE_MINUTES - 1) * MINUTE_MS
+        wanted = min(bar_since, before.at if before else bar_since) // MINUTE_MS * MINUTE_MS
+        since = max(wanted, earliest)
+        rows = await self._candles(market, "1m", MINUTE_MS, since, SAMPLE_MINUTES)
+        fresh = [row for row in rows if before is not None and row[0] >= before.at]
+        if before is not None and fresh and fresh[0][0] == before.at:
+            # Only what is new in a minute that was seen before.
+            _, opened, high, low, close = fresh[0]
+            fresh[0] = (
+                before.at,
+                opened,
+                high if high > before.high else mark,
+                low if low < before.low else mark,
+                close,
+            )
+        in_bar = [row for row in rows if row[0] >= bar_since]
+        running = rows[-1] if rows else (now // MINUTE_MS * MINUTE_MS, mark, mark, mark, mark)
+        sample = Sample(
             market=market,
             at=at if at is not None else now,
             received_at=now,
             mark=mark,
             high=max([mark, *(row[2] for row in fresh)]),
             low=min([mark, *(row[3] for row in fresh)]),
-            bar_high=max([mark, *(row[2] for row in rows)]),
-            bar_low=min([mark, *(row[3] for row in rows)]),
+            bar_high=max([mark, *(row[2] for row in in_bar)]),
+            bar_low=min([mark, *(row[3] for row in in_bar)]),
             contracts=contracts,
             funding_rate=funding_rate,
+            watched_from=max(before.polled_at, since) if before is not None else now,
         )
+        return sample, Minute(running[0], max(running[2], mark), min(running[3], mark), now)
 
     async def bars(self, market: Market, since: int, until: int) -> list[Bar]:
         """Closed bars that opened at or after since and closed by until, oldest first.
@@ -105,7 +138,10 @@ class Venue:
             await self._call(self._subscribe())
         found: list[Liquidation] = []
         while not exchange.frames.empty():
-            found += self._liquidations(exchange.frames.get_nowait())
+            try:
+                found += self._liquidations(exchange.frames.get_nowait())
+            except (ImplausibleError, KeyError, TypeError, ValueError, AttributeError):
+                self.frames_refused += 1  # one odd frame must not take a burst with it
         return found
 
     # -- what venues fill in

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.errors import ImplausibleError, VenueError, VenueRefusedError
+from engine.errors import ImplausibleError, StorageError, VenueError, VenueRefusedError
 from engine.market import DAY_MS, MINUTE_MS, Bar, Liquidation, Market, Sample
 from engine.ports import Clock, MarketStore
-from engine.venues.venue import STEP_MS, Venue
+from engine.venues.exchange import NO_SUCH_MARKET, as_venue_error
+from engine.venues.venue import STEP_MS, Minute, Venue
 
 log = logging.getLogger(__name__)
 
-BarTaker = Callable[[Market, Sequence[Bar]], None]
 State = Literal["starting", "history", "ok", "failing", "refused"]
 
 BACKOFF_SECONDS = (5, 300)
@@ -31,7 +31,7 @@ class MarketProgress:
     """How far one market has been read."""
 
     closed_at: int
-    polled_at: int | None = None
+    minute: Minute | None = None
     sample: Sample | None = None
     waiting: list[Bar] = field(default_factory=list)
 
@@ -40,12 +40,19 @@ class VenueWorker:
     """One venue's reader.
 
     Attributes:
-        samples: the latest poll by market key.
+        progress: how far each market has been read, by its key.
+        map_closed_at: until when a market's map has been stepped, 0 where there is none.
         reported: liquidations since somebody last took them.
     """
 
     def __init__(
-        self, venue: Venue, assets: Sequence[str], store: MarketStore, clock: Clock, history_days: int
+        self,
+        venue: Venue,
+        assets: Sequence[str],
+        store: MarketStore,
+        clock: Clock,
+        history_days: int,
+        map_closed_at: Callable[[Market], int],
     ) -> None:
         self.venue = venue
         self.state: State = "starting"
@@ -55,6 +62,7 @@ class VenueWorker:
         self.stream_state = "starting"
         self.failures = 0
         self._assets, self._store, self._clock, self._history_days = assets, store, clock, history_days
+        self._map_closed_at = map_closed_at
         self._retry_at = 0.0
         self._opened = False
         self._jitter = random.Random(venue.id)  # noqa: S311  # spreads retries, guards nothing
@@ -63,43 +71,63 @@ class VenueWorker:
     def id(self) -> str:
         return self.venue.id
 
-    def resume_from(self, market: Market, closed_at: int) -> None:
-        """Bars up to then are in the map already."""
-        known = self.progress.setdefault(market.key, MarketProgress(closed_at))
-        known.closed_at = max(known.closed_at, closed_at)
-
-    async def open(self) -> bool:
-        """Load the venue's markets; whether that worked."""
-        try:
-            await self.venue.open(self._assets)
-        except VenueError as error:
-            self._failed(error)
-            return False
-        self._opened = True
-        return True
-
     async def poll(self) -> bool:
-        """Read what is new; whether anything was. Waits out its own back-off and never raises VenueError."""
+        """Read what is new; whether that worked. Waits out its own back-off.
+
+        Raises:
+            StorageError: when what was read could not be stored; nothing else.
+        """
         if asyncio.get_running_loop().time() < self._retry_at:
             return False
-        if not self._opened and not await self.open():
-            return False
         try:
-            for market in self.venue.markets:
-                await self._read(market)
+            if not self._opened:
+                await self._open()
+            details = [detail for market in self.venue.markets if (detail := await self._read_or_say(market))]
+        except StorageError:
+            raise
         except VenueError as error:
             self._failed(error)
+            return False
+        except Exception as error:
+            log.exception("%s: an answer could not be read", self.id)
+            self._failed(as_venue_error(error))
+            return False
+        if len(details) == len(self.venue.markets):
+            self._failed(VenueError(details[0]))
             return False
         if self.state != "ok":
             log.info("%s: reading", self.id)
-        self.state, self.detail, self.failures = "ok", "", 0
+        self.state, self.detail, self.failures = "ok", "; ".join(details), 0
         return True
+
+    async def _open(self) -> None:
+        """Load the venue's markets, and the bars that were stored for them."""
+        await self.venue.open(self._assets)
+        for market in self.venue.markets:
+            closed_at = self._map_closed_at(market)
+            stored = await self._store.bars_since(market, closed_at)
+            start = (self._clock.now() - self._history_days * DAY_MS) // STEP_MS * STEP_MS
+            end = max(stored[-1].closed_at if stored else 0, closed_at, start)
+            self.progress[market.key] = MarketProgress(end, waiting=list(stored))
+        self._opened = True
+
+    async def _read_or_say(self, market: Market) -> str:
+        """Read one market; what is wrong with it alone, empty if nothing is."""
+        try:
+            await self._read(market)
+        except ImplausibleError as error:
+            return f"{market.asset}: implausible: {error}"[:120]
+        except VenueError as error:
+            if str(error) == NO_SUCH_MARKET:
+                return f"{market.asset}: {error}"
+            raise
+        return ""
 
     async def _read(self, market: Market) -> None:
         now = self._clock.now()
-        start = now - self._history_days * DAY_MS
-        known = self.progress.setdefault(market.key, MarketProgress(start // STEP_MS * STEP_MS))
-        known.closed_at = max(known.closed_at, start // STEP_MS * STEP_MS)
+        known = self.progress[market.key]
+        oldest = (now - self._history_days * DAY_MS) // STEP_MS * STEP_MS
+        known.closed_at = max(known.closed_at, oldest)
         while now - known.closed_at >= STEP_MS:
             until = min(known.closed_at + PAGE_DAYS * DAY_MS, now)
             if until < now - STEP_MS:
@@ -113,11 +141,8 @@ class VenueWorker:
             if until >= now:
                 break
             known.closed_at = max(known.closed_at, until // STEP_MS * STEP_MS)
-        try:
-            known.sample = await self.venue.sample(market, known.closed_at, known.polled_at, self._clock.now())
-        except ImplausibleError as error:
-            raise VenueError(f"implausible: {error}") from None
-        known.polled_at = known.sample.received_at
+        sample, minute = await self.venue.sample(market, known.closed_at, known.minute, self._clock.now())
+        known.sample, known.minute = sample, minute
 
     def _failed(self, error: VenueError) -> None:
         self.failures += 1
@@ -144,10 +169,13 @@ class VenueWorker:
                 wait = float(STREAM_BACKOFF_SECONDS[0])
             except VenueError as error:
                 self.stream_state = str(error)
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, STREAM_BACKOFF_SECONDS[1])
-            except ImplausibleError as error:
-                log.warning("%s: a liquidation was refused: %s", self.id, error)
+            except Exception as error:
+                log.exception("%s: the liquidation stream broke", self.id)
+                self.stream_state = type(error).__name__
+            else:
+                continue
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, STREAM_BACKOFF_SECONDS[1])
 
     def take_reported(self) -> list[Liquidation]:
         taken, self.reported = self.reported, []

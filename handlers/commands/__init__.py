@@ -15,7 +15,7 @@ from handlers.commands import admin, alerts, clusters, liq, market, mute, start,
 from handlers.commands import map as map_command
 from handlers.commands.registry import Command, all_commands, find_command, split
 from handlers.context import Request
-from handlers.numbers import MOST_TEXT, DidYouMeanError
+from handlers.numbers import MOST_TEXT, DidYouMeanError, clean, label
 
 __all__ = ["Command", "all_commands", "answer", "find_command"]
 
@@ -27,12 +27,14 @@ _FEATURES = (start, liq, clusters, map_command, market, alerts, mute, subscribe,
 
 async def answer(request: Request) -> Answer:
     """Answer one command line. Never raises: what goes wrong is told in one line, with an example that works."""
+    # What cannot be sent back must not come in: lone surrogates and control characters.
+    request = replace(request, text=clean(request.text))
     name, _ = split(request.text)
     try:
         found = await _answer(request)
     except DidYouMeanError as error:
-        command = f"/{name} {error.price:.0f}"
-        found = Answer(str(error), (f"Then: {command}",), buttons=(Button(f"{error.price / 1000:g}k", command),))
+        command = f"/{name} {error.asset}{error.price:.6g}"
+        found = Answer(str(error), (f"Then: {command}",), buttons=(Button(label(error.price), command),))
     except InputError as error:
         lines = (f"Try: {error.example}",) if error.example else ()
         found = Answer(str(error), lines)
@@ -61,5 +63,5 @@ async def _answer(request: Request) -> Answer:
         if request.services.ready.is_set():
             raise
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(request.services.ready.wait(), request.services.patience_seconds)
+        await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
     return await command.run(request, arguments[:MOST_TEXT])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.errors import InputError
-from handlers.access import require_operator
+from handlers.access import REFUSED, require_operator, resume
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -21,6 +23,8 @@ EXAMPLE = "/admin approve 3"
 async def admin(request: Request, arguments: str) -> Answer:
     """Answer /admin [approve N | refuse N]."""
     await require_operator(request)
+    if request.chat.kind != "private":
+        raise InputError("That is for a private chat with me.")
     store = request.services.store
     chats = {str(chat.id): chat for chat in await store.chats()}
     words = arguments.lower().split()
@@ -32,6 +36,12 @@ async def admin(request: Request, arguments: str) -> Answer:
     if len(words) != 2 or words[0] not in ("approve", "refuse") or words[1].lstrip("#") not in chats:
         raise InputError("Say approve or refuse and the number of a chat.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
-    await store.approve_chat(chat.id, approved=words[0] == "approve")
-    done = "let in" if words[0] == "approve" else "shut out"
+    let_in = words[0] == "approve"
+    await store.approve_chat(chat.id, approved=let_in)
+    if not let_in:
+        await store.switch_chat(chat.id, active=False, reason=REFUSED)
+        request.services.watch.book.pause(chat.id)
+    elif chat.off_reason == REFUSED:
+        await resume(replace(request, chat=chat))
+    done = "let in" if let_in else "shut out"
     return Answer(f"#{chat.id} {chat.title or chat.remote_id} is {done}.", private=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from engine.alerts.near import armed_distance
@@ -9,7 +10,7 @@ from engine.alerts.rules import RULE_KINDS, TIERS, Rule, parse_distance, parse_r
 from engine.board import AssetBoard
 from engine.errors import InputError
 from engine.market import SIDES
-from handlers.access import personal, require_admin
+from handlers.access import personal, require_admin, resume
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -30,10 +31,12 @@ DAYS = 30
 async def threshold(request: Request, arguments: str) -> Answer:
     """Answer /threshold [tier | distance and size | rule] [asset]."""
     if not arguments:
-        return _current(request)
-    request = await personal(request)
+        return _current(await personal(request))
+    in_group = request.chat.kind != "private"
+    request = await personal(request, prove=True)
     rule = replace(_parse(request, arguments), chat_id=request.chat.id, created_at=request.now)
-    return await save(request, rule, f"Alerts set: {rule.text}")
+    where = ", sent to you privately" if in_group else ""
+    return await save(request, rule, f"Alerts set: {rule.text}, {rule.asset or 'all coins'}{where}")
 
 
 async def save(request: Request, rule: Rule, headline: str) -> Answer:
@@ -43,8 +46,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     if len(mine) >= MOST_RULES:
         raise InputError(f"This chat has {MOST_RULES} alerts already. /alerts lists them; remove one first.", "/alerts")
     added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind])
-    if not request.chat.active:
-        await services.store.switch_chat(request.chat.id, active=True)
+    await resume(request)
     services.watch.book.remove(gone)
     for new in added:
         services.watch.book.add(new)
@@ -113,7 +115,7 @@ def _parse(request: Request, arguments: str) -> Rule:
     """A whole rule, or its distance and size; an asset's name may stand anywhere."""
     asset: str | None = None
     words: list[str] = []
-    for word in arguments.split():
+    for word in re.sub(r"(\d)\s+%", r"\1%", arguments).split():
         if word.upper() in request.services.assets:
             asset = word.upper()
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from engine.errors import InputError
 from handlers.context import Request
 from handlers.numbers import find_asset, is_number
@@ -18,8 +20,9 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
     known = request.services.assets
     rest: list[str] = []
     found: str | None = None
-    for word in arguments.split():
-        if word.upper() in known or not (is_number(word) or rest):
+    arguments = re.sub(r"(?<=\d)\s*usdt?\b", "", arguments, flags=re.IGNORECASE)
+    for word in re.sub(r"([+-])\s+(?=\d)", r"\1", arguments).split():
+        if word.upper() in known or not (is_number(word.lstrip("~≈")) or rest):
             if found is not None:
                 raise InputError(f"One asset at a time: {found} or {word[:20]}?", f"/liq {found.lower()}")
             found = find_asset(word, known)

@@ -13,7 +13,7 @@ from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.numbers import label, parse_price, price, span, usd, usd_range
+from handlers.numbers import DidYouMeanError, label, parse_price, price, span, usd, usd_range
 
 NEAR = 0.005
 """Half width of "at this price", a fraction."""
@@ -35,7 +35,12 @@ async def liq(request: Request, arguments: str) -> Answer:
         return withheld
     if not rest:
         return _overview(board, request.now)
-    return _to_price(board, parse_price(rest, board.view.mark), request.now)
+    try:
+        target = parse_price(rest, board.view.mark)
+    except DidYouMeanError as error:
+        error.asset = "" if asset == request.services.assets[0] else f"{asset.lower()} "
+        raise
+    return _to_price(board, target, request.now)
 
 
 def too_old(asset: str, facts: dict[str, Any]) -> Answer | None:

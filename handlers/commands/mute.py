@@ -35,13 +35,19 @@ async def mute(request: Request, arguments: str) -> Answer:
             length = parse_duration(word)
         else:
             asset = find_asset(word, request.services.assets)
-    until = request.now + length
-    await request.services.store.mute(request.chat.id, asset, until)
-    request.services.watch.book.mute(request.chat.id, asset, until)
+    services, chat_id = request.services, request.chat.id
     what = "Everything" if asset == "*" else asset
-    off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
+    if not length and asset == "*":
+        await services.store.unmute(chat_id)
+        services.watch.book.unmute(chat_id)
+        return Answer("Everything is heard again.")
+    until = request.now + length
+    await services.store.mute(chat_id, asset, until)
+    services.watch.book.mute(chat_id, asset, until)
     if not length:
-        return Answer(f"{what} is heard again.")
+        still = services.watch.book.mutes_of(chat_id).get("*", 0) > request.now
+        return Answer(f"{asset} is heard again." if not still else f"Everything is still muted, {asset} too: /mute off")
+    off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
     return Answer(
         f"{what} muted for {span(length / 1000)}, until {iso(until)[5:16].replace('T', ' ')} UTC",
         ("What happens meanwhile is not repeated afterwards.",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.errors import CliffwatchError
 from handlers import wording
-from handlers.access import allowed, claim, require_admin
+from handlers.access import CODE, STOPPED, allowed, claim, require_admin, resume
 from handlers.answers import Answer, Button
 from handlers.commands.liq import liq
 from handlers.commands.registry import Parameter, all_commands, command, find_command
@@ -19,19 +19,18 @@ from handlers.context import Request
 )
 async def start(request: Request, arguments: str) -> Answer:
     """Answer /start [code]: explain in three lines, show the nearest clusters, send a test alert."""
-    claimed = bool(arguments) and await claim(request, arguments)
+    code = arguments if CODE.fullmatch(arguments) else ""  # links into groups send other words here
+    claimed = bool(code) and await claim(request, code)
     if not claimed and not await allowed(request):
         lines = [f"Its operator can let this chat in: /admin approve {request.chat.id}"]
-        if arguments:
+        if code:
             lines.insert(0, "That code is not valid.")
         return Answer("Cliffwatch. This bot is private.", tuple(lines), private=True)
     services = request.services
-    if not request.chat.active:
-        await services.store.switch_chat(request.chat.id, active=True)
-        for rule in await services.store.rules_of_chat(request.chat.id):
-            services.watch.book.add(rule)
-    await services.store.add_message(request.chat.id, {"kind": "test"})
-    services.wake()
+    if await request.by_admin():
+        await resume(request)
+        await services.store.add_message(request.chat.id, {"kind": "test"})
+        services.wake()
     lines = [
         "I warn before price reaches levels where leveraged positions are forced out.",
         f"Watching {', '.join(services.assets[:8])}. Every figure says how old and how sure it is.",
@@ -71,8 +70,8 @@ async def stop(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # e
     """Answer /stop: switch the chat off; its rules are kept for /start."""
     await require_admin(request, "stop it")
     rules = await request.services.store.rules_of_chat(request.chat.id)
-    await request.services.store.switch_chat(request.chat.id, active=False, reason="stopped")
-    request.services.watch.book.remove([rule.id for rule in rules])
+    await request.services.store.switch_chat(request.chat.id, active=False, reason=STOPPED)
+    request.services.watch.book.pause(request.chat.id)
     kept = f"Your {len(rules)} alerts are kept." if rules else ""
     return Answer(
         "Stopped: nothing more is sent here.",

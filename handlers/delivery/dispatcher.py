@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -22,6 +23,10 @@ LEASE_MS = 120_000
 
 SEND_SECONDS = 90.0
 IDLE_SECONDS = 1.0
+FINISH_SECONDS = 8.0
+MOST_UNKNOWN = 3
+"""How often a message whose fate is not known goes out where a second one would be seen: then it is given up."""
+
 AT_ONCE = 8
 
 
@@ -32,7 +37,17 @@ class Renderer(Protocol):
 
 
 class Platform(Sender, Renderer, Protocol):
-    """A sender with its idiom."""
+    """A sender with its idiom.
+
+    Attributes:
+        ready: whether it is connected; nothing is claimed before, so that a late message is rendered as late.
+        idempotent: whether sending a message again with its nonce makes no second one.
+    """
+
+    idempotent: bool
+
+    @property
+    def ready(self) -> bool: ...
 
 
 class Dispatcher:
@@ -60,6 +75,7 @@ class Dispatcher:
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
+        self._stopping = False
 
     @property
     def platform(self) -> str:
@@ -69,8 +85,13 @@ class Dispatcher:
         """Messages may be waiting."""
         self._woken.set()
 
+    def stop(self) -> None:
+        """Claim nothing more; run() ends once what is being sent has been answered."""
+        self._stopping = True
+        self._woken.set()
+
     async def run(self) -> None:
-        """Claim and send until cancelled; what is being sent is waited for.
+        """Claim and send until stopped.
 
         Raises:
             StorageError: when the outbox cannot be read or written.
@@ -79,12 +100,15 @@ class Dispatcher:
         if recovered:
             log.info("%s: %d messages were being sent when the last run ended", self.platform, recovered)
         try:
-            while True:
+            while not self._stopping:
                 self._reap()
                 self._woken.clear()
-                await asyncio.sleep(self._limiter.wait_seconds())
-                if len(self._tasks) >= AT_ONCE or not await self._claim_one():
-                    await self._idle()
+                wait = self._limiter.wait_seconds()
+                full = len(self._tasks) >= AT_ONCE or not self._platform.ready
+                if wait or full or not await self._claim_one():
+                    await self._idle(wait or (0.05 if self._tasks else IDLE_SECONDS))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=FINISH_SECONDS)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -96,11 +120,9 @@ class Dispatcher:
             self._tasks.discard(task)
             task.result()
 
-    async def _idle(self) -> None:
-        try:
-            await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS if not self._tasks else 0.05)
-        except TimeoutError:
-            return
+    async def _idle(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), min(seconds, IDLE_SECONDS))
 
     async def _claim_one(self) -> bool:
         message = await self._store.claim(self.platform, LEASE_MS, self._busy | self._limiter.resting())
@@ -113,21 +135,19 @@ class Dispatcher:
 
     async def _deliver(self, message: Message) -> None:
         try:
-            if self._wall.now() > message.expires:
-                await self._store.give_up(message.id, "expired")
-                return
             if message.rendered is None:
-                message = await self._rendered(message)
-            outcome = await self._send(message)
-            await self._record(message, outcome)
+                try:
+                    rendered = self._platform.render(self._answer_of(message))
+                except Exception:
+                    log.exception("%s: message %d cannot be rendered", self.platform, message.id)
+                    await self._store.give_up(message.id, "cannot be rendered")
+                    return
+                await self._store.keep_rendered(message.id, rendered)
+                message = replace(message, rendered=rendered)
+            await self._record(message, await self._send(message))
         finally:
             self._busy.discard(message.chat_id)
             self._woken.set()
-
-    async def _rendered(self, message: Message) -> Message:
-        rendered = self._platform.render(self._answer_of(message))
-        await self._store.keep_rendered(message.id, rendered)
-        return replace(message, rendered=rendered)
 
     async def _send(self, message: Message) -> Outcome:
         try:
@@ -154,7 +174,7 @@ class Dispatcher:
             case "moved":
                 await self._store.move_chat(message.chat_id, outcome.moved_to)
                 await self._store.put_back(message.id, now, outcome.error)
-            case "unknown" if not message.repeat:
+            case "unknown" if self._platform.idempotent or message.attempts < MOST_UNKNOWN:
                 wait = self._backoff.seconds(message.attempts, self._chance.random())
                 await self._store.put_back(message.id, now + round(wait * 1000), outcome.error, repeat=True)
             case "gone":

@@ -55,7 +55,7 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
     answers = answer_of(services, wall)
 
     async def chat_lost(chat_id: int) -> None:
-        services.watch.book.remove([rule.id for rule in services.watch.book.of_chat(chat_id)])
+        services.watch.book.pause(chat_id)
 
     def take_up(face: Face, limits: Limits, run: Callable[[], Awaitable[None]] | None = None) -> None:
         made.faces[face.platform] = face
@@ -89,7 +89,6 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
 
 async def _add_terminal(made: Faces, services: Services, take_up: Callable[..., None]) -> None:
     services.configured_operators |= {(terminal.PLATFORM, terminal.LOCAL)}
-    services.patience_seconds = 600.0
     chat = await _subscribed(services, terminal.PLATFORM, terminal.LOCAL)
     face = terminal.TerminalFace(services, chat, made.pictures.draw, PICTURES)
     take_up(face, UNLIMITED, face.run)
@@ -100,8 +99,12 @@ async def _subscribed(services: Services, platform: str, remote_id: str) -> Chat
     """A chat of this machine's own, approved, with a normal alert unless it has others already."""
     chat = await services.store.see_chat(platform, remote_id, "private", "")
     await services.store.approve_chat(chat.id, approved=True)
+    if not chat.active:
+        await services.store.switch_chat(chat.id, active=True)
+        for rule in await services.store.rules_of_chat(chat.id):
+            services.watch.book.add(rule)
     if not await services.store.rules_of_chat(chat.id):
         rule = Rule(0, chat.id, "near", created_at=services.clock.now())
         for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
             services.watch.book.add(added)
-    return replace(chat, approved=True)
+    return replace(chat, approved=True, active=True)

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 PLATFORM = "discord"
 RETRY_SECONDS = (1.0, 60.0)
 NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
+MOST_WAIT_SECONDS = 30.0
+"""A longer pause is not slept through inside the library: the dispatcher waits, and others are sent meanwhile."""
+
 NO_MENTIONS = discord.AllowedMentions.none()
 
 Draw = Callable[[Answer], Awaitable[bytes]]
@@ -39,11 +42,16 @@ class DiscordFace:
         self._services, self._draw, self._token = services, draw, token
         self._client: discord.AutoShardedClient | None = None
         self.state = "connecting"
+        self.idempotent = True  # within the minutes that its nonce is remembered
         point_elsewhere(api, gateway)
 
     @property
     def platform(self) -> str:
         return PLATFORM
+
+    @property
+    def ready(self) -> bool:
+        return self._client is not None
 
     # -- life cycle
 
@@ -99,7 +107,12 @@ class DiscordFace:
             async def on_shard_disconnect(self, shard_id: int) -> None:  # noqa: ARG002
                 face.state = "reconnecting"
 
-        return Client(intents=intents, allowed_mentions=NO_MENTIONS, guild_ready_timeout=0.5)
+        return Client(
+            intents=intents,
+            allowed_mentions=NO_MENTIONS,
+            guild_ready_timeout=0.5,
+            max_ratelimit_timeout=MOST_WAIT_SECONDS,
+        )
 
     def connected(self, client: discord.AutoShardedClient) -> None:
         """It comes again after every reconnect, so nothing here may count."""
@@ -226,6 +239,8 @@ def outcome_of(error: Exception) -> Outcome:
         return Outcome("gone", f"HTTP {error.status}")
     if isinstance(error, discord.DiscordServerError):
         return Outcome("retry", f"HTTP {error.status}")
+    if isinstance(error, discord.HTTPException) and error.status == 401:
+        return Outcome("retry", "token refused", 60.0)
     if isinstance(error, discord.HTTPException):
         return Outcome("retry", "429", 5.0) if error.status == 429 else Outcome("plain", f"HTTP {error.status}")
     if isinstance(error, aiohttp.ClientConnectorError):

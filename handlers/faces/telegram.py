@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 # The library's next behaviour, without which a 429 ends in a deprecation warning instead of an error.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
+import httpx
 import telegram
 from telegram import BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Update
 from telegram.constants import ChatMemberStatus, ParseMode
@@ -36,9 +38,11 @@ from telegram.ext import (
     MessageHandler,
     filters,
 )
+from telegram.request import HTTPXRequest
 
 from engine.errors import InputError
 from engine.ports import Chat, ChatKind, Message, Outcome
+from handlers.access import REFUSED, STOPPED
 from handlers.answers import Answer
 from handlers.commands import all_commands, answer
 from handlers.commands.registry import find_command, split
@@ -53,11 +57,30 @@ MEMBERS = (*ADMINS, ChatMemberStatus.MEMBER, ChatMemberStatus.RESTRICTED)
 POLL_SECONDS = 30
 RETRY_SECONDS = (1.0, 30.0)
 STOP_SECONDS = 3.0
+CHECK_SECONDS = 5.0
+DEAF_SECONDS = 2.0 * POLL_SECONDS + 15
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 REPEAT_NOTE = "(may be a repeat)\n"
 
 App = Application[Any, Any, Any, Any, Any, Any]
 Draw = Callable[[Answer], Awaitable[bytes]]
+
+
+class PollRequest(HTTPXRequest):
+    """The connection that polls, which knows when it was last answered."""
+
+    def __init__(self) -> None:
+        super().__init__(connection_pool_size=1)
+        self._answered = time.monotonic()
+
+    def idle_seconds(self) -> float:
+        return time.monotonic() - self._answered
+
+    async def do_request(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        status, body = await super().do_request(*args, **kwargs)
+        if status == 200:
+            self._answered = time.monotonic()
+        return status, body
 
 
 class TelegramFace:
@@ -68,6 +91,7 @@ class TelegramFace:
         self._app: App | None = None
         self._conflict = asyncio.Event()
         self.state = "connecting"
+        self.idempotent = False
 
     @property
     def platform(self) -> str:
@@ -75,15 +99,19 @@ class TelegramFace:
 
     # -- life cycle
 
+    @property
+    def ready(self) -> bool:
+        return self._app is not None
+
     async def run(self) -> None:
         """Poll until cancelled. A refused token, or another instance that polls, ends it: the rest runs on."""
         wait = RETRY_SECONDS[0]
         while True:
-            app = _application(self._token, self._api)
+            polls = PollRequest()
+            app = _application(self._token, self._api, polls)
             self._add_handlers(app)
             try:
                 await app.initialize()
-                break
             except InvalidToken:
                 self.state = "token refused"
                 log.error("telegram: the token was refused; check CLIFFWATCH_TELEGRAM_TOKEN")  # noqa: TRY400  # its text has the token
@@ -93,12 +121,15 @@ class TelegramFace:
                 self.state = "cannot be reached"
                 log.warning("telegram: %s; next try in %.0f s", type(error).__name__, wait)
                 await app.bot.shutdown()
+            else:
+                wait = RETRY_SECONDS[0]
+                if not await self._serve(app, polls):
+                    return
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, RETRY_SECONDS[1])
-        await self._serve(app)
 
-    async def _serve(self, app: App) -> None:
-        """Poll with a connected application until cancelled or told that somebody else polls."""
+    async def _serve(self, app: App, polls: PollRequest) -> bool:
+        """Poll with a connected application; whether to connect again when it has ended."""
         assert app.updater is not None  # noqa: S101  # made with one
         try:
             await app.start()
@@ -112,7 +143,15 @@ class TelegramFace:
                 error_callback=self._poll_failed,
             )
             log.info("telegram: polling as @%s", app.bot.username)
-            await self._conflict.wait()
+            while not self._conflict.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._conflict.wait(), CHECK_SECONDS)
+                # The library ends its polling without a word when the token is refused for a moment.
+                if polls.idle_seconds() > DEAF_SECONDS:
+                    self.state = "not heard from"
+                    log.warning("telegram: no poll was answered for %.0f s; connecting again", polls.idle_seconds())
+                    return True
+            return False
         finally:
             self._app = None
             with contextlib.suppress(TimeoutError, TelegramError, RuntimeError):
@@ -171,11 +210,13 @@ class TelegramFace:
         chat = await self._chat(change.chat)
         gone = change.new_chat_member.status in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)
         store, book = self._services.store, self._services.watch.book
-        rules = await store.rules_of_chat(chat.id)
-        await store.switch_chat(chat.id, active=not gone, reason="removed" if gone else "")
-        book.remove([rule.id for rule in rules])
-        for rule in () if gone else rules:
-            book.add(rule)
+        if gone and chat.active:
+            await store.switch_chat(chat.id, active=False, reason="removed")
+            book.pause(chat.id)
+        elif not gone and not chat.active and chat.off_reason not in (STOPPED, REFUSED):
+            await store.switch_chat(chat.id, active=True)
+            for rule in await store.rules_of_chat(chat.id):
+                book.add(rule)
 
     async def _chat(self, chat: telegram.Chat) -> Chat:
         kinds: dict[str, ChatKind] = {"private": "private", "channel": "channel"}
@@ -226,7 +267,7 @@ class TelegramFace:
                 int(message.remote_chat),
                 note + text,
                 None if message.plain else ParseMode.HTML,
-                reply_markup=_keyboard(rendered),
+                reply_markup=None if message.plain else _keyboard(rendered),
                 link_preview_options=NO_PREVIEW,
             )
         except (TelegramError, KeyError, TypeError) as error:
@@ -261,6 +302,8 @@ class TelegramFace:
             member = await self._app.bot.get_chat_member(int(remote_chat), int(user_id))
         except TelegramError:
             return ChatMemberStatus.LEFT
+        if member.status == ChatMemberStatus.RESTRICTED and not getattr(member, "is_member", False):
+            return ChatMemberStatus.LEFT
         return str(member.status)
 
 
@@ -280,7 +323,8 @@ def outcome_of(error: Exception) -> Outcome:
             Outcome("gone", "chat not found") if "chat not found" in error.message.lower() else Outcome("plain", "400")
         )
     if isinstance(error, TimedOut):
-        return Outcome("unknown", "no answer in time")
+        never_left = isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
+        return Outcome("retry" if never_left else "unknown", "no answer in time")
     if isinstance(error, NetworkError):
         never_left = "ConnectError" in error.message
         answered = any(word in error.message for word in ("Bad Gateway", "(5", "Internal Server Error", "Too Large"))
@@ -288,8 +332,10 @@ def outcome_of(error: Exception) -> Outcome:
     return Outcome("unknown", type(error).__name__)
 
 
-def _application(token: str, api: str | None) -> App:
+def _application(token: str, api: str | None, polls: PollRequest | None = None) -> App:
     builder = ApplicationBuilder().token(token).concurrent_updates(True)  # the builder's signature
+    if polls is not None:
+        builder = builder.get_updates_request(polls)
     if api is not None:
         builder = builder.base_url(f"{api}/bot").base_file_url(f"{api}/file/bot")
     return builder.build()

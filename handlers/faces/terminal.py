@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from engine.ports import Chat, Message, Outcome
-from handlers.answers import Answer, set_table
+from handlers.answers import Answer, PictureRequest, set_table
 from handlers.commands import answer
 from handlers.context import NoMembership, Request, Services
 
 PLATFORM = "terminal"
 LOCAL = "local"
+PATIENCE_SECONDS = 600.0
 
 Draw = Callable[[Answer], Awaitable[bytes]]
 
@@ -36,6 +37,9 @@ class TerminalFace:
         self._services, self._chat, self._draw, self._pictures = services, chat, draw, pictures
         self._console = Console(highlight=False, soft_wrap=True)
         self.state = "ok"
+        self.ready = True
+        self.idempotent = False
+        self._lines: asyncio.Queue[str | None] | None = None
 
     @property
     def platform(self) -> str:
@@ -63,30 +67,53 @@ class TerminalFace:
 
     async def run(self) -> None:
         """Answer lines until standard input ends."""
-        lines: asyncio.Queue[str | None] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-
-        def read() -> None:
-            with contextlib.suppress(RuntimeError, ValueError):  # the loop may be gone before the last line is read
-                for line in sys.stdin:
-                    loop.call_soon_threadsafe(lines.put_nowait, line)
-                loop.call_soon_threadsafe(lines.put_nowait, None)
-
-        # A daemon: a person who types nothing must not keep the process from ending.
-        threading.Thread(target=read, daemon=True, name="terminal").start()
-        while (line := await lines.get()) is not None:
+        if self._lines is None:
+            self._lines = asyncio.Queue()
+            _read_lines(self._lines)
+        while (line := await self._lines.get()) is not None:
             if line.strip():
                 await self.answer_line(line.strip())
 
     async def answer_line(self, line: str) -> None:
         """Answer one command line."""
         text = line if line.startswith("/") else f"/{line}"
-        found = await answer(Request(PLATFORM, LOCAL, self._chat, text, self._services, NoMembership()))
+        request = Request(
+            PLATFORM, LOCAL, self._chat, text, self._services, NoMembership(), patience_seconds=PATIENCE_SECONDS
+        )
+        found = await answer(request)
         self._console.print(self.render(found)["markup"])
         if found.picture is not None:
+            await self._show_picture(found, found.picture)
+        self._console.print()
+
+    async def _show_picture(self, found: Answer, picture: PictureRequest) -> None:
+        """Keep the picture as a file and print its path."""
+        path = self._pictures / f"{picture.kind}-{picture.asset.lower()}.png"
+        try:
             png = await self._draw(found)
             self._pictures.mkdir(parents=True, exist_ok=True)
-            path = self._pictures / f"{found.picture.kind}-{found.picture.asset.lower()}.png"
             await asyncio.to_thread(path.write_bytes, png)
-            self._console.print(f"Picture: {escape(str(path))}")
-        self._console.print()
+        except OSError as error:
+            self._console.print(f"The picture could not be kept: {error.strerror}. {escape(picture.alt)}")
+            return
+        self._console.print(f"Picture: {escape(str(path))}")
+
+
+def _read_lines(lines: asyncio.Queue[str | None]) -> None:
+    """Put standard input's lines on a queue, None at its end.
+
+    A daemon thread: a person who types nothing must not keep the process from ending.
+    """
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may be gone before the last line is read
+            try:
+                while line := sys.stdin.buffer.readline():
+                    loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", errors="replace"))
+            except (OSError, ValueError):
+                return  # closed under its reader: that is its end
+            finally:
+                loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    threading.Thread(target=read, daemon=True, name="terminal").start()

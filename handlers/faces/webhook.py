@@ -20,9 +20,11 @@ MOST_ANSWER_BYTES = 65_536
 class WebhookFace:
     """Posts messages to one address, which is a secret."""
 
-    state = "ok"
+    ready = True
+    idempotent = False
 
     def __init__(self, url: str) -> None:
+        self.state = "ok"
         self._url = url
 
     @property
@@ -45,7 +47,9 @@ class WebhookFace:
                 session.post(self._url, params={"wait": "true"}, json=payload, allow_redirects=False) as response,
             ):
                 text = (await response.content.read(MOST_ANSWER_BYTES)).decode(errors="replace")
-                return _outcome(response.status, text)
+                outcome = _outcome(response.status, text)
+                self.state = "ok" if outcome.kind == "sent" else outcome.error
+                return outcome
         except aiohttp.ClientConnectorError:
             return Outcome("retry", "cannot be reached")
         except (TimeoutError, aiohttp.ClientError) as error:

@@ -169,6 +169,20 @@ def test_a_baseline_shows_what_is_in_range_and_fires_nothing_of_it() -> None:
     assert [c.id for _, c in shown] == ["c1"]
     states = {key: state for key, state in verdict.states.items() if state}
     assert decide([RULE], states, tick([inside, inside], DAY + 1, found)).decisions == []
+    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
+    after = decide([RULE], states, tick([inside, away(found, -0.02)], DAY + 2, found, (swept,)))
+    assert fired(after.decisions) == ["swept"]
+
+
+def test_a_rule_with_its_baseline_ends_its_stories_and_begins_none() -> None:
+    found = cluster()
+    path = [away(found, 0.02), away(found, -0.02)]
+    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
+    states = {(1, "c1"): NearState(armed=False, since=DAY - 1, fired=True)}
+    story = tick(path, DAY, found, (swept,))
+    assert fired(decide([RULE], states, story, following={1}).decisions) == ["swept"]
+    assert decide([RULE], {}, tick(path, DAY, found), following={1}).decisions == []
+    assert baseline([RULE], {}, story)[1] == []
 
 
 def test_a_baseline_out_of_range_changes_nothing() -> None:

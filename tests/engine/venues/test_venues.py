@@ -12,7 +12,7 @@ from engine.errors import VenueError
 from engine.loopback.tape import VENUE_SHARE
 from engine.market import DAY_MS, MINUTE_MS, Liquidation
 from engine.venues.registry import VENUES
-from engine.venues.venue import STEP_MS, per_eight_hours
+from engine.venues.venue import STEP_MS, Minute, per_eight_hours
 from tests.engine.loopback.markets import START, WavySource, burst, exchange
 
 NOW = START + 3 * DAY_MS + 17_000
@@ -49,7 +49,10 @@ async def test_a_sample_holds_mark_extremes_contracts_and_funding(name: str) -> 
         await venue.open(["BTC"])
         (market,) = venue.markets
         since = NOW // STEP_MS * STEP_MS - STEP_MS
-        sample = await venue.sample(market, since, NOW - MINUTE_MS, NOW)
+        first, minute = await venue.sample(market, since, None, NOW)
+        assert first.low == first.mark == first.high
+        sample, _ = await venue.sample(market, since, Minute(NOW - 80_000, 0.0, 1e9, NOW - 80_000), NOW)
+        assert minute.at == NOW // MINUTE_MS * MINUTE_MS
         assert sample.bar_low <= sample.low <= sample.mark <= sample.high <= sample.bar_high
         assert market.usd(sample.contracts, sample.mark) == pytest.approx(7.2e9 * VENUE_SHARE[name], rel=0.08)
         assert sample.funding_rate == pytest.approx(1e-4)

@@ -1,0 +1,137 @@
+"""A tick: one asset's failure stops no other, nothing is stored before it is told, a restart loses no story."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine.alerts.book import RuleBook
+from engine.alerts.near import NearState
+from engine.alerts.rules import Rule
+from engine.board import AssetBoard, AssetUpdate
+from engine.ports import Delivered, TickRecord
+from engine.watch import Watch
+from tests.handlers.kit import filled_board
+
+RULE = Rule(1, 1, "near", None, 0.002, "busy")
+
+
+class Kept:
+    """A store that remembers what it was handed."""
+
+    def __init__(self) -> None:
+        self.records: list[TickRecord] = []
+
+    async def commit(self, record: TickRecord) -> None:
+        self.records.append(record)
+
+
+def falling(board: AssetBoard) -> tuple[float, ...]:
+    """A path through the nearest mature long cluster."""
+    long = min((c for c in board.clusters if c.side == "long" and c.distance(board.mark) > 0), key=lambda c: -c.high)
+    return (board.mark, long.low * 0.995)
+
+
+def delivered(board: AssetBoard, path: tuple[float, ...], *, seconds: int = 60, late: bool = False) -> Delivered:
+    return Delivered(board.view.at + seconds * 1000, {board.asset: AssetUpdate(path)}, late=late)
+
+
+def kinds(record: TickRecord) -> list[str]:
+    return [alert.kind for alert in record.alerts]
+
+
+@pytest.fixture
+def board() -> AssetBoard:
+    return filled_board()
+
+
+async def settled(board: AssetBoard, book: RuleBook | None = None) -> tuple[Watch, Kept]:
+    """A watch whose rules have had their baseline, far from any cluster."""
+    store = Kept()
+    watch = Watch({board.asset: board}, book or RuleBook([RULE]), store)
+    await watch.tick(delivered(board, (board.mark,)))
+    return watch, store
+
+
+async def test_a_fall_through_a_cluster_is_told_from_beginning_to_end(board: AssetBoard) -> None:
+    watch, store = await settled(board)
+    record = await watch.tick(delivered(board, falling(board), seconds=120))
+    assert "near" in kinds(record)
+    assert "swept" in kinds(record)
+    assert kinds(record).index("near") < kinds(record).index("swept")
+    assert store.records[-1] is record
+
+
+async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
+    board: AssetBoard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = filled_board("ETH", 3000)
+    store = Kept()
+    watch = Watch({"ETH": other, "BTC": board}, RuleBook([RULE]), store)
+
+    def broken(*given: Any, **named: Any) -> None:
+        raise KeyError("odd")
+
+    monkeypatch.setattr(other, "advance", broken)
+    now = board.view.at + 60_000
+    await watch.tick(Delivered(now, {"ETH": AssetUpdate((3000.0,)), "BTC": AssetUpdate((board.mark,))}))
+    assert set(watch.set_aside) == {"ETH"}
+    assert "set aside" in caplog.text
+    record = await watch.tick(Delivered(now + 60_000, {"BTC": AssetUpdate(falling(board))}))
+    assert "near" in kinds(record)
+
+
+async def test_a_restart_in_the_middle_of_a_story_still_tells_its_end(board: AssetBoard) -> None:
+    path = falling(board)
+    target = next(c for c in board.clusters if c.low * 0.995 == path[1])
+    state = NearState(armed=False, since=board.view.at, fired=True, forced_low_usd=1.0, forced_high_usd=2.0)
+    watch = Watch({"BTC": board}, RuleBook([RULE], {(1, target.id): state}), Kept())
+    record = await watch.tick(delivered(board, path))
+    assert [alert.kind for alert in record.alerts if alert.facts["cluster"]["id"] == target.id] == ["swept"]
+    assert record.states[1, target.id] is None
+
+
+async def test_what_was_missed_is_stored_only_with_the_message_that_tells_it(board: AssetBoard) -> None:
+    watch, store = await settled(board)
+    stored = len(store.records)
+    await watch.tick(delivered(board, falling(board), seconds=600, late=True))
+    assert len(store.records) == stored
+    assert not watch.storable
+    record = await watch.tick(delivered(board, (board.mark,), seconds=700))
+    assert kinds(record) == ["offline"]
+    missed = record.alerts[0].facts["missed"]
+    assert {item["kind"] for item in missed} >= {"near", "swept"}
+    assert record.states
+    assert watch.storable
+
+
+async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -> None:
+    long = max((c for c in board.clusters if c.side == "long"), key=lambda c: c.high)
+    inside = long.high * 1.001
+    store = Kept()
+    watch = Watch({"BTC": board}, RuleBook([RULE]), store)
+    watch.was_offline(board.view.at - 3_600_000)
+    await watch.tick(Delivered(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
+    record = await watch.tick(delivered(board, (inside,), seconds=120))
+    shown = [c["id"] for alert in record.alerts for c in alert.facts["in_range"]]
+    assert long.id in shown
+    assert kinds(await watch.tick(delivered(board, (inside,), seconds=180))) == []
+
+
+async def test_states_of_clusters_that_are_no_more_are_forgotten(board: AssetBoard) -> None:
+    watch, _ = await settled(board)
+    await watch.tick(delivered(board, falling(board), seconds=120))
+    alive = {c.id for c in board.clusters}
+    assert {key[1] for key in watch.book.states} <= alive
+
+
+async def test_a_paused_chats_rules_rest_and_remember(board: AssetBoard) -> None:
+    book = RuleBook([RULE, replace(RULE, id=2, chat_id=2)])
+    watch, _ = await settled(board, book)
+    book.pause(1)
+    record = await watch.tick(delivered(board, falling(board), seconds=120))
+    assert {alert.chat_id for alert in record.alerts} == {2}
+    book.add(RULE)
+    assert {rule.id for rule in book.rules} == {1, 2}

@@ -1,0 +1,99 @@
+"""Services over a board of a small made-up market, and a way to give commands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from engine.board import AssetBoard, AssetUpdate
+from engine.clock import ManualClock, SystemClock
+from engine.market import HOUR_MS, Bar, Market
+from engine.ports import Chat
+from engine.watch import Watch
+from handlers.answers import Answer
+from handlers.commands import answer
+from handlers.context import Request, Services
+from storage.store import Store
+
+HOURS = 400
+START = 1_765_000_000_000 // HOUR_MS * HOUR_MS
+MARKETS = (
+    Market("binanceusdm", "BTC/USDT:USDT", "BTC"),
+    Market("bybit", "BTC/USDT:USDT", "BTC", "linear", 1.0, 0.005),
+)
+
+
+def filled_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
+    """A board after some weeks of a swinging price with a shelf of fresh positions below and above it."""
+    board = AssetBoard(asset)
+    before = level
+    for hour in range(HOURS):
+        price = level * math.exp(0.02 * math.sin(hour / 37) + 0.008 * math.sin(hour / 5))
+        contracts = 80_000 + 4_000 * math.sin(hour / 11) + (15_000 if hour % 90 > 60 else 0)
+        bars = []
+        for market in MARKETS:
+            high, low = max(before, price) * 1.002, min(before, price) * 0.998
+            made = Bar(START + hour * HOUR_MS, HOUR_MS, before, high, low, price, contracts, None, None, 1e-4, 2e5, 1e5)
+            bars.append((replace(market, asset=asset, symbol=f"{asset}/USDT:USDT"), made))
+        board.advance(AssetUpdate(path=bars[0][1].path, bars=tuple(bars)), START + (hour + 1) * HOUR_MS)
+        before = price
+    return board
+
+
+@dataclass
+class People:
+    """Who is what, for a test."""
+
+    admins: set[str] = field(default_factory=set)
+    members: set[str] = field(default_factory=set)
+    channels: dict[str, str] = field(default_factory=dict)
+
+    async def is_admin(self, remote_chat: str, user_id: str) -> bool:
+        return user_id in self.admins
+
+    async def is_member(self, remote_chat: str, user_id: str) -> bool:
+        return user_id in self.members
+
+    async def resolve(self, name: str) -> tuple[str, str] | None:
+        return (self.channels[name], name) if name in self.channels else None
+
+    async def private_chat(self, user_id: str) -> str | None:
+        return user_id
+
+
+@dataclass
+class Kit:
+    """A store in memory, services, and people."""
+
+    services: Services
+    store: Store
+    clock: ManualClock
+    people: People = field(default_factory=People)
+
+    @classmethod
+    async def make(cls, access: str = "open", boards: dict[str, AssetBoard] | None = None) -> Kit:
+        store = Store(None, SystemClock())
+        await store.open()
+        boards = boards or {"BTC": filled_board()}
+        clock = ManualClock(max(board.closed_at for board in boards.values()))
+        watch = Watch(boards, await store.load_book(), store)
+        services = Services(watch, store, clock, access)
+        services.ready.set()
+        return cls(services, store, clock)
+
+    async def chat(self, remote_id: str = "7", kind: str = "private") -> Chat:
+        await self.store.see_chat("telegram", remote_id, kind, "")  # type: ignore[arg-type]  # one of the three
+        return next(chat for chat in await self.store.chats() if chat.remote_id == remote_id)
+
+    async def ask(
+        self, text: str, user: str = "7", chat: Chat | None = None, *, as_chat: bool = False, patience: float = 20.0
+    ) -> Answer:
+        chat = chat or await self.chat(user)
+        chat = next(c for c in await self.store.chats() if c.id == chat.id)
+        request = Request(
+            "telegram", user, chat, text, self.services, self.people, acts_as_chat=as_chat, patience_seconds=patience
+        )
+        return await answer(request)
+
+    async def close(self) -> None:
+        await self.store.close()

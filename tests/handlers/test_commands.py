@@ -1,0 +1,308 @@
+"""Every command answers, and every odd argument gets one line and an example that works."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.announce import forced_facts
+from engine.board import AssetBoard
+from handlers.access import ensure_claim_code
+from handlers.answers import MOST_LINES, TABLE_WIDTH, set_table
+from handlers.commands import all_commands
+from handlers.commands.registry import split
+from handlers.faces.discord_idiom import render_discord
+from handlers.faces.telegram_idiom import render_telegram
+from tests.handlers.kit import Kit
+from tests.servers.telegram import _Checker
+
+COMMANDS = [command.name for command in all_commands(hidden=True)]
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = await Kit.make()
+    yield made
+    await made.close()
+
+
+async def test_liq_says_the_number_first_and_all_the_facts_for_machines(kit: Kit) -> None:
+    found = await kit.ask("/liq 86000")
+    assert found.headline.startswith("BTC 86,000: ~$")
+    wanted = (
+        "asset at reference_price price side forced_usd near_usd rank of usual_ratio cluster venues age_seconds text"
+    )
+    assert set(wanted.split()) <= set(found.data)
+    assert json.loads(json.dumps(found.data, allow_nan=False))["price"] == 86_000
+    assert found.data["forced_low_usd"] <= found.data["forced_usd"] <= found.data["forced_high_usd"]
+    assert any(line.startswith("OI ") and "funding" in line for line in found.lines)
+    assert "Binance" in found.footer
+    assert "old" in found.footer
+
+
+async def test_the_cluster_has_the_same_number_everywhere(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    assert board.clusters
+    for cluster in board.clusters:
+        listed = (await kit.ask("/clusters")).data["clusters"]
+        asked = (await kit.ask(f"/liq {cluster.peak_price:.2f}")).data["cluster"]
+        if cluster.distance(board.view.mark) > 0:
+            assert next(row["forced_usd"] for row in listed if row["id"] == cluster.id) == cluster.forced_usd
+            assert asked["forced_usd"] == cluster.forced_usd
+
+
+async def test_farther_is_never_less(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    prices = [board.view.mark * (1 - step / 500) for step in range(1, 100)]
+    answers = [forced_facts(board.view, board, price)["forced_usd"] for price in prices]
+    assert answers == sorted(answers)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("/liq 88", "Did you mean 88.0k?"),
+        ("/liq nope 3", "nope is not watched"),
+        ("/liq 99999999", "further than the map reaches"),
+        ("/liq btc eth", "One asset at a time"),
+        ("/clusters btc 5", "not expected here"),
+        ("/map 900%", "between 1% and 50%"),
+        ("/map up", "up is not watched"),
+        ("/threshold huge", "neither calm, normal, busy nor a watched coin"),
+        ("/threshold 99%", "between 0.1% and 20%"),
+        ("/mute forever", "forever is not watched"),
+        ("/mute 99d", "between 1m and 30d"),
+        ("/alerts remove 99", "No alert #99 here"),
+        ("/nope", "There is no /nope"),
+        ("/clusterz", "Did you mean /clusters?"),
+        ("", "A command begins with /"),
+        ("/help nope", "There is no /nope"),
+    ],
+)
+async def test_odd_arguments_get_one_line(kit: Kit, text: str, says: str) -> None:
+    found = await kit.ask(text)
+    assert says in found.headline
+    assert "\n" not in found.headline
+
+
+async def test_every_example_works(kit: Kit) -> None:
+    kit.services.configured_operators = frozenset({("telegram", "7")})
+    await kit.chat()
+    await kit.chat("8")
+    await kit.chat("9")
+    for command in all_commands(hidden=True):
+        for example in (command.example, f"/help {command.name}"):
+            if "alerts remove" in example or "eth" in example:
+                continue
+            found = await kit.ask(example)
+            assert "not" not in found.headline.lower().split(), f"{example}: {found.headline}"
+            assert len(found.headline) < 140
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_answers_are_short_enough_for_a_phone(kit: Kit, name: str) -> None:
+    found = await kit.ask(f"/{name}")
+    limit = MOST_LINES if name != "help" else 20
+    assert len(found.lines) <= limit
+    if found.table:
+        assert all(len(line) <= TABLE_WIDTH for line in set_table(found.table).split("\n"))
+        assert set_table(found.table).count("\n") == len(found.table) - 1
+
+
+async def test_commands_before_the_first_map_wait_and_say_so() -> None:
+    kit = await Kit.make(boards={"BTC": AssetBoard("BTC")})
+    kit.services.ready.clear()
+    assert "still being made" in (await kit.ask("/liq 88000", patience=0.05)).headline
+    assert "no map yet" in " ".join((await kit.ask("/status")).lines)
+    await kit.close()
+
+
+async def test_figures_of_over_an_hour_ago_are_withheld_and_older_ones_marked(kit: Kit) -> None:
+    kit.clock.at += 10 * 60_000
+    assert "STALE, 10 min old" in (await kit.ask("/liq 86000")).footer
+    kit.clock.at += 60 * 60_000
+    for text in ("/liq 86000", "/clusters", "/map", "/market"):
+        found = await kit.ask(text)
+        assert "too old to answer from" in found.headline
+        assert found.data["withheld"]
+
+
+async def test_threshold_sets_alerts_and_alerts_lists_and_removes_them(kit: Kit) -> None:
+    assert "near normal" in (await kit.ask("/threshold normal")).headline
+    assert "near 1.5% $20m" in (await kit.ask("/threshold 1.5% $20m")).headline
+    chat = await kit.chat()
+    (rule,) = await kit.store.rules_of_chat(chat.id)
+    assert kit.services.watch.book.rules == (rule,)
+    assert f"#{rule.id} near 1.5% $20m" in (await kit.ask("/alerts")).lines[0]
+    assert "Removed" in (await kit.ask(f"/alerts remove {rule.id}")).headline
+    assert kit.services.watch.book.rules == ()
+
+
+async def test_mute_is_kept_and_ends(kit: Kit) -> None:
+    assert "BTC muted for 4 h" in (await kit.ask("/mute btc 4h")).headline
+    chat = await kit.chat()
+    assert kit.services.watch.book.muted("BTC")[chat.id] == kit.clock.at + 4 * 3_600_000
+    assert (await kit.store.load_book()).muted("BTC")[chat.id] > kit.clock.at
+    await kit.ask("/mute btc off")
+    assert kit.services.watch.book.muted("BTC")[chat.id] <= kit.clock.at
+
+
+async def test_stop_keeps_the_rules_and_start_takes_them_up(kit: Kit) -> None:
+    await kit.ask("/threshold normal")
+    await kit.ask("/stop")
+    assert kit.services.watch.book.rules == ()
+    found = await kit.ask("/start")
+    assert len(found.lines) <= MOST_LINES
+    assert len(kit.services.watch.book.rules) == 1
+    assert (await kit.store.counts())["ready"] == 1  # the test alert
+
+
+async def test_groups_are_subscribed_by_their_admins_only(kit: Kit) -> None:
+    group = await kit.chat("-5", "group")
+    assert "Only admins" in (await kit.ask("/subscribe normal", "8", group)).headline
+    assert await kit.store.rules_of_chat(group.id) == []
+    kit.people.admins.add("8")
+    assert "Subscribed" in (await kit.ask("/subscribe normal", "8", group)).headline
+    assert len(await kit.store.rules_of_chat(group.id)) == 1
+    assert "Only admins" in (await kit.ask("/mute 4h", "9", group)).headline
+    assert "Only admins" in (await kit.ask("/unsubscribe", "9", group)).headline
+    assert "Unsubscribed" in (await kit.ask("/unsubscribe", "", group, as_chat=True)).headline
+
+
+async def test_a_channel_is_subscribed_from_a_private_chat_by_its_admin(kit: Kit) -> None:
+    kit.people.channels["@mine"] = "-100"
+    assert "Only admins" in (await kit.ask("/subscribe @mine")).headline
+    kit.people.admins.add("7")
+    assert "Subscribed @mine" in (await kit.ask("/subscribe @mine busy")).headline
+    assert "not a channel that I am in" in (await kit.ask("/subscribe @other")).headline
+
+
+async def test_personal_wishes_in_a_group_are_delivered_privately(kit: Kit) -> None:
+    group = await kit.chat("-5", "group")
+    await kit.ask("/threshold calm", "8", group)
+    assert await kit.store.rules_of_chat(group.id) == []
+    private = await kit.chat("8")
+    assert len(await kit.store.rules_of_chat(private.id)) == 1
+    assert (await kit.store.counts())["ready"] == 1  # the test message that proves it
+    assert not private.approved
+
+
+async def test_whoever_is_shut_out_hears_nothing_and_cannot_come_back_by_themselves(kit: Kit) -> None:
+    kit.services.configured_operators = frozenset({("telegram", "1")})
+    await kit.ask("/threshold normal", "8")
+    chat = await kit.chat("8")
+    await kit.ask(f"/admin refuse {chat.id}", "1")
+    assert kit.services.watch.book.rules == ()
+    assert "private" in (await kit.ask("/start", "8")).headline
+    await kit.ask(f"/admin approve {chat.id}", "1")
+    assert len(kit.services.watch.book.rules) == 1
+
+
+async def test_an_admins_stop_is_not_undone_by_a_member(kit: Kit) -> None:
+    group = await kit.chat("-5", "group")
+    kit.people.admins.add("8")
+    await kit.ask("/subscribe normal", "8", group)
+    await kit.ask("/stop", "8", group)
+    await kit.ask("/start", "9", group)
+    assert kit.services.watch.book.rules == ()
+    assert await kit.store.counts() == {}
+    await kit.ask("/start", "8", group)
+    assert len(kit.services.watch.book.rules) == 1
+
+
+async def test_a_chat_that_asks_often_gets_one_test_alert(kit: Kit) -> None:
+    for _ in range(5):
+        await kit.ask("/start")
+    assert await kit.store.counts() == {"ready": 1}
+
+
+async def test_what_a_rule_for_one_coin_says_goes_before_one_for_all(kit: Kit) -> None:
+    await kit.ask("/threshold busy")
+    await kit.ask("/threshold calm btc")
+    (rule,) = kit.services.watch.book.for_asset("BTC")
+    assert (rule.asset, rule.size) == ("BTC", "calm")
+
+
+@pytest.mark.parametrize(("text", "rule"), [("1 % $20,000k", "near 1% $20m"), ("$1.500.000", "near $1.5m")])
+async def test_sizes_are_read_as_people_group_them(kit: Kit, text: str, rule: str) -> None:
+    assert rule in (await kit.ask(f"/threshold {text}")).headline
+
+
+@pytest.mark.parametrize("text", ["/liq \u22123%", "/liq - 3%", "/liq ~86000", "/liq 86000 usd", "/liq 86000usdt"])
+async def test_odd_but_clear_writings_are_understood(kit: Kit, text: str) -> None:
+    assert "forced out" in (await kit.ask(text)).headline
+
+
+async def test_unmuting_everything_unmutes_each_coin(kit: Kit) -> None:
+    await kit.ask("/mute btc 4h")
+    assert "Everything is heard again" in (await kit.ask("/mute off")).headline
+    chat = await kit.chat()
+    assert kit.services.watch.book.muted("BTC").get(chat.id, 0) <= kit.clock.at
+    await kit.ask("/mute 4h")
+    assert "still muted" in (await kit.ask("/mute btc off")).headline
+
+
+async def test_access_is_for_approved_chats_their_members_and_operators() -> None:
+    kit = await Kit.make("chats")
+    refused = await kit.ask("/liq 86000", "8")
+    assert "private" in refused.headline
+    assert "/admin approve" in refused.lines[0]
+    group = await kit.chat("-5", "group")
+    await kit.store.approve_chat(group.id, approved=True)
+    assert "private" in (await kit.ask("/liq 86000", "8")).headline
+    kit.people.members.add("8")
+    assert "forced out" in (await kit.ask("/liq 86000", "8")).headline
+    kit.services.access = "list"
+    assert "private" in (await kit.ask("/liq 86000", "8")).headline
+    await kit.close()
+
+
+async def test_the_first_operator_claims_the_bot_once() -> None:
+    kit = await Kit.make("chats")
+    code = await ensure_claim_code(kit.store, configured=False)
+    assert code is not None
+    assert "not valid" in (await kit.ask("/start 0123456789", "8")).lines[0]
+    assert "not valid" not in (await kit.ask("/start group", "8")).lines[0]
+    assert "operator" in (await kit.ask(f"/start {code}", "8")).lines[0]
+    assert "not valid" in (await kit.ask(f"/start {code}", "9")).lines[0]
+    assert await ensure_claim_code(kit.store, configured=False) is None
+    stranger = await kit.chat("9")
+    assert "private" in (await kit.ask(f"/admin approve {stranger.id}", "9")).headline
+    assert "let in" in (await kit.ask(f"/admin approve {stranger.id}", "8")).headline
+    assert "forced out" in (await kit.ask("/liq 86000", "9")).headline
+    await kit.close()
+
+
+async def test_every_message_of_a_simulated_market_says_so(kit: Kit) -> None:
+    kit.services.simulated = True
+    for name in COMMANDS:
+        assert (await kit.ask(f"/{name}")).headline.startswith("[SIMULATED]")
+
+
+async def test_any_text_is_answered_within_every_limit(kit: Kit) -> None:
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=250, deadline=None)
+    @given(st.sampled_from(COMMANDS), st.text(max_size=120))
+    def check(name: str, text: str) -> None:
+        found = asyncio.run_coroutine_threadsafe(kit.ask(f"/{name} {text}"), loop).result(10)
+        assert "Something went wrong" not in found.headline
+        telegram, discord = render_telegram(found), render_discord(found)
+        assert 0 < len(_Checker.plain(telegram["html"]).encode("utf-16-le")) // 2 <= 4096
+        assert all(len(command.encode()) <= 64 for row in telegram["buttons"] for _, command in row)
+        assert 0 < len(discord["content"]) <= 2000
+        assert len(discord["embed"]["description"]) <= 4096
+
+    await asyncio.to_thread(check)
+
+
+def test_a_line_is_split_into_name_and_arguments() -> None:
+    assert split("/liq@cliffwatch_bot  88000 ") == ("liq", "88000")
+    assert split("/LIQ") == ("liq", "")
+    assert split("88000") == ("", "")
+    assert split("") == ("", "")

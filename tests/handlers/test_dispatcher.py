@@ -1,0 +1,300 @@
+"""Delivery: what each answer of a platform leads to, and that nothing is lost or doubled on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from engine.clock import ManualClock
+from engine.ports import AlertRecord, Chat, Message, Outcome, TickRecord
+from handlers.answers import Answer
+from handlers.delivery.dispatcher import Dispatcher
+from handlers.delivery.limits import Limiter, Limits
+from handlers.delivery.retry import Backoff
+from handlers.messages import alert_answer
+from storage.store import Store
+from tests.conftest import until
+
+FAST = Limits(per_second=1000, chat_seconds=0.0, group_per_minute=None)
+
+
+class MemoryPlatform:
+    """A platform that keeps what it is sent and answers as it is told."""
+
+    platform = "telegram"
+    ready = True
+    idempotent = False
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.answers: list[Outcome | Exception] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def render(self, answer: Answer) -> dict[str, Any]:
+        return {"text": answer.text}
+
+    async def send(self, message: Message) -> Outcome:
+        await self.gate.wait()
+        self.sent.append(message)
+        found = self.answers.pop(0) if self.answers else Outcome("sent", remote_id=str(len(self.sent)))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Rig:
+    """A store, a platform and dispatchers that run."""
+
+    def __init__(self, store: Store, clock: ManualClock) -> None:
+        self.store, self.clock, self.platform = store, clock, MemoryPlatform()
+        self.lost: list[int] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def chat(self, remote_id: str = "7") -> Chat:
+        return await self.store.see_chat("telegram", remote_id, "private", "")
+
+    async def alert(self, chat: Chat, key: str) -> None:
+        facts = {"kind": "test", "cluster": {"id": key}, "price": 1.0}
+        await self.store.commit(TickRecord(5, alerts=[AlertRecord(key, "near", "BTC", chat.id, 1, 5, facts)]))
+
+    def run(self, limits: Limits = FAST, answer_of: Callable[[Message], Answer] | None = None) -> Dispatcher:
+        async def lost(chat_id: int) -> None:
+            self.lost.append(chat_id)
+
+        make = answer_of or (lambda message: alert_answer(message.body))
+        made = Dispatcher(self.platform, self.store, self.clock, limits, make, lost)
+        self.tasks.append(asyncio.create_task(made.run()))
+        return made
+
+    async def counts(self, **wanted: int) -> None:
+        """Wait until the outbox holds just that."""
+        for _ in range(500):
+            if await self.store.counts() == wanted:
+                return
+            await asyncio.sleep(0.01)
+        raise TimeoutError(await self.store.counts())
+
+    async def pass_time(self) -> None:
+        """Let every wait that a message may have be over."""
+        self.clock.at += 400_000
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    clock = ManualClock(1_000_000)
+    store = Store(None, clock)
+    await store.open()
+    made = Rig(store, clock)
+    yield made
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+    await store.close()
+
+
+async def test_sent_is_marked_only_on_the_platforms_answer(rig: Rig) -> None:
+    await rig.alert(await rig.chat(), "a")
+    rig.platform.gate.clear()
+    rig.run()
+    await rig.counts(sending=1)
+    rig.platform.gate.set()
+    await rig.counts(sent=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ends", "tries"),
+    [
+        (Outcome("retry", "5xx"), {"sent": 1}, 2),
+        (Outcome("plain", "400"), {"sent": 1}, 2),
+        (Outcome("unknown", "cut off"), {"sent": 1}, 2),
+        (RuntimeError("odd"), {"sent": 1}, 2),
+        (Outcome("moved", "", moved_to="-100"), {"sent": 1}, 2),
+        (Outcome("gone", "403"), {"dead": 1}, 1),
+        (Outcome("dead", "no"), {"dead": 1}, 1),
+    ],
+)
+async def test_each_answer_leads_where_the_table_says(
+    rig: Rig, answer: Outcome | Exception, ends: dict[str, int], tries: int
+) -> None:
+    rig.platform.answers = [answer]
+    await rig.alert(await rig.chat(), "a")
+    rig.run()
+    await until(lambda: rig.platform.sent)
+    for _ in range(tries - 1):
+        await asyncio.sleep(0.02)
+        rig.clock.at += 60_000
+    await rig.counts(**ends)
+    assert len(rig.platform.sent) == tries
+    assert len({message.nonce for message in rig.platform.sent}) == 1
+    assert len({str(message.rendered) for message in rig.platform.sent}) == 1
+
+
+async def test_refused_twice_as_markup_and_as_plain_text_is_dead(rig: Rig) -> None:
+    rig.platform.answers = [Outcome("plain", "400"), Outcome("plain", "400")]
+    await rig.alert(await rig.chat(), "a")
+    rig.run()
+    await rig.counts(dead=1)
+    assert [message.plain for message in rig.platform.sent] == [False, True]
+
+
+@pytest.mark.parametrize(("idempotent", "tries"), [(False, 3), (True, 6)])
+async def test_cut_off_again_and_again_it_is_marked_and_where_doubles_would_be_seen_given_up(
+    rig: Rig, idempotent: bool, tries: int
+) -> None:
+    rig.platform.idempotent = idempotent
+    rig.platform.answers = [Outcome("unknown", "x")] * 5
+    await rig.alert(await rig.chat(), "a")
+    rig.run()
+    for number in range(1, tries + 1):
+        await until(lambda n=number: len(rig.platform.sent) >= n)  # type: ignore[misc]  # its own number
+        await asyncio.sleep(0.02)
+        rig.clock.at += 130_000
+    await rig.counts(**{"sent" if idempotent else "dead": 1})
+    assert [message.repeat for message in rig.platform.sent] == [False] + [True] * (tries - 1)
+
+
+async def test_nothing_is_claimed_while_the_platform_is_not_connected(rig: Rig) -> None:
+    rig.platform.ready = False
+    await rig.alert(await rig.chat(), "a")
+    dispatcher = rig.run()
+    await asyncio.sleep(0.1)
+    assert await rig.store.counts() == {"ready": 1}
+    rig.platform.ready = True
+    dispatcher.wake()
+    await rig.counts(sent=1)
+
+
+async def test_a_stop_lets_what_is_being_sent_be_answered(rig: Rig) -> None:
+    await rig.alert(await rig.chat("1"), "a")
+    await rig.alert(await rig.chat("1"), "b")
+    rig.platform.gate.clear()
+    dispatcher = rig.run()
+    await rig.counts(sending=1, ready=1)
+    dispatcher.stop()
+    await asyncio.sleep(0.02)
+    rig.platform.gate.set()
+    await asyncio.wait_for(rig.tasks[0], 5)
+    assert await rig.store.counts() == {"sent": 1, "ready": 1}
+
+
+async def test_a_chat_that_is_gone_is_switched_off_and_its_rules_are_let_go(rig: Rig) -> None:
+    rig.platform.answers = [Outcome("gone", "403")]
+    chat = await rig.chat()
+    await rig.alert(chat, "a")
+    rig.run()
+    await until(lambda: rig.lost == [chat.id])
+    (left,) = await rig.store.chats()
+    assert not left.active
+
+
+async def test_a_429_holds_everything_and_is_not_broken(rig: Rig) -> None:
+    rig.platform.answers = [Outcome("retry", "429", retry_after=0.4)]
+    await rig.alert(await rig.chat("1"), "a")
+    rig.run()
+    await until(lambda: len(rig.platform.sent) == 1)
+    await asyncio.sleep(0.02)
+    await rig.alert(await rig.chat("2"), "b")
+    started = asyncio.get_running_loop().time()
+    rig.clock.at += 60_000
+    await rig.counts(sent=2)
+    assert asyncio.get_running_loop().time() - started >= 0.3
+
+
+async def test_one_chat_that_hangs_holds_up_no_other(rig: Rig) -> None:
+    slow, quick = await rig.chat("1"), await rig.chat("2")
+    gate = asyncio.Event()
+
+    async def send(message: Message) -> Outcome:
+        if message.chat_id == slow.id:
+            await gate.wait()
+        rig.platform.sent.append(message)
+        return Outcome("sent")
+
+    rig.platform.send = send  # type: ignore[method-assign]  # this chat's own behaviour
+    for key in ("a", "b"):
+        await rig.alert(slow, key)
+        await rig.alert(quick, key + "q")
+    rig.run()
+    await rig.counts(sending=1, ready=1, sent=2)
+    gate.set()
+    await rig.counts(sent=4)
+
+
+async def test_an_expired_message_is_dropped_and_counted(rig: Rig) -> None:
+    await rig.alert(await rig.chat(), "a")
+    rig.clock.at += 31 * 60_000
+    rig.run()
+    await rig.counts(dead=1)
+    assert rig.platform.sent == []
+
+
+async def test_order_is_kept_within_a_chat(rig: Rig) -> None:
+    chat = await rig.chat()
+    for number in range(12):
+        await rig.alert(chat, f"{number:02}")
+    rig.platform.answers = [Outcome("retry", "5xx")]
+    rig.run()
+    await until(lambda: len(rig.platform.sent) == 1)
+    await asyncio.sleep(0.02)
+    rig.clock.at += 60_000
+    await rig.counts(sent=12)
+    assert [m.body["cluster"]["id"] for m in rig.platform.sent][1:] == [f"{n:02}" for n in range(12)]
+
+
+async def test_two_dispatchers_deliver_what_one_delivers(rig: Rig) -> None:
+    for number in range(10):
+        chat = await rig.chat(str(number))
+        await rig.alert(chat, f"a{number}")
+        await rig.alert(chat, f"b{number}")
+    rig.run()
+    rig.run()
+    await rig.counts(sent=20)
+    assert len({message.id for message in rig.platform.sent}) == len(rig.platform.sent) == 20
+
+
+async def test_what_cannot_be_rendered_is_given_up_and_the_rest_goes_on(rig: Rig) -> None:
+    await rig.alert(await rig.chat("1"), "a")
+    await rig.alert(await rig.chat("2"), "b")
+
+    def make(message: Message) -> Answer:
+        if message.body["cluster"]["id"] == "a":
+            raise KeyError("cluster")
+        return Answer("fine")
+
+    rig.run(answer_of=make)
+    await rig.counts(dead=1, sent=1)
+
+
+def test_the_limiter_counts_by_second_chat_and_group() -> None:
+    now = [0.0]
+    limiter = Limiter(Limits(2, 1.0, 3), lambda: now[0])
+    assert limiter.wait_seconds() == 0
+    limiter.note(1, "private")
+    assert limiter.resting() == {1}
+    limiter.note(2, "group")
+    assert limiter.wait_seconds() == pytest.approx(1.0)
+    now[0] = 1.5
+    assert limiter.resting() == set()
+    for _ in range(2):
+        limiter.note(2, "group")
+    now[0] = 3.0
+    assert limiter.resting() == {2}
+    now[0] = 62.0
+    assert limiter.resting() == set()
+    limiter.pause(5)
+    assert limiter.wait_seconds() == pytest.approx(5)
+
+
+def test_back_off_grows_and_never_undercuts_what_was_asked_for() -> None:
+    backoff = Backoff()
+    waits = [backoff.seconds(n, 1.0) for n in range(1, 12)]
+    assert waits == sorted(waits)
+    assert waits[-1] == backoff.longest
+    assert backoff.seconds(1, 0.0, 90.0) == 90.0
+    with suppress(OverflowError):
+        assert backoff.seconds(10_000, 1.0) == backoff.longest

@@ -1,0 +1,137 @@
+"""Alerts as they are read: every kind, with and without what may be missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from handlers.messages import alert_answer
+
+CLUSTER = {
+    "id": "c",
+    "label": 88_012.0,
+    "low": 87_713.0,
+    "high": 88_149.0,
+    "peak": 88_000.0,
+    "forced_usd": 26e6,
+    "forced_low_usd": 13e6,
+    "forced_high_usd": 50e6,
+    "open_usd": 4e8,
+    "side": "long",
+    "born_at": 0,
+    "untraded_hours": 41.2,
+    "untraded_all_known": False,
+}
+FACTS: dict[str, Any] = {
+    "kind": "near",
+    "asset": "BTC",
+    "at": 1_765_670_400_000,
+    "side": "long",
+    "price": 88_910.0,
+    "mark": 88_905.0,
+    "reason": "price came within 1% of the cluster's near edge",
+    "rule": "near normal",
+    "distance": 0.01,
+    "cluster": CLUSTER,
+    "rank": 1,
+    "of": 2,
+    "forced_usd": 38e6,
+    "forced_low_usd": 20e6,
+    "forced_high_usd": 75e6,
+    "usual_ratio": 1.7,
+    "interest_change_24h": 0.03,
+    "funding_rate": 1e-4,
+    "venues": {"binanceusdm": 0.5, "bybit": 0.3, "okx": 0.2},
+    "missing": {},
+    "age_seconds": 14.0,
+    "history_days": 40.0,
+}
+SWEPT = FACTS | {
+    "kind": "swept",
+    "price": 87_577.0,
+    "reported_usd": 46e6,
+    "long_share": 0.96,
+    "expected_low_usd": 20e6,
+    "expected_high_usd": 75e6,
+    "swept_share": 0.97,
+    "since": 0,
+    "next_below": {"label": 86_400.0, "distance": 0.014, "forced_usd": 30e6},
+    "next_above": {"label": 90_900.0, "distance": 0.038, "forced_usd": 9e6},
+}
+
+
+def test_near_reads_as_the_design_has_it() -> None:
+    assert alert_answer(FACTS).text == (
+        "BTC 88,910: 1.0% above long cluster 88.0k\n"
+        "~$38M longs forced out down to 87,713 (likely $20-75M), 1.7x usual\n"
+        "Larger of 2 long clusters within 10% · untraded for 41 h\n"
+        "OI +3.0% 24h · funding 0.010%/8h\n"
+        "Levels this near were entered within 4h 40% of the time, cluster or not\n"
+        "mark · Binance Bybit OKX · 14 s old"
+    )
+
+
+def test_swept_says_what_was_reported_and_what_is_next() -> None:
+    text = alert_answer(SWEPT).text
+    assert text.startswith("BTC swept 88.0k longs, low 87,577 (00:00 UTC)")
+    assert "$46M longs liquidated so far (feeds under-report); expected $20-75M: within" in text
+    assert "96% of liquidations were longs" in text
+    assert "Next below: 86.4k, 1.4% away, ~$30M" in text
+    assert "Next above: shorts 90.9k, 3.8% away" in text
+
+
+@pytest.mark.parametrize(("usd", "verdict"), [(10e6, "below"), (40e6, "within"), (90e6, "above")])
+def test_the_verdict_is_honest(usd: float, verdict: str) -> None:
+    assert f"$20-75M: {verdict}" in alert_answer(SWEPT | {"reported_usd": usd}).text
+
+
+def test_what_is_missing_is_said_and_never_invented() -> None:
+    bare = FACTS | {"interest_change_24h": None, "funding_rate": None, "usual_ratio": None, "rank": None, "of": 0}
+    bare |= {"missing": {"okx": "not available"}, "history_days": 3.0, "age_seconds": 400.0}
+    text = alert_answer(bare).text
+    assert "OI change 24h unknown · funding unknown" in text
+    assert "usual" not in text
+    assert "without OKX (not available)" in text
+    assert "Rough, no track record yet (3 d of history)" in text
+    assert "STALE, 7 min old" in text
+    assert "No liquidation feed to count with" in alert_answer(SWEPT | {"reported_usd": None}).text
+
+
+def test_the_base_rate_is_said_only_where_it_was_measured() -> None:
+    assert "cluster or not" not in alert_answer(FACTS | {"asset": "ETH"}).text
+    assert "cluster or not" not in alert_answer(FACTS | {"distance": 0.03}).text
+
+
+def test_a_late_message_says_so_with_the_present_price() -> None:
+    text = alert_answer(FACTS, late_ms=240_000, price_now=88_100.0).text
+    assert "Late by 4 min; price now 88,100" in text
+    assert "Late" not in alert_answer(FACTS, late_ms=30_000).text
+
+
+def test_simulated_messages_are_marked() -> None:
+    assert alert_answer(FACTS, simulated=True).headline.startswith("[SIMULATED] ")
+
+
+def test_after_downtime_one_message_tells_it_all() -> None:
+    facts = FACTS | {
+        "kind": "offline",
+        "offline_from": 1_765_670_400_000,
+        "offline_to": 1_765_677_600_000,
+        "missed": [{"kind": "swept", "asset": "BTC", "at": 0, "cluster": CLUSTER}],
+        "in_range": [CLUSTER | {"label": 86_400.0}],
+    }
+    text = alert_answer(facts).text
+    assert "I was offline from 12-14 00:00 to 02:00 UTC" in text
+    assert "Swept meanwhile: longs 88.0k" in text
+    assert "In range now: longs 86.4k" in text
+
+
+@pytest.mark.parametrize("kind", ["near", "entered", "swept", "wick"])
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_every_kind_fits_a_phone(kind: str, side: str) -> None:
+    found = alert_answer(SWEPT | {"kind": kind, "side": side, "cluster": CLUSTER | {"side": side}})
+    assert len(found.lines) <= 8
+    assert len(found.headline) <= 80
+    assert all(len(line) <= 110 for line in found.lines)
+    assert not any(word in found.text.lower() for word in ("target", "crash", "buy", "sell", "🚨"))

@@ -1,0 +1,80 @@
+"""Settings: what is wrong is one sentence, and never shows a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import SettingError
+from handlers.logs import HIDDEN, redact
+from handlers.settings import PREFIX, TABLE, load
+
+TOKEN = "123456:AAAA-bbbb-cccc-dddd-eeee-ffff-gggg"
+
+
+def test_defaults() -> None:
+    made = load(None, {})
+    assert made.assets == ("BTC", "ETH", "SOL")
+    assert made.venues == ("binanceusdm", "bybit", "okx")
+    assert made.access == "chats"
+    assert made.telegram_token is None
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.env"
+    file.write_text("CLIFFWATCH_ASSETS=ETH\nCLIFFWATCH_POLL_SECONDS=30\nOTHER=1\n")
+    made = load(file, {"CLIFFWATCH_ASSETS": "btc, sol"})
+    assert made.assets == ("BTC", "SOL")
+    assert made.poll_seconds == 30
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(SettingError, match="CLIFFWATCH_ASETS is not a setting; the nearest is CLIFFWATCH_ASSETS"):
+        load(None, {"CLIFFWATCH_ASETS": "BTC"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POLL_SECONDS", "soon"),
+        ("POLL_SECONDS", "0"),
+        ("VENUES", "binance-usdm"),
+        ("ACCESS", "everybody"),
+        ("TELEGRAM_API", "http://example.com"),
+        ("VENUE_GATEWAY", "ftp://127.0.0.1"),
+        ("OPERATORS", "me"),
+        ("ASSETS", "B T C!"),
+        ("LOG_LEVEL", "loud"),
+        ("HISTORY_DAYS", "400"),
+    ],
+)
+def test_a_bad_value_is_one_sentence(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        load(None, {PREFIX + name: value})
+    assert str(caught.value).startswith(PREFIX + name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.secret], ids=lambda row: str(row.name))
+def test_a_bad_secret_is_refused_without_showing_it(row: object) -> None:
+    with pytest.raises(SettingError) as caught:
+        load(None, {PREFIX + row.name: "my secret value with spaces"})  # type: ignore[attr-defined]
+    assert "secret value" not in str(caught.value)
+
+
+def test_plain_http_is_for_this_machine_only() -> None:
+    assert load(None, {"CLIFFWATCH_TELEGRAM_API": "http://127.0.0.1:8081/"}).telegram_api == "http://127.0.0.1:8081"
+
+
+def test_secrets_are_taken_out_of_text() -> None:
+    made = load(None, {"CLIFFWATCH_TELEGRAM_TOKEN": TOKEN, "CLIFFWATCH_DISCORD_TOKEN": "abcdefghij.klmn"})
+    text = redact(f"GET https://x/bot{TOKEN}/getMe Bot abcdefghij.klmn", made.secrets)
+    assert TOKEN not in text
+    assert "abcdefghij" not in text
+    assert HIDDEN in text
+
+
+def test_what_looks_like_a_token_is_taken_out_too() -> None:
+    assert "AAAA" not in redact("bot987654321:AAAAbbbbccccddddeeeeffffgggghhhhiii/getMe")
+    assert "zzz" not in redact("https://discord.com/api/webhooks/1234/zzz-yyy")
