@@ -74,7 +74,7 @@ class Watch:
             self.book.for_asset(asset), self.book.states, tick, self.book.muted(asset), {rule.id for rule in fresh}
         )
         verdict.states |= decided.states
-        verdict.states |= self._ended(board, tick)
+        verdict.states |= self._ended(board, tick, decided)
         if delivered.late:
             self._offline_since.setdefault(asset, self.last_tick or now)
             self._keep_missed(board, decided.decisions, now)
@@ -84,10 +84,10 @@ class Watch:
         record.alerts += self._alerts(board, decided.decisions, now)
         record.alerts += self._catch_up(board, in_range, now)
 
-    def _ended(self, board: AssetBoard, tick: AssetTick) -> dict[StateKey, NearState | None]:
+    def _ended(self, board: AssetBoard, tick: AssetTick, decided: Verdict) -> dict[StateKey, NearState | None]:
         """What rules remember of clusters that are no more: to be forgotten."""
         gone = {cluster.id for cluster in tick.clusters} - {cluster.id for cluster in board.tracker.live}
-        return {key: None for key in self.book.states if key[1] in gone} if gone else {}
+        return {key: None for key in (*self.book.states, *decided.states) if key[1] in gone} if gone else {}
 
     def _alerts(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> list[AlertRecord]:
         return [

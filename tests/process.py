@@ -1,0 +1,71 @@
+"""The whole program as a process of its own, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+WARNINGS = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarning")
+"""Warnings are errors in the program too, but for discord.py's import of a module it does not use here."""
+
+
+class Process:
+    """`bot.py run` with settings, its standard error kept."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self._folder = folder
+        self._settings = {f"CLIFFWATCH_{name}": value for name, value in settings.items()}
+        self._process: asyncio.subprocess.Process | None = None
+        self._errors: asyncio.Task[None] | None = None
+        self.errors = ""
+
+    async def start(self, *command: str) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("CLIFFWATCH_")}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *WARNINGS,
+            str(ROOT / "bot.py"),
+            *(command or ("run",)),
+            cwd=self._folder,
+            env={**environment, **self._settings, "PYTHONPATH": str(ROOT)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._errors = asyncio.create_task(self._read(self._process))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            self.errors += line.decode(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def kill(self) -> None:
+        """Pull the plug."""
+        assert self._process is not None
+        self._process.kill()
+        await self._end()
+
+    async def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; its exit status."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return await asyncio.wait_for(self._end(), 20)
+
+    async def _end(self) -> int:
+        assert self._process is not None
+        status = await self._process.wait()
+        if self._errors is not None:
+            await self._errors
+        return status
+
+    async def close(self) -> None:
+        if self.running:
+            await self.kill()
