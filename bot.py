@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     check_.set_defaults(run=_check)
 
     demo = commands.add_parser("demo", help="a simulated market in the terminal; no network")
-    demo.add_argument("--seed", type=_seed, default=7, help="another market (default %(default)s)")
+    demo.add_argument("--seed", type=_seed, default=11, help="another market (default %(default)s)")
     demo.add_argument("--speed", type=_speed, default=60.0, help="how fast its time runs (default %(default)g)")
     demo.set_defaults(run=_demo)
 

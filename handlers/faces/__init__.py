@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from engine.alerts.rules import Rule
+from engine.alerts.rules import Rule, Tier
 from engine.ports import Chat, Clock
 from handlers.access import ensure_claim_code
 from handlers.context import Services
@@ -89,14 +89,16 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
 
 async def _add_terminal(made: Faces, services: Services, take_up: Callable[..., None]) -> None:
     services.configured_operators |= {(terminal.PLATFORM, terminal.LOCAL)}
-    chat = await _subscribed(services, terminal.PLATFORM, terminal.LOCAL)
+    # A demo is there to be seen at work.
+    size: Tier = "busy" if services.simulated else "normal"
+    chat = await _subscribed(services, terminal.PLATFORM, terminal.LOCAL, size)
     face = terminal.TerminalFace(services, chat, made.pictures.draw, PICTURES)
     take_up(face, UNLIMITED, face.run)
     made.leader = terminal.PLATFORM
 
 
-async def _subscribed(services: Services, platform: str, remote_id: str) -> Chat:
-    """A chat of this machine's own, approved, with a normal alert unless it has others already."""
+async def _subscribed(services: Services, platform: str, remote_id: str, size: Tier = "normal") -> Chat:
+    """A chat of this machine's own, approved, with a near alert unless it has others already."""
     chat = await services.store.see_chat(platform, remote_id, "private", "")
     await services.store.approve_chat(chat.id, approved=True)
     if not chat.active:
@@ -104,7 +106,7 @@ async def _subscribed(services: Services, platform: str, remote_id: str) -> Chat
         for rule in await services.store.rules_of_chat(chat.id):
             services.watch.book.add(rule)
     if not await services.store.rules_of_chat(chat.id):
-        rule = Rule(0, chat.id, "near", created_at=services.clock.now())
+        rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
         for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
             services.watch.book.add(added)
     return replace(chat, approved=True, active=True)

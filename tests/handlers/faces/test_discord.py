@@ -1,0 +1,193 @@
+"""The Discord face over real sockets: commands, permissions, deliveries, refusals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from engine.ports import Message, Outcome
+from handlers.answers import Answer, Button
+from handlers.commands import all_commands
+from handlers.faces.discord import DiscordFace, check_discord
+from handlers.faces.discord_idiom import escape, render_discord
+from handlers.faces.webhook import WebhookFace
+from handlers.pictures import Pictures
+from tests.conftest import until
+from tests.handlers.kit import Kit
+from tests.servers.discord import DiscordServer, reply
+
+
+class Rig:
+    """A face connected to a server."""
+
+    def __init__(self, kit: Kit, server: DiscordServer) -> None:
+        self.kit, self.server = kit, server
+        self.pictures = Pictures(kit.services)
+        self.face = DiscordFace(kit.services, self.pictures.draw, server.token, server.api, server.gateway)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self.face.run())
+        await until(lambda: self.face.ready)
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.pictures.close()
+
+    async def slash(self, user: int, name: str, **options: str) -> Any:
+        record = self.server.slash(user, self.server.channel.id, name, **options)
+        await until(lambda: self.server.answer(record) is not None)
+        return self.server.answer(record)
+
+    def message(self, *, nonce: str = "nonce-1", plain: bool = False) -> Message:
+        answer = Answer("BTC *88,910*", ("@everyone <@1> `x`",), buttons=(Button("Map", "/map btc"),))
+        channel = str(self.server.channel.id)
+        return Message(1, 1, channel, "channel", {}, self.face.render(answer), 1, nonce, 2**60, 0, plain, repeat=False)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    kit, server = await Kit.make(), DiscordServer()
+    await server.start()
+    made = Rig(kit, server)
+    await made.start()
+    yield made
+    await made.stop()
+    await server.stop()
+    await kit.close()
+
+
+async def test_the_command_tree_is_the_registry(rig: Rig) -> None:
+    await until(rig.server.synced)
+    assert rig.server.synced() == {command.name for command in all_commands()}
+
+
+async def test_a_slash_command_is_answered_with_headline_embed_and_buttons(rig: Rig) -> None:
+    answer = await rig.slash(rig.server.member.id, "liq", price="86000")
+    assert answer.content.startswith("**BTC 86,000: ~$")
+    assert "Not advice" in answer.embeds[0]["footer"]["text"]
+    pressed = rig.server.click(rig.server.member.id, rig.server.channel.id, answer, "Map")
+    await until(lambda: rig.server.answer(pressed) is not None)
+    assert rig.server.answer(pressed).attachments[0]["filename"] == "map.png"
+
+
+async def test_only_admins_subscribe_a_channel_and_personal_answers_are_their_own(rig: Rig) -> None:
+    refused = await rig.slash(rig.server.member.id, "subscribe", tier="calm")
+    assert "Only admins" in refused.content
+    assert "Subscribed alerts: near calm" in (await rig.slash(rig.server.admin.id, "subscribe", tier="calm")).content
+    mine = await rig.slash(rig.server.member.id, "threshold", rule="busy")
+    assert mine.is_ephemeral
+    assert "sent to you privately" in mine.content
+    chats = {chat.kind for chat in await rig.kit.store.chats()}
+    assert chats == {"channel", "private"}
+
+
+async def test_a_message_arrives_once_per_nonce_and_mentions_nobody(rig: Rig) -> None:
+    first = await rig.face.send(rig.message())
+    again = await rig.face.send(rig.message())
+    other = await rig.face.send(rig.message(nonce="nonce-2"))
+    assert first.kind == again.kind == other.kind == "sent"
+    assert first.remote_id == again.remote_id != other.remote_id
+    sent = rig.server.messages(rig.server.channel.id)
+    assert len(sent) == 2
+    assert sent[0].content == r"**BTC \*88,910\***"
+    assert not getattr(sent[0], "mention_everyone", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (reply({"message": "Missing Permissions", "code": 50013}, 403), "gone"),
+        (reply({"message": "Unknown Channel", "code": 10003}, 404), "gone"),
+        (reply({"message": "Invalid Form Body", "code": 50035}, 400), "plain"),
+        (reply({"message": "503", "code": 0}, 503), "retry"),
+        (reply({"message": "401", "code": 0}, 401), "retry"),
+        (reply({"message": "slow down", "retry_after": 45.0, "global": False}, 429, {"Via": "1.1"}), "retry"),
+    ],
+)
+async def test_every_refusal_is_classified(rig: Rig, answer: web.Response, kind: str) -> None:
+    body, status, headers = answer.body, answer.status, dict(answer.headers)
+
+    def refuse(method: str, path: str) -> web.Response | None:
+        if method == "POST" and path.endswith("/messages"):
+            return web.Response(body=body, status=status, headers=headers)
+        return None
+
+    rig.server.faults.append(refuse)
+    found = await rig.face.send(rig.message())
+    assert found.kind == kind
+    if status == 429:
+        assert found.retry_after == pytest.approx(45, abs=1)
+
+
+async def test_a_server_that_is_gone_is_tried_again(rig: Rig) -> None:
+    await rig.server.stop()
+    assert (await rig.face.send(rig.message())).kind in ("retry", "unknown")
+
+
+async def test_a_wrong_token_ends_the_face_and_says_so() -> None:
+    kit, server = await Kit.make(), DiscordServer()
+    await server.start()
+    pictures = Pictures(kit.services)
+    face = DiscordFace(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
+    await asyncio.wait_for(face.run(), 10)
+    assert face.state == "token refused"
+    lines, well = await check_discord("wrong-token-wrong", server.api, server.gateway)
+    assert (lines, well) == (["the token was refused"], False)
+    lines, well = await check_discord(server.token, server.api, server.gateway)
+    assert well, lines
+    assert "permissions=" in " ".join(lines)
+    pictures.close()
+    await server.stop()
+    await kit.close()
+
+
+async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> None:
+    seen: list[dict[str, Any]] = []
+    answers = [
+        web.json_response({"id": "5"}),
+        web.json_response({"retry_after": 3}, status=429),
+        web.Response(status=404),
+    ]
+
+    async def take(request: web.Request) -> web.Response:
+        seen.append(await request.json())
+        return answers.pop(0)
+
+    app = web.Application()
+    app.router.add_post("/api/webhooks/1/secret", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    face = WebhookFace(f"http://127.0.0.1:{runner.addresses[0][1]}/api/webhooks/1/secret")
+    message = Message(
+        1, 1, "discord", "private", {}, face.render(Answer("h", ("@everyone",))), 1, "n", 2**60, 0, False, False
+    )
+    outcomes = [await face.send(message) for _ in range(3)]
+    assert outcomes == [
+        Outcome("sent", remote_id="5"),
+        Outcome("retry", "429", retry_after=3.0),
+        Outcome("gone", "HTTP 404"),
+    ]
+    assert seen[0]["allowed_mentions"] == {"parse": []}
+    await runner.cleanup()
+    assert (await face.send(message)).kind == "retry"
+
+
+def test_text_carries_no_markup_into_discord() -> None:
+    assert escape("*a* _b_ `c` ||d|| <@1> [x](y)") == r"\*a\* \_b\_ \`c\` \|\|d\|\| \<@1> [x]\(y)"
+    assert escape("~$19M (likely $9-37M)") == "~$19M (likely $9-37M)"
+
+
+def test_everything_stays_within_discords_limits() -> None:
+    rendered = render_discord(Answer("*" * 5000, ("_" * 3000, "`" * 3000), buttons=(Button("b" * 99, "/x"),) * 9))
+    assert len(rendered["content"]) <= 2000
+    assert len(rendered["embed"]["description"]) <= 4096
+    assert len(rendered["buttons"]) == 5
+    assert len(rendered["buttons"][0][0]) == 80

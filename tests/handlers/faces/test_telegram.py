@@ -1,0 +1,213 @@
+"""The Telegram face over real sockets: every answer of the platform is classified, no token gets out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engine.ports import Message
+from handlers.answers import Answer, Button
+from handlers.faces.telegram import TelegramFace, check_telegram
+from handlers.faces.telegram_idiom import fit, render_telegram, units
+from handlers.pictures import Pictures
+from tests.conftest import until
+from tests.handlers.kit import Kit
+from tests.servers.telegram import RefusedError, TelegramServer, _Checker
+
+
+class Rig:
+    """A face connected to a server."""
+
+    def __init__(self, kit: Kit, server: TelegramServer) -> None:
+        self.kit, self.server = kit, server
+        self.pictures = Pictures(kit.services)
+        self.face = TelegramFace(kit.services, self.pictures.draw, server.token, server.url)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self.face.run())
+        await until(lambda: any(method == "getUpdates" for method, _ in self.server.calls))
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self.pictures.close()
+
+    def message(self, answer: Answer | None = None, *, plain: bool = False, repeat: bool = False) -> Message:
+        rendered = self.face.render(answer or Answer("headline <&>", ("a < b & c",), footer="foot"))
+        return Message(1, 1, "7", "private", {}, rendered, 1, "n", 2**60, 0, plain, repeat)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    kit, server = await Kit.make(), TelegramServer()
+    await server.start()
+    made = Rig(kit, server)
+    await made.start()
+    yield made
+    await made.stop()
+    await server.stop()
+    await kit.close()
+
+
+async def test_a_message_arrives_with_markup_and_buttons(rig: Rig) -> None:
+    found = await rig.face.send(rig.message(Answer("h <b>", ("1 < 2",), buttons=(Button("Map", "/map btc"),))))
+    assert found.kind == "sent"
+    assert found.remote_id
+    (sent,) = rig.server.to(7)
+    assert sent.plain == "h <b>\n1 < 2"
+    assert sent.buttons == [[{"text": "Map", "callback_data": "/map btc"}]]
+
+
+@pytest.mark.parametrize(
+    ("refused", "kind"),
+    [
+        (RefusedError(429, "Too Many Requests: retry after 7", retry_after=7), "retry"),
+        (RefusedError(403, "Forbidden: bot was blocked by the user"), "gone"),
+        (RefusedError(400, "Bad Request: chat not found"), "gone"),
+        (RefusedError(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1005), "moved"),
+        (RefusedError(400, "Bad Request: can't parse entities: oops"), "plain"),
+        (RefusedError(401, "Unauthorized"), "retry"),
+        (RefusedError(500, "Internal Server Error"), "retry"),
+        (RefusedError(502, "Bad Gateway"), "retry"),
+    ],
+)
+async def test_every_refusal_is_classified(rig: Rig, refused: RefusedError, kind: str) -> None:
+    rig.server.faults.append(lambda method, fields: refused if method == "sendMessage" else None)
+    found = await rig.face.send(rig.message())
+    assert found.kind == kind
+    assert rig.server.token not in found.error
+    if refused.status == 429:
+        assert found.retry_after == 7
+    if kind == "moved":
+        assert found.moved_to == "-1005"
+
+
+async def test_a_server_that_is_gone_is_tried_again_and_one_that_hangs_is_not_known(rig: Rig) -> None:
+    rig.server.hold_sends.clear()
+    sending = asyncio.create_task(rig.face.send(rig.message()))
+    assert (await sending).kind == "unknown"
+    rig.server.hold_sends.set()
+    await rig.server.stop()
+    assert (await rig.face.send(rig.message())).kind == "retry"
+
+
+async def test_a_repeat_says_so_and_plain_text_has_no_markup(rig: Rig) -> None:
+    await rig.face.send(rig.message(repeat=True))
+    await rig.face.send(rig.message(plain=True))
+    marked, plain = rig.server.to(7)
+    assert marked.plain.startswith("(may be a repeat)\nheadline <&>")
+    assert plain.parse_mode == ""
+    assert plain.text.startswith("headline <&>")
+
+
+async def test_commands_buttons_and_pictures(rig: Rig) -> None:
+    rig.server.say(7, "/liq 86000")
+    await until(lambda: rig.server.to(7))
+    rig.server.press(7, rig.server.to(7)[0], "Map")
+    await until(lambda: len(rig.server.to(7)) == 2)
+    assert rig.server.to(7)[1].photo.startswith(b"\x89PNG")
+    assert any(method == "answerCallbackQuery" for method, _ in rig.server.calls)
+
+
+async def test_in_a_group_other_bots_commands_are_left_alone(rig: Rig) -> None:
+    rig.server.say(7, "/weather", -5)
+    rig.server.say(7, "/liq@other_bot 86000", -5)
+    rig.server.say(7, "/liq@cliffwatch_bot 86000", -5)
+    await until(lambda: rig.server.to(-5))
+    await asyncio.sleep(0.2)
+    assert len(rig.server.to(-5)) == 1
+
+
+async def test_a_channel_post_is_its_admins_and_a_channel_is_subscribed_from_a_private_chat(rig: Rig) -> None:
+    rig.server.chats[-1009] = {"type": "channel", "title": "Mine", "username": "mine"}
+    rig.server.say(7, "/subscribe @mine")
+    await until(lambda: rig.server.to(7))
+    assert "Only admins" in rig.server.to(7)[0].plain
+    rig.server.admins[-1009] = {7}
+    rig.server.say(7, "/subscribe @mine calm")
+    await until(lambda: len(rig.server.to(7)) == 2)
+    assert "Subscribed Mine: near calm" in rig.server.to(7)[1].plain
+    rig.server.say(0, "/alerts", -1009)
+    await until(lambda: rig.server.to(-1009))
+    assert "near calm" in rig.server.to(-1009)[0].plain
+
+
+async def test_whoever_blocks_the_bot_is_let_be_and_welcomed_back(rig: Rig) -> None:
+    rig.server.say(7, "/threshold normal")
+    await until(lambda: rig.server.to(7))
+    assert len(rig.kit.services.watch.book.rules) == 1
+    rig.server.block(7, blocked=True)
+    await until(lambda: not rig.kit.services.watch.book.rules)
+    rig.server.block(7, blocked=False)
+    await until(lambda: len(rig.kit.services.watch.book.rules) == 1)
+
+
+async def test_another_instance_that_polls_makes_this_one_stop(rig: Rig) -> None:
+    rig.server.faults.append(
+        lambda method, fields: RefusedError(409, "Conflict: terminated by other") if method == "getUpdates" else None
+    )
+    rig.server.say(7, "/status")
+    await until(lambda: rig.face.state == "another instance polls")
+
+
+async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
+    kit, server = await Kit.make(), TelegramServer()
+    await server.start()
+    wrong = "654321:WRONG-TOKEN-zyxwvutsrqponm"
+    pictures = Pictures(kit.services)
+    caplog.set_level(logging.DEBUG, "handlers")
+    face = TelegramFace(kit.services, pictures.draw, wrong, server.url)
+    await asyncio.wait_for(face.run(), 10)
+    assert face.state == "token refused"
+    assert wrong not in caplog.text
+    lines, well = await check_telegram(wrong, server.url)
+    assert not well
+    assert wrong not in " ".join(lines)
+    lines, well = await check_telegram(server.token, server.url)
+    assert well
+    assert "https://t.me/cliffwatch_bot" in " ".join(lines)
+    pictures.close()
+    await server.stop()
+    await kit.close()
+
+
+async def test_it_connects_once_telegram_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.faces.telegram.RETRY_SECONDS", (0.05, 0.1))
+    kit, server = await Kit.make(), TelegramServer()
+    await server.start()
+    port = server.port
+    await server.stop()
+    pictures = Pictures(kit.services)
+    face = TelegramFace(kit.services, pictures.draw, server.token, f"http://127.0.0.1:{port}")
+    task = asyncio.create_task(face.run())
+    await until(lambda: face.state == "cannot be reached")
+    assert not face.ready
+    await server.start(port)
+    await until(lambda: face.ready)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    pictures.close()
+    await server.stop()
+    await kit.close()
+
+
+def test_markup_is_escaped_and_never_cut_in_two() -> None:
+    rendered = render_telegram(Answer("<i>&" * 3000, ("<b>" * 2000, "x" * 5000), table=(("a", "b"),), footer="<f>"))
+    plain = _Checker.plain(rendered["html"])
+    assert units(plain) <= 4096
+    assert plain.startswith("<i>&")
+
+
+def test_length_is_counted_as_telegram_counts_it() -> None:
+    assert units("😀") == 2
+    assert units(fit("😀" * 3000, 4096)) <= 4096
+
+
+def test_a_button_that_would_be_refused_is_left_out() -> None:
+    rendered = render_telegram(Answer("h", buttons=(Button("a", "/liq " + "9" * 80), Button("b", "/map"))))
+    assert rendered["buttons"] == [[["b", "/map"]]]

@@ -1,0 +1,44 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from handlers.commands import all_commands
+from handlers.settings import PREFIX, TABLE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_every_setting_is_documented_with_its_default_and_no_other_is() -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    rows = dict(re.findall(r"^\| `(CLIFFWATCH_\w+)` \| `?([^`|]*?)`? \|", text, re.MULTILINE))
+    assert rows == {PREFIX + row.name: row.default if row.default != "system" else "system" for row in TABLE}
+
+
+def test_every_command_is_documented_and_no_other_is() -> None:
+    text = (ROOT / "docs/commands.md").read_text()
+    documented = set(re.findall(r"^\| `/(\w+)` \|", text, re.MULTILINE))
+    assert documented == {command.name for command in all_commands(hidden=True)}
+
+
+def test_menus_fit_the_platforms() -> None:
+    for command in all_commands(hidden=True):
+        assert re.fullmatch(r"[a-z]{1,32}", command.name)
+        assert 1 <= len(command.help) <= 100
+        for parameter in command.parameters:
+            assert 1 <= len(parameter.help) <= 100
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            if not target.startswith("http"):
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_example_settings_are_settings() -> None:
+    names = re.findall(r"^# (CLIFFWATCH_\w+)=", (ROOT / "example.env").read_text(), re.MULTILINE)
+    assert names
+    assert set(names) <= {PREFIX + row.name for row in TABLE}
