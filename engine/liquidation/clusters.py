@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
+
 from engine.liquidation.grid import BIN, bin_of, distance_outward, outward, price_of
 from engine.liquidation.peaks import BIRTH_PROMINENCE, REACH, Peak, find_peaks
-from engine.liquidation.usual import DENSITY_LEVELS
 from engine.liquidation.view import MapView
 from engine.market import HOUR_MS, SIDES, Side
 
@@ -21,6 +22,9 @@ LEAST_OVERLAP = 0.30
 SWEPT_SHARE = 0.80
 FORGET_DISTANCE = 0.01
 LABEL_MOVE = 0.005
+
+DETECT_LEVELS = 400
+"""Levels outward from the close in which clusters are looked for: to 20 %."""
 
 MarkKind = Literal["entered", "swept", "wick"]
 
@@ -159,7 +163,8 @@ class ClusterTracker:
         """Match dense runs of the map to the live clusters; let new ones be born and unseen ones fade."""
         for side in SIDES:
             origin = outward(side, bin_of(view.mark)) + 1
-            peaks = [peak.moved(origin) for peak in find_peaks(view.open_usd[side][:DENSITY_LEVELS], usual.get(side))]
+            found = find_peaks(view.open_usd[side][:DETECT_LEVELS], _near(usual.get(side)))
+            peaks = [peak.moved(origin) for peak in found]
             self._match(side, peaks, view)
         for cluster in self.live:
             if view.at - cluster.seen_at >= FADE_MS:
@@ -255,6 +260,10 @@ def alert_size_usd(view: MapView, cluster: Cluster, distance: float) -> float:
     curve = view.curves[cluster.side]
     start = cluster.first - round(distance / BIN)
     return curve.from_level(start, cluster.last)
+
+
+def _near(usual: np.ndarray | None) -> np.ndarray | None:
+    return usual[:DETECT_LEVELS] if usual is not None else None
 
 
 def _overlap(peak: Peak, cluster: Cluster) -> float:

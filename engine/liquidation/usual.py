@@ -13,8 +13,8 @@ DAYS = 30
 DISTANCES = np.geomspace(0.001, 0.3, 48)
 """Log distances at which F is kept."""
 
-DENSITY_LEVELS = 400
-"""Levels outward from the close at which density is kept: to 20 %."""
+DENSITY_LEVELS = 700
+"""Levels outward from the close at which density is kept: to 35 %."""
 
 
 class Usual:

@@ -15,7 +15,7 @@ STEP_MINUTES = 5
 SUBSTEPS = 4
 """Price moves four times a minute."""
 
-DAILY_VOLATILITY = 0.024
+DAILY_VOLATILITY = 0.02
 INTEREST_BASE = 90_000.0
 WARM_UP_STEPS = 1000
 """Steps before the first minute in which the crowd gathers at a still price."""
@@ -99,9 +99,9 @@ class SimulatedSource:
     def _make_day(self, day: int, start: float) -> np.ndarray:
         rng = np.random.default_rng([self._seed, 3, day])
         count = DAY_MS // MINUTE_MS * SUBSTEPS
-        self._volatility = 0.8 * self._volatility + 0.35 * rng.standard_normal()
+        self._volatility = 0.8 * self._volatility + 0.15 * rng.standard_normal()
         scale = DAILY_VOLATILITY * math.exp(self._volatility) / math.sqrt(count)
-        hours = np.repeat(np.exp(0.4 * rng.standard_normal(24)), count // 24)
+        hours = np.repeat(np.exp(0.35 * rng.standard_normal(24)), count // 24)
         steps = rng.standard_t(4, count) / math.sqrt(2) * scale * hours
         # A weak pull to where the market began keeps a long demo near its price.
         steps -= 0.1 * start / count

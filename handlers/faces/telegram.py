@@ -154,11 +154,16 @@ class TelegramFace:
             return False
         finally:
             self._app = None
-            with contextlib.suppress(TimeoutError, TelegramError, RuntimeError):
-                await asyncio.wait_for(app.updater.stop(), STOP_SECONDS)
-            with contextlib.suppress(RuntimeError):
-                await app.stop()
-            await app.shutdown()
+            try:
+                with contextlib.suppress(TimeoutError, TelegramError, RuntimeError):
+                    await asyncio.wait_for(app.updater.stop(), STOP_SECONDS)
+                with contextlib.suppress(RuntimeError):
+                    await app.stop()
+            finally:  # also when cancelled a second time, while it was ending
+                try:
+                    await app.shutdown()
+                except RuntimeError:  # the updater is still in its pause after an error
+                    await app.bot.shutdown()
 
     def _poll_failed(self, error: TelegramError) -> None:
         if isinstance(error, Conflict):

@@ -27,7 +27,7 @@ TOKEN = "discord-test-token-abcdef"
 Fault = Callable[[str, str], web.Response | None]
 
 
-class WallClock(Clock):
+class WallClock(Clock):  # type: ignore[misc]  # simcord is not typed
     """The model's own clock stands still, and interactions would never expire."""
 
     def now(self) -> datetime:

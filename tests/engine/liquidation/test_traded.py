@@ -12,7 +12,8 @@ touches = st.lists(st.tuples(st.integers(-5000, 25_000), st.integers(0, 300)), m
 
 @given(touches, st.integers(-6000, 26_000), st.integers(0, 400))
 def test_it_answers_as_a_dictionary_would(given_touches: list[tuple[int, int]], low: int, width: int) -> None:
-    levels, plain = TradedLevels(), {}
+    levels = TradedLevels()
+    plain: dict[int, int] = {}
     for at, (first, count) in enumerate(given_touches, start=1):
         levels.touch(first, first + count, at)
         plain |= dict.fromkeys(range(first, first + count + 1), at)

@@ -25,7 +25,8 @@ def made(kind: type[Format]) -> Format:
 
 
 def raw(venue: str, name: str) -> list[Any]:
-    return json.loads((FIXTURES / venue / f"{name}.raw.json").read_text())["raw"]
+    found: list[Any] = json.loads((FIXTURES / venue / f"{name}.raw.json").read_text())["raw"]
+    return found
 
 
 def shape(value: Any, path: str = "") -> dict[str, type]:
