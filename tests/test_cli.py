@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 import bot
+from engine.clock import ManualClock
 from engine.history import iso
+from handlers.check import check
+from handlers.settings import load
 from tests.conftest import HISTORY, needs_history
+from tests.engine.loopback.markets import START as MARKET_START
+from tests.engine.loopback.markets import exchange
+from tests.servers.discord import DiscordServer
+from tests.servers.telegram import TelegramServer
 
 HOUR = 3_600_000
 START = 1_765_000_000_000 // HOUR * HOUR
@@ -119,3 +126,35 @@ def test_a_gap_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = run(capsys, "ask", "/liq 88000", "--history", str(HISTORY))
     assert "gap from 2025-12-27T18:00:00Z to 2025-12-27T19:00:00Z" in err
     assert err.count("gap from") == 5
+
+
+async def test_check_says_what_is_set_and_what_can_be_reached(tmp_path: Path) -> None:
+    clock = ManualClock(MARKET_START + 3 * 86_400_000)
+    server, telegram, discord = await exchange(clock), TelegramServer(), DiscordServer()
+    await telegram.start()
+    await discord.start()
+    server.failing.add("bybit")
+    settings = load(
+        None,
+        {
+            "CLIFFWATCH_VENUE_GATEWAY": server.url,
+            "CLIFFWATCH_ASSETS": "BTC",
+            "CLIFFWATCH_TELEGRAM_TOKEN": telegram.token,
+            "CLIFFWATCH_TELEGRAM_API": telegram.url,
+            "CLIFFWATCH_DISCORD_TOKEN": discord.token,
+            "CLIFFWATCH_DISCORD_API": discord.api,
+            "CLIFFWATCH_DISCORD_GATEWAY": discord.gateway,
+        },
+    )
+    lines, well = await check(settings)
+    text = "\n".join(lines)
+    assert well
+    assert "Binance          reached: BTC" in text
+    assert "Bybit            not available" in text
+    assert "https://t.me/cliffwatch_bot" in text
+    assert "scope=bot" in text
+    assert "permissions=" in text
+    assert telegram.token not in text
+    assert discord.token not in text
+    for each in (server, telegram, discord):
+        await each.stop()
