@@ -111,10 +111,10 @@ class Venue:
         )
         return sample, Minute(running[0], max(running[2], mark), min(running[3], mark), now)
 
-    async def bars(self, market: Market, since: int, until: int) -> list[Bar]:
+    async def bars(self, market: Market, since: int, until: int, now: int) -> list[Bar]:
         """Closed bars that opened at or after since and closed by until, oldest first.
 
-        The last ones are held back until their open interest is known, but not for longer than the grace.
+        The newest are held back until their open interest is known, but not for longer than the grace.
         """
         if until - since < STEP_MS:
             return []
@@ -123,7 +123,7 @@ class Venue:
         bars: list[Bar] = []
         for at, opened, high, low, close in prices:
             contracts = interest.get(at + STEP_MS)
-            if contracts is None and at + STEP_MS > until - GRACE_MS:
+            if contracts is None and at + STEP_MS > now - GRACE_MS:
                 break
             try:
                 bars.append(Bar(at, STEP_MS, opened, high, low, close, contracts))

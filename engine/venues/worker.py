@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.errors import ImplausibleError, StorageError, VenueError, VenueRefusedError
-from engine.market import DAY_MS, MINUTE_MS, Bar, Liquidation, Market, Sample
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Sample
 from engine.ports import Clock, MarketStore
 from engine.venues.exchange import NO_SUCH_MARKET, as_venue_error
 from engine.venues.venue import STEP_MS, Minute, Venue
@@ -106,10 +106,14 @@ class VenueWorker:
         for market in self.venue.markets:
             closed_at = self._map_closed_at(market)
             stored = await self._store.bars_since(market, closed_at)
-            start = (self._clock.now() - self._history_days * DAY_MS) // STEP_MS * STEP_MS
+            start = self._history_start(self._clock.now())
             end = max(stored[-1].closed_at if stored else 0, closed_at, start)
             self.progress[market.key] = MarketProgress(end, waiting=list(stored))
         self._opened = True
+
+    def _history_start(self, now: int) -> int:
+        """Where history begins: an hour short of what was asked for, as venues refuse what is a second too old."""
+        return (now - self._history_days * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
     async def _read_or_say(self, market: Market) -> str:
         """Read one market; what is wrong with it alone, empty if nothing is."""
@@ -126,7 +130,7 @@ class VenueWorker:
     async def _read(self, market: Market) -> None:
         now = self._clock.now()
         known = self.progress[market.key]
-        oldest = (now - self._history_days * DAY_MS) // STEP_MS * STEP_MS
+        oldest = self._history_start(now)
         known.closed_at = max(known.closed_at, oldest)
         while now - known.closed_at >= STEP_MS:
             until = min(known.closed_at + PAGE_DAYS * DAY_MS, now)

@@ -13,6 +13,7 @@ from handlers.access import FREE_COMMANDS, allowed
 from handlers.answers import Answer, Button
 from handlers.commands import admin, alerts, clusters, liq, market, mute, start, status, subscribe, why
 from handlers.commands import map as map_command
+from handlers.commands.arguments import WithheldError
 from handlers.commands.registry import Command, all_commands, find_command, split
 from handlers.context import Request
 from handlers.numbers import MOST_TEXT, DidYouMeanError, clean, label
@@ -35,6 +36,8 @@ async def answer(request: Request) -> Answer:
     except DidYouMeanError as error:
         command = f"/{name} {error.asset}{error.price:.6g}"
         found = Answer(str(error), (f"Then: {command}",), buttons=(Button(label(error.price), command),))
+    except WithheldError as error:
+        found = error.answer
     except InputError as error:
         lines = (f"Try: {error.example}",) if error.example else ()
         found = Answer(str(error), lines)

@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from engine.errors import InputError
+from engine.announce import source_facts
+from engine.board import AssetBoard
+from engine.errors import CliffwatchError, InputError
+from handlers import wording
+from handlers.answers import Answer
 from handlers.context import Request
-from handlers.numbers import find_asset, is_number
+from handlers.numbers import find_asset, is_number, span
+
+
+class WithheldError(CliffwatchError):
+    """The figures are too old to answer from; answer holds what to say instead."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.headline)
+        self.answer = answer
+
+
+def fresh(request: Request, asset: str) -> tuple[AssetBoard, dict[str, Any]]:
+    """An asset's board and where its figures come from.
+
+    Raises:
+        NotReadyError: before its first map.
+        WithheldError: when the figures are over an hour old.
+    """
+    board = request.services.board(asset)
+    source = source_facts(board, request.now)
+    age = source["age_seconds"]
+    if age <= wording.WITHHELD_SECONDS:
+        return board, source
+    answer = Answer(
+        f"{asset}: the last figures are {span(age)} old, too old to answer from.",
+        (f"/status says which sources are gone. {wording.sources(source)}",),
+        data={"asset": asset, "age_seconds": age, "withheld": True},
+    )
+    raise WithheldError(answer)
 
 
 def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from engine.announce import cluster_facts, source_facts
+from engine.announce import cluster_facts
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.commands.arguments import only_asset
-from handlers.commands.liq import too_old
+from handlers.commands.arguments import fresh, only_asset
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import label, price, signed_percent, span, usd
@@ -23,10 +22,7 @@ MOST = 8
 async def clusters(request: Request, arguments: str) -> Answer:
     """Answer /clusters [asset]."""
     asset = only_asset(request, arguments, "/clusters btc")
-    board, now = request.services.board(asset), request.now
-    source = source_facts(board, now)
-    if withheld := too_old(asset, source):
-        return withheld
+    (board, source), now = fresh(request, asset), request.now
     mark = board.view.mark
     nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))[:MOST]
     rows = [cluster_facts(board, cluster, now) for cluster in nearest_first]

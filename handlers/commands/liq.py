@@ -10,10 +10,10 @@ from engine.liquidation.clusters import Cluster
 from engine.market import Side
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.commands.arguments import asset_and_rest
+from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.numbers import DidYouMeanError, label, parse_price, price, span, usd, usd_range
+from handlers.numbers import DidYouMeanError, label, parse_price, price, usd, usd_range
 
 NEAR = 0.005
 """Half width of "at this price", a fraction."""
@@ -29,10 +29,7 @@ NEAR = 0.005
 async def liq(request: Request, arguments: str) -> Answer:
     """Answer /liq [asset] [price]."""
     asset, rest = asset_and_rest(request, arguments)
-    board = request.services.board(asset)
-    facts = source_facts(board, request.now)
-    if withheld := too_old(asset, facts):
-        return withheld
+    board, _ = fresh(request, asset)
     if not rest:
         return _overview(board, request.now)
     try:
@@ -41,17 +38,6 @@ async def liq(request: Request, arguments: str) -> Answer:
         error.asset = "" if asset == request.services.assets[0] else f"{asset.lower()} "
         raise
     return _to_price(board, target, request.now)
-
-
-def too_old(asset: str, facts: dict[str, Any]) -> Answer | None:
-    """Figures of over an hour ago are withheld: what to say instead, None while they are fresh enough."""
-    if facts["age_seconds"] <= wording.WITHHELD_SECONDS:
-        return None
-    return Answer(
-        f"{asset}: the last figures are {span(facts['age_seconds'])} old, too old to answer from.",
-        (f"/status says which sources are gone. {wording.sources(facts)}",),
-        data={"asset": asset, "age_seconds": facts["age_seconds"], "withheld": True},
-    )
 
 
 def _to_price(board: AssetBoard, target: float, now: int) -> Answer:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from engine.announce import source_facts
 from engine.errors import InputError
 from handlers import wording
 from handlers.answers import Answer, Button, PictureRequest
-from handlers.commands.arguments import asset_and_rest
-from handlers.commands.liq import too_old
+from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import label, price, usd
@@ -26,10 +24,7 @@ REACHES = (0.01, 0.5)
 async def draw_map(request: Request, arguments: str) -> Answer:
     """Answer /map [asset] [range]."""
     asset, rest = asset_and_rest(request, arguments)
-    board = request.services.board(asset)
-    source = source_facts(board, request.now)
-    if withheld := too_old(asset, source):
-        return withheld
+    board, source = fresh(request, asset)
     reach = _reach(rest) if rest else DEFAULT_REACH
     mark = board.view.mark
     seen = [c for c in board.clusters if abs(c.label_price / mark - 1) <= reach]

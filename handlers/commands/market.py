@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from engine.announce import source_facts
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.commands.arguments import only_asset
-from handlers.commands.liq import too_old
+from handlers.commands.arguments import fresh, only_asset
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import price, signed_percent, usd
@@ -21,10 +19,8 @@ from handlers.numbers import price, signed_percent, usd
 async def market(request: Request, arguments: str) -> Answer:
     """Answer /market [asset]."""
     asset = only_asset(request, arguments, "/market eth")
-    board, now = request.services.board(asset), request.now
-    source, facts = source_facts(board, now), board.facts(now)
-    if withheld := too_old(asset, source):
-        return withheld
+    (board, source), now = fresh(request, asset), request.now
+    facts = board.facts(now)
     change = facts.interest_change_24h
     lines = [
         f"Open interest {usd(facts.interest_usd)}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engine.announce import forced_facts, source_facts
+from engine.announce import forced_facts
 from engine.liquidation.prior import FORCED
 from handlers import wording
 from handlers.answers import Answer
-from handlers.commands.arguments import asset_and_rest
+from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import label, parse_price, usd
@@ -16,10 +16,10 @@ from handlers.numbers import label, parse_price, usd
 async def why(request: Request, arguments: str) -> Answer:
     """Answer /why [asset] price."""
     asset, rest = asset_and_rest(request, arguments)
-    board, now = request.services.board(asset), request.now
+    board, source = fresh(request, asset)
     mark = board.view.mark
     target = parse_price(rest, mark) if rest else (board.clusters[0].label_price if board.clusters else mark * 0.97)
-    forced, source = forced_facts(board.view, board, target), source_facts(board, now, target)
+    forced = forced_facts(board.view, board, target)
     mass = board.view.curves[board.view.side_of(target)].mass_usd(target)
     return Answer(
         f"{asset} {label(target)}: ~{usd(forced['forced_usd'])} of {usd(mass)} open on the way",

@@ -26,7 +26,7 @@ async def test_bars_have_no_gap_and_contracts_are_the_venues_own(name: str) -> N
     try:
         await venue.open(["BTC", "NOPE"])
         (market,) = venue.markets
-        bars = await venue.bars(market, NOW - 2 * DAY_MS, NOW)
+        bars = await venue.bars(market, NOW - 2 * DAY_MS, NOW, NOW)
         assert len(bars) == 2 * 288 - 1 or len(bars) == 2 * 288
         assert all(right.opened_at == left.closed_at for left, right in itertools.pairwise(bars))
         assert all(bar.contracts is not None for bar in bars)
@@ -35,6 +35,27 @@ async def test_bars_have_no_gap_and_contracts_are_the_venues_own(name: str) -> N
         assert last.contracts is not None
         base = last.contracts * market.contract_size
         assert base == pytest.approx(80_000 * VENUE_SHARE[name], rel=0.06)
+    finally:
+        await venue.close()
+        await server.stop()
+
+
+async def test_bars_without_open_interest_are_kept_but_for_the_newest() -> None:
+    server = await exchange(ManualClock(NOW))
+    venue = VENUES["bybit"](server.url)
+    try:
+        await venue.open(["BTC"])
+        (market,) = venue.markets
+
+        async def nothing(*given: object, **named: object) -> list[object]:
+            return []
+
+        venue._exchange.fetch_open_interest_history = nothing
+        old = await venue.bars(market, NOW - 2 * DAY_MS, NOW - DAY_MS, NOW)
+        assert len(old) in (287, 288)
+        assert all(bar.contracts is None for bar in old)
+        recent = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
+        assert NOW - recent[-1].closed_at >= 10 * MINUTE_MS
     finally:
         await venue.close()
         await server.stop()
