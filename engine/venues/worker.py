@@ -137,7 +137,7 @@ class VenueWorker:
             if until < now - STEP_MS:
                 days = (now - known.closed_at) / DAY_MS
                 self.state, self.detail = "history", f"{market.asset} {days:.0f} d to go"
-            bars = await self.venue.bars(market, known.closed_at, min(now, until))
+            bars = await self.venue.bars(market, known.closed_at, until, now)
             await self._store.add_bars([(market, bar) for bar in bars])
             known.waiting += bars
             if bars:
