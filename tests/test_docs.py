@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from handlers.commands import all_commands
+from handlers.commands.registry import MENU
 from handlers.settings import PREFIX, TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,10 @@ def test_every_command_is_documented_and_no_other_is() -> None:
     text = (ROOT / "docs/commands.md").read_text()
     documented = set(re.findall(r"^\| `/(\w+)` \|", text, re.MULTILINE))
     assert documented == {command.name for command in all_commands(hidden=True)}
+
+
+def test_every_command_of_the_menus_has_its_place_in_them() -> None:
+    assert [command.name for command in all_commands()] == list(MENU)
 
 
 def test_menus_fit_the_platforms() -> None:

@@ -20,7 +20,7 @@ from engine.venues.worker import VenueWorker
 log = logging.getLogger(__name__)
 
 JITTER_SHARE = 0.1
-FIRST_HISTORY_SECONDS = 600
+FIRST_HISTORY_SECONDS = 180
 FIRST_POLL_SECONDS = 10
 LATE_MS = STEP_MS + MINUTE_MS
 """A bar older than this when it comes is told as missed, not as news."""
@@ -100,6 +100,14 @@ class LiveFeed:
         self._slow |= late
         for poll in done:
             poll.result()
+        for poll in late:
+            poll.add_done_callback(self._slow_ended)
+
+    def _slow_ended(self, poll: asyncio.Task[bool]) -> None:
+        error = None if poll.cancelled() else poll.exception()
+        if isinstance(error, StorageError):
+            self._failure = error
+        self._changed.set()
 
     def _start_jobs(self) -> None:
         seconds = self._poll_seconds / self._clock.speed

@@ -65,6 +65,7 @@ class VenueWorker:
         self._map_closed_at = map_closed_at
         self._retry_at = 0.0
         self._opened = False
+        self._polling = asyncio.Lock()
         self._jitter = random.Random(venue.id)  # noqa: S311  # spreads retries, guards nothing
 
     @property
@@ -72,13 +73,17 @@ class VenueWorker:
         return self.venue.id
 
     async def poll(self) -> bool:
-        """Read what is new; whether that worked. Waits out its own back-off.
+        """Read what is new; whether that worked. Waits out its own back-off, and never runs twice at once.
 
         Raises:
             StorageError: when what was read could not be stored; nothing else.
         """
-        if asyncio.get_running_loop().time() < self._retry_at:
+        if self._polling.locked() or asyncio.get_running_loop().time() < self._retry_at:
             return False
+        async with self._polling:
+            return await self._poll()
+
+    async def _poll(self) -> bool:
         try:
             if not self._opened:
                 await self._open()

@@ -23,7 +23,7 @@ __all__ = ["Command", "all_commands", "answer", "find_command"]
 log = logging.getLogger(__name__)
 
 _FEATURES = (start, liq, clusters, map_command, market, alerts, mute, subscribe, status, why, admin)
-"""Imported for what they register; the order is that of /help."""
+"""Imported for what they register."""
 
 
 async def answer(request: Request) -> Answer:

@@ -9,6 +9,7 @@ from engine.alerts.near import armed_distance
 from engine.alerts.rules import RULE_KINDS, TIERS, Rule, parse_distance, parse_rule, parse_size
 from engine.board import AssetBoard
 from engine.errors import InputError
+from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.market import SIDES
 from handlers.access import personal, require_admin, resume
 from handlers.answers import Answer, Button
@@ -154,7 +155,15 @@ def _in_range(board: AssetBoard, rule: Rule, now: int) -> list[str]:
         return []
     mark, distance = board.view.mark, rule.distance_for(board.asset)
     near = [c for c in board.clusters if 0 < c.distance(mark) <= distance and c.mature(now)]
+    near = [c for c in near if _large_enough(board, c, rule, now)]
     return [f"In range already: {board.asset} {c.side}s {label(c.label_price)}" for c in near[:2]]
+
+
+def _large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> bool:
+    distance = rule.distance_for(board.asset)
+    size = rule.size
+    least = board.candidates.threshold_usd(size, cluster.side, distance, now) if isinstance(size, str) else size
+    return alert_size_usd(board.view, cluster, distance) >= least
 
 
 def _closest(request: Request, rule: Rule) -> tuple[float, str]:
@@ -167,6 +176,8 @@ def _closest(request: Request, rule: Rule) -> tuple[float, str]:
             continue
         for cluster in board.clusters:
             limit: float | None = 0.0
+            if not _large_enough(board, cluster, rule, request.now):
+                continue
             if rule.kind == "near":
                 state = services.watch.book.states.get((rule.id, cluster.id))
                 limit = armed_distance(state, cluster, rule.distance_for(asset))

@@ -41,6 +41,23 @@ class Command:
     hidden: bool = False
 
 
+MENU = (
+    "liq",
+    "clusters",
+    "map",
+    "market",
+    "threshold",
+    "alerts",
+    "mute",
+    "subscribe",
+    "unsubscribe",
+    "status",
+    "start",
+    "stop",
+    "help",
+)
+"""The order of /help and of the platforms' menus: what is asked most comes first."""
+
 _COMMANDS: dict[str, Command] = {}
 _NAME = re.compile(r"/?([A-Za-z]+)(?:@\w+)?(?:\s+|$)")
 
@@ -65,7 +82,8 @@ def command(
 
 def all_commands(*, hidden: bool = False) -> tuple[Command, ...]:
     """The commands of the menus, in order; with hidden, those of buttons too."""
-    return tuple(c for c in _COMMANDS.values() if hidden or not c.hidden)
+    ordered = sorted(_COMMANDS.values(), key=lambda c: MENU.index(c.name) if c.name in MENU else len(MENU))
+    return tuple(c for c in ordered if hidden or not c.hidden)
 
 
 def find_command(name: str) -> Command:

@@ -72,7 +72,7 @@ async def stop(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # e
     rules = await request.services.store.rules_of_chat(request.chat.id)
     await request.services.store.switch_chat(request.chat.id, active=False, reason=STOPPED)
     request.services.watch.book.pause(request.chat.id)
-    kept = f"Your {len(rules)} alerts are kept." if rules else ""
+    kept = f"{len(rules)} alert{'s are' if len(rules) > 1 else ' is'} kept." if rules else ""
     return Answer(
         "Stopped: nothing more is sent here.",
         tuple(line for line in (f"{kept} /start takes up again.".strip(),)),
