@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ async def test_wrong_tokens_and_a_venue_that_is_down_stop_nothing_else(tmp_path:
         assert "has trouble" in status
         assert "discord token refused" in status
         assert "OKX: failing" in status
-        assert await world.program.terminate() == 0
+        assert await world.program.terminate(signal.SIGINT) == 0
         assert "wrong-discord-token" not in world.program.errors
     finally:
         await world.stop()

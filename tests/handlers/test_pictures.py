@@ -1,0 +1,101 @@
+"""Pictures: real PNGs of a fixed size, drawn once for equal requests, with what they show in words too."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from engine.liquidation.grid import bin_of, outward, prices_outward
+from engine.market import SIDES, Side
+from handlers import pictures
+from handlers.numbers import label
+from handlers.pictures import MapPicture, Pictures, draw_map, map_picture
+from tests.handlers.kit import Kit
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = await Kit.make()
+    yield made
+    await made.close()
+
+
+def size(png: bytes) -> tuple[int, int]:
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height
+
+
+async def test_equal_requests_share_one_drawing(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[MapPicture] = []
+
+    def counted(data: MapPicture) -> bytes:
+        drawn.append(data)
+        return draw_map(data)
+
+    monkeypatch.setattr(pictures, "draw_map", counted)
+    made = Pictures(kit.services)
+    one, two = [await made.draw(await kit.ask("/map")) for _ in range(2)]
+    other = await made.draw(await kit.ask("/map 3%"))
+    assert one == two != other
+    assert len(drawn) == 2
+    assert size(one) == (1080, 810)
+    made.close()
+
+
+async def test_a_drawing_that_failed_is_not_kept(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(data: MapPicture) -> bytes:
+        raise OSError("no memory")
+
+    made = Pictures(kit.services)
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "draw_map", broken)
+        with pytest.raises(OSError, match="no memory"):
+            await made.draw(await kit.ask("/map"))
+    assert size(await made.draw(await kit.ask("/map"))) == (1080, 810)
+    made.close()
+
+
+async def test_the_picture_holds_what_the_map_holds(kit: Kit) -> None:
+    found = await kit.ask("/map 8%")
+    assert found.picture is not None
+    board = kit.services.watch.boards["BTC"]
+    data = map_picture(board, found.picture, kit.clock.at)
+    for side in SIDES:
+        within = [
+            usd
+            for usd, price in _levels(board.view.open_usd[side], side, data)
+            if data.prices[0] <= price < data.prices[-1]
+        ]
+        assert data.now[side].sum() == pytest.approx(sum(within), rel=1e-6)
+    shown = {(side, forced) for side, _, _, _, forced in data.clusters}
+    known = {(c.side, c.forced_usd) for c in board.clusters}
+    assert shown <= known
+    assert all(label(price) in found.picture.alt for _, price, *_ in data.clusters)
+
+
+async def test_an_asset_without_a_past_can_be_drawn(kit: Kit) -> None:
+    found = await kit.ask("/map")
+    assert found.picture is not None
+    data = map_picture(kit.services.watch.boards["BTC"], found.picture, kit.clock.at)
+    rows = len(data.prices) - 1
+    bare = MapPicture(
+        "t",
+        "s",
+        data.mark,
+        np.zeros(0),
+        np.zeros(0),
+        data.prices,
+        {"long": np.zeros((rows, 0)), "short": np.zeros((rows, 0))},
+        {"long": np.zeros(rows), "short": np.zeros(rows)},
+        (),
+    )
+    assert size(draw_map(bare)) == (1080, 810)
+
+
+def _levels(usd: np.ndarray, side: Side, data: MapPicture) -> list[tuple[float, float]]:
+    prices = prices_outward(side, outward(side, bin_of(data.mark)) + 1, len(usd))
+    return list(zip(usd.tolist(), prices.tolist(), strict=True))
