@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ class Subscription:
         return self.everything or coin in self.coins
 
 
-class Format:
+class Format(ABC):
     """One venue's wire format. Subclasses fill `routes` and the stream methods."""
 
     venue: ClassVar[str]
@@ -46,13 +47,13 @@ class Format:
         method: Callable[[Query], Answer] = getattr(self, name)
         return method(query)
 
+    @abstractmethod
     def hear(self, text: str, subscription: Subscription) -> Iterable[str]:
         """Answers to a text frame from a client; changes what it is subscribed to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tell(self, coin: str, event: Forced) -> str:
         """A forced order as the venue's stream sends it."""
-        raise NotImplementedError
 
     @property
     def now(self) -> int:

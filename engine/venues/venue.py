@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ class Minute:
     polled_at: int
 
 
-class Venue:
+class Venue(ABC):
     """A venue through ccxt.
 
     Every method raises VenueError, or VenueRefusedError where the venue refuses this location, and nothing else.
@@ -146,19 +147,21 @@ class Venue:
 
     # -- what venues fill in
 
+    @abstractmethod
     async def _now(self, market: Market, now: int) -> tuple[float, float, float | None, int | None]:
         """Mark (USD), contracts open, funding (fraction per 8 hours), the venue's own time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _contracts(self, market: Market, row: dict[str, Any]) -> float:
         """Contracts from a row of the venue's open interest."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _subscribe(self) -> None:
-        raise NotImplementedError
+        """Wait until the venue's stream has brought something."""
 
+    @abstractmethod
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        raise NotImplementedError
+        """The forced orders of one frame, each with whose it was."""
 
     # -- shared
 
