@@ -214,9 +214,7 @@ async def _live(
     try:
         boards = {asset: await _board(store, asset, settings.venues) for asset in settings.assets}
         watch = Watch(boards, await store.load_book(), store)
-        last_tick = await store.last_tick()
-        if last_tick is not None:
-            watch.was_offline(last_tick)
+        watch.was_offline(await store.priced_until())
         workers = [
             VenueWorker(
                 VENUES[venue](settings.venue_gateway),

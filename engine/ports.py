@@ -62,9 +62,13 @@ class AlertRecord:
 
 @dataclass(slots=True)
 class TickRecord:
-    """All that one tick changes, stored in one transaction before anything is sent."""
+    """All that one tick changes, stored in one transaction before anything is sent.
+
+    priced: until when each asset's price has been followed; a restart reads on from there.
+    """
 
     now: int
+    priced: dict[str, int] = field(default_factory=dict)
     states: dict[StateKey, NearState | None] = field(default_factory=dict)
     alerts: list[AlertRecord] = field(default_factory=list)
 
@@ -137,8 +141,8 @@ class MarketStore(Protocol):
 
     async def load_checkpoint(self, asset: str) -> dict[str, Any] | None: ...
 
-    async def last_tick(self) -> int | None:
-        """Time of the last tick that was stored."""
+    async def priced_until(self) -> dict[str, int]:
+        """Until when each asset's price had been followed when a tick was last stored."""
         ...
 
 

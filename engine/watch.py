@@ -23,9 +23,9 @@ class Watch:
         self.boards = boards
         self.book = book
         self.set_aside: dict[str, str] = {}
-        self.last_tick = 0
+        self.priced_until: dict[str, int] = {}
         self._store = store
-        self._held: dict[StateKey, NearState | None] = {}
+        self._held: dict[str, dict[StateKey, NearState | None]] = {}
         self._missed: dict[int, list[dict[str, Any]]] = {}
         self._offline_since: dict[str, int] = {}
 
@@ -38,51 +38,52 @@ class Watch:
             StorageError: when the tick could not be stored; the process must end and start again.
         """
         record = TickRecord(delivered.now)
-        verdict = Verdict()
         for asset, update in delivered.updates.items():
             try:
-                self._asset(asset, update, delivered, record, verdict)
+                self._asset(asset, update, delivered, record)
                 self.set_aside.pop(asset, None)
             except Exception as error:
                 log.exception("the tick of %s failed and is set aside", asset)
                 self.set_aside[asset] = f"{type(error).__name__} in the last tick"
-        self.book.apply(verdict)
         if delivered.silent or delivered.late:
-            # Not stored before the message that tells of it: a crash until then reads the same bars again.
-            self._held |= verdict.states
-            return record
-        record.states = self._held | verdict.states
+            return record  # what they changed is stored with the message that tells of it, see _held
         await self._store.commit(record)
-        self._held = {}
-        self.last_tick = delivered.now
+        for asset in record.priced:
+            self._held.pop(asset, None)
+        self.priced_until |= record.priced
         return record
 
     @property
     def storable(self) -> bool:
         """Whether all that the boards have seen has been stored, so that a checkpoint may be taken."""
-        return not self._held and not any(self._missed.values())
+        return not any(self._held.values()) and not any(self._missed.values())
 
-    def _asset(
-        self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord, verdict: Verdict
-    ) -> None:
+    def _asset(self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord) -> None:
         board, now = self.boards[asset], delivered.now
         tick = board.advance(update, now, silent=delivered.silent)
-        if tick is None or delivered.silent:
+        if delivered.silent or not update.path:
+            return
+        if not delivered.late:
+            record.priced[asset] = now
+        if tick is None:
             return
         fresh = [] if delivered.late else self.book.take_fresh(asset)
-        decided = decide(
-            self.book.for_asset(asset), self.book.states, tick, self.book.muted(asset), {rule.id for rule in fresh}
-        )
-        verdict.states |= decided.states
-        verdict.states |= self._ended(board, tick, decided)
+        following = {rule.id for rule in fresh}
+        rules, muted = self.book.for_asset(asset), self.book.muted(asset)
+        verdict = decide(rules, self.book.states, tick, muted, following)
+        verdict.states |= self._ended(board, tick, verdict)
         if delivered.late:
-            self._offline_since.setdefault(asset, self.last_tick or now)
-            self._keep_missed(board, decided.decisions, now)
-            return
-        based, in_range = baseline(fresh, self.book.states, tick)
-        verdict.states |= based.states
-        record.alerts += self._alerts(board, decided.decisions, now)
-        record.alerts += self._catch_up(board, in_range, now)
+            # Not stored before the message that tells of it: a crash until then reads the same bars again.
+            self._held.setdefault(asset, {}).update(verdict.states)
+            self._offline_since.setdefault(asset, self.priced_until.get(asset, now))
+            self._keep_missed(board, verdict.decisions, now)
+        else:
+            based, in_range = baseline(fresh, self.book.states, tick)
+            verdict.states |= based.states
+            record.states |= self._held.get(asset, {}) | verdict.states
+            record.alerts += self._alerts(board, verdict.decisions, now)
+            record.alerts += self._catch_up(board, in_range, now)
+        self.book.apply(verdict)
 
     def _ended(self, board: AssetBoard, tick: AssetTick, decided: Verdict) -> dict[StateKey, NearState | None]:
         """What rules remember of clusters that are no more: to be forgotten."""
@@ -97,9 +98,10 @@ class Watch:
 
     # -- after downtime
 
-    def was_offline(self, since: int) -> None:
-        """Late ticks follow: what they would have fired is told in one message a chat."""
-        self._offline_since = dict.fromkeys(self.boards, since)
+    def was_offline(self, priced_until: Mapping[str, int]) -> None:
+        """Late ticks follow: what they would have fired is told in one message a chat and asset."""
+        self.priced_until = dict(priced_until)
+        self._offline_since = dict(priced_until)
 
     def _keep_missed(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> None:
         for decision in decisions:

@@ -79,7 +79,8 @@ class Runtime:
         for dispatcher in self.dispatchers:
             dispatcher.stop()
         sending = [task for task in essential if task.get_name().startswith("dispatcher")]
-        await asyncio.wait(sending, timeout=END_SECONDS)
+        if sending:
+            await asyncio.wait(sending, timeout=END_SECONDS)
         for task in faces:
             task.cancel()
 

@@ -79,6 +79,12 @@ def get_meta(db: Database, key: str) -> str | None:
     return str(row[0]) if row else None
 
 
+def meta_with(db: Database, prefix: str) -> dict[str, str]:
+    """The small facts whose keys begin with a prefix, by the rest of the key."""
+    rows = db.conn.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+    return {key[len(prefix) :]: value for key, value in rows}
+
+
 def set_meta(db: Database, key: str, value: str | None) -> None:
     """Keep a small fact, or forget it."""
     if value is None:

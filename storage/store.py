@@ -17,7 +17,7 @@ from storage.database import Database
 
 T = TypeVar("T")
 
-LAST_TICK = "last_tick"
+PRICED_UNTIL = "priced_until "
 KEEP_STATES_MS = 14 * DAY_MS
 KEEP_MARKET_MS = 40 * DAY_MS
 KEEP_SENT_MS = 90 * DAY_MS
@@ -50,14 +50,15 @@ class Store:
         def work(db: Utils) -> None:
             rules.save_states(db, record.states)
             outbox.add_alerts(db, record.alerts, wall)
-            chats.set_meta(db, LAST_TICK, str(record.now))
+            for asset, at in record.priced.items():
+                chats.set_meta(db, PRICED_UNTIL + asset, str(at))
 
         await self._db.write(work)
 
-    async def last_tick(self) -> int | None:
-        """Time of the last tick that was stored."""
-        value = await self._db.read(lambda db: chats.get_meta(db, LAST_TICK))
-        return int(value) if value else None
+    async def priced_until(self) -> dict[str, int]:
+        """Until when each asset's price had been followed when a tick was last stored."""
+        rows = await self._db.read(lambda db: chats.meta_with(db, PRICED_UNTIL))
+        return {asset: int(at) for asset, at in rows.items()}
 
     # -- market
 

@@ -14,7 +14,6 @@ from engine.errors import ImplausibleError, VenueError, VenueRefusedError
 TIMEOUT_MS = 15_000
 _REFUSALS = ("restricted location", "unavailable from", "block access from your country", "not available in your")
 MOST_TEXT = 120
-NO_SUCH_MARKET = "no such market"
 
 
 def make_exchange(venue: str, market_types: list[str], gateway: str | None) -> Any:
@@ -89,5 +88,5 @@ _NAMES = {
     "NetworkError": "network error",
     "RateLimitExceeded": "rate limit",
     "DDoSProtection": "rate limit",
-    "BadSymbol": NO_SUCH_MARKET,
+    "BadSymbol": "no such market",
 }

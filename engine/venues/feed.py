@@ -55,7 +55,7 @@ class LiveFeed:
         self._poll_seconds = poll_seconds
         self._changed = asyncio.Event()
         self._failure: StorageError | None = None
-        self._last_tick: int | None = None
+        self._priced_until: dict[str, int] = {}
         self._slow: set[asyncio.Task[bool]] = set()
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
@@ -65,7 +65,7 @@ class LiveFeed:
 
     async def ticks(self) -> AsyncIterator[Delivered]:
         """History as silent ticks, what was missed as late ones, then the present, until cancelled."""
-        self._last_tick = await self._store.last_tick()
+        self._priced_until = await self._store.priced_until()
         await self._poll_all(FIRST_HISTORY_SECONDS)
         for delivered in await self._collect(present=False):
             yield delivered
@@ -86,6 +86,8 @@ class LiveFeed:
 
     async def stop(self) -> None:
         if self._scheduler.running:
+            self._scheduler.remove_all_jobs()
+            await asyncio.sleep(0)  # a job that was just handed out begins, and can then be cancelled without noise
             self._scheduler.shutdown(wait=False)
         background = [*self._streams, *self._slow]
         for task in background:
@@ -95,9 +97,10 @@ class LiveFeed:
 
     async def _poll_all(self, seconds: float) -> None:
         """Poll every venue once; one that takes long goes on in its own time and is not waited for."""
-        polls = [asyncio.create_task(worker.poll(), name=f"poll {worker.id}") for worker in self.workers]
+        polls = {asyncio.create_task(worker.poll(), name=f"poll {worker.id}") for worker in self.workers}
+        self._slow |= polls
         done, late = await asyncio.wait(polls, timeout=seconds)
-        self._slow |= late
+        self._slow -= done
         for poll in done:
             poll.result()
         for poll in late:
@@ -170,13 +173,13 @@ class LiveFeed:
         )  # of all assets the oldest first: what is late before what is news
         if not present:
             return past
-        self._last_tick = max(now, self._last_tick or 0)
         return [*past, Delivered(now, updates)]
 
     def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> Delivered:
         """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
         update = AssetUpdate(_reference(bars)[1].path, tuple(bars), missing=self._missing(asset, now))
-        silent = self._last_tick is None or closed_at <= self._last_tick
+        priced_until = self._priced_until.get(asset)
+        silent = priced_until is None or closed_at <= priced_until
         return Delivered(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
 
     def _watched(self, asset: str, closed_at: int) -> bool:
@@ -188,10 +191,11 @@ class LiveFeed:
         priced_at = self._priced_at.get(asset, 0)
         if reference is None or reference.received_at <= priced_at:
             return ()
-        self._priced_at[asset] = reference.received_at
         # Another market than last time may have been polled later than the asset was priced: its bar covers that.
-        seen = reference.watched_from <= priced_at or not priced_at
+        # After a start the bar covers what came between the last tick of the run before and the first poll.
+        seen = reference.watched_from <= priced_at if priced_at else asset not in self._priced_until
         low, high = (reference.low, reference.high) if seen else (reference.bar_low, reference.bar_high)
+        self._priced_at[asset] = self._priced_until[asset] = reference.received_at
         if not board.mark or reference.mark >= board.mark:
             return low, high, reference.mark
         return high, low, reference.mark

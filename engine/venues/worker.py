@@ -12,7 +12,7 @@ from typing import Literal
 from engine.errors import ImplausibleError, StorageError, VenueError, VenueRefusedError
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Sample
 from engine.ports import Clock, MarketStore
-from engine.venues.exchange import NO_SUCH_MARKET, as_venue_error
+from engine.venues.exchange import as_venue_error
 from engine.venues.venue import STEP_MS, Minute, Venue
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class VenueWorker:
         try:
             if not self._opened:
                 await self._open()
-            details = [detail for market in self.venue.markets if (detail := await self._read_or_say(market))]
+            found = {market.asset: await self._read_or_say(market) for market in self.venue.markets}
         except StorageError:
             raise
         except VenueError as error:
@@ -97,12 +97,14 @@ class VenueWorker:
             log.exception("%s: an answer could not be read", self.id)
             self._failed(as_venue_error(error))
             return False
-        if len(details) == len(self.venue.markets):
-            self._failed(VenueError(details[0]))
+        wrong = {asset: detail for asset, detail in found.items() if detail}
+        if len(wrong) == len(found):
+            self._failed(VenueError(next(iter(wrong.values()))))
             return False
         if self.state != "ok":
             log.info("%s: reading", self.id)
-        self.state, self.detail, self.failures = "ok", "; ".join(details), 0
+        detail = "; ".join(f"{asset}: {what}" for asset, what in wrong.items())
+        self.state, self.detail, self.failures = "ok", detail, 0
         return True
 
     async def _open(self) -> None:
@@ -121,15 +123,23 @@ class VenueWorker:
         return (now - self._history_days * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
     async def _read_or_say(self, market: Market) -> str:
-        """Read one market; what is wrong with it alone, empty if nothing is."""
+        """Read one market; what is wrong with it, empty if nothing is: one market must not take the others with it.
+
+        Raises:
+            StorageError: when what was read could not be stored.
+            VenueRefusedError: that is the whole venue's.
+        """
         try:
             await self._read(market)
-        except ImplausibleError as error:
-            return f"{market.asset}: implausible: {error}"[:120]
-        except VenueError as error:
-            if str(error) == NO_SUCH_MARKET:
-                return f"{market.asset}: {error}"
+        except (StorageError, VenueRefusedError):
             raise
+        except VenueError as error:
+            return str(error)
+        except ImplausibleError as error:
+            return f"implausible: {error}"[:120]
+        except Exception as error:
+            log.exception("%s: an answer about %s could not be read", self.id, market.asset)
+            return str(as_venue_error(error))
         return ""
 
     async def _read(self, market: Market) -> None:

@@ -112,7 +112,7 @@ async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -
     inside = long.high * 1.001
     store = Kept()
     watch = Watch({"BTC": board}, RuleBook([RULE]), store)
-    watch.was_offline(board.view.at - 3_600_000)
+    watch.was_offline({"BTC": board.view.at - 3_600_000})
     await watch.tick(Delivered(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
     record = await watch.tick(delivered(board, (inside,), seconds=120))
     shown = [c["id"] for alert in record.alerts for c in alert.facts["in_range"]]

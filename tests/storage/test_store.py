@@ -30,7 +30,7 @@ class Kit:
 
     async def alert(self, chat: Chat, key: str, kind: str = "near") -> None:
         facts = {"kind": kind, "price": 1.0, "cluster": {"id": key}}
-        await self.store.commit(TickRecord(5, alerts=[AlertRecord(key, kind, "BTC", chat.id, 1, 5, facts)]))
+        await self.store.commit(TickRecord(5, {"BTC": 5}, alerts=[AlertRecord(key, kind, "BTC", chat.id, 1, 5, facts)]))
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -75,16 +75,16 @@ async def test_an_alert_is_made_once_per_key(kit: Kit) -> None:
     await kit.alert(chat, "k")
     await kit.alert(chat, "k")
     assert await kit.store.counts() == {"ready": 1}
-    assert await kit.store.last_tick() == 5
+    assert await kit.store.priced_until() == {"BTC": 5}
 
 
 async def test_a_tick_is_stored_whole_or_not_at_all(kit: Kit) -> None:
     chat = await kit.chat()
     facts = {"kind": "near", "price": float("nan"), "cluster": {"id": "k"}}
-    record = TickRecord(9, alerts=[AlertRecord("k", "near", "BTC", chat.id, 1, 9, facts)])
+    record = TickRecord(9, {"BTC": 9}, alerts=[AlertRecord("k", "near", "BTC", chat.id, 1, 9, facts)])
     with pytest.raises(ValueError, match="JSON compliant"):
         await kit.store.commit(record)
-    assert await kit.store.last_tick() is None
+    assert await kit.store.priced_until() == {}
     assert await kit.store.counts() == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from engine.market import DAY_MS, MINUTE_MS
 from engine.ports import Delivered
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
-from engine.venues.worker import VenueWorker
+from engine.venues.worker import MarketProgress, VenueWorker
 from engine.watch import Watch
 from storage.store import Store
 from tests.conftest import until
@@ -145,3 +146,40 @@ async def test_after_downtime_what_was_missed_comes_late_and_in_order(rig: Rig) 
         assert all(d.silent for d in again.delivered if d.now < late[0])
     finally:
         await again.stop()
+
+
+async def test_what_happened_while_every_venue_was_down_is_not_taken_as_seen(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.05, 0.1))
+    rig.start()
+    await rig.settle()
+    before = await rig.store.priced_until()
+    rig.server.failing.update(VENUES)
+    await until(lambda: all(worker.state == "failing" for worker in rig.feed.workers))
+    rig.clock.at += 20 * MINUTE_MS
+    await asyncio.sleep(0.5)
+    assert await rig.store.priced_until() == before
+    known = len(rig.delivered)
+    rig.server.failing.clear()
+    await until(lambda: any(d.late for d in rig.delivered[known:]))
+    await until(lambda: rig.board.as_of >= rig.clock.at)
+    missed = [d for d in rig.delivered[known:] if d.now < rig.clock.at]
+    assert missed
+    assert not any(d.silent for d in missed)
+    assert all(d.updates["BTC"].path for d in missed)
+
+
+async def test_one_markets_failure_leaves_the_venues_others_alone(rig: Rig) -> None:
+    worker = rig.feed.workers[0]
+    rig.start()
+    await rig.settle()
+    market = worker.venue.markets[0]
+    other = replace(market, asset="ETH", symbol="ETH/USDT:USDT")
+    worker.venue._markets["ETH"] = other
+    worker.progress[other.key] = MarketProgress(rig.clock.at)
+    rig.clock.at += 70_000
+    await until(lambda: worker.detail.startswith("ETH: "))
+    assert worker.state == "ok"
+    assert worker.age_ms(market, rig.clock.at) == 0
+    del worker.venue._markets["ETH"]
