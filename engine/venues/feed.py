@@ -168,9 +168,7 @@ class LiveFeed:
                 reported=tuple(reported.get(asset, ())),
                 backfill=tuple(backfill),
             )
-        past.sort(
-            key=lambda delivered: delivered.now
-        )  # of all assets the oldest first: what is late before what is news
+        past.sort(key=lambda delivered: delivered.now)  # of all assets the oldest first: late before news
         if not present:
             return past
         return [*past, Delivered(now, updates)]
