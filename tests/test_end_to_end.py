@@ -97,11 +97,16 @@ class World:
 
 def labels(texts: list[str]) -> list[str]:
     """The names of the clusters that alerts are about."""
-    return [found[0] for text in texts if (found := re.findall(r"\d+\.\dk", text.split("\n")[0]))]
+    return [found[0] for text in texts if (found := re.findall(r"\d+\.\dk", headline(text)))]
+
+
+def headline(text: str) -> str:
+    """The first line, without the note that it may have come before."""
+    return text.removeprefix("(may be a repeat)\n").split("\n")[0]
 
 
 def kind_of(text: str) -> str:
-    head = text.split("\n", maxsplit=1)[0]
+    head = headline(text)
     for kind, words in (("near", "% above long cluster"), ("swept", " swept "), ("offline", "I was offline")):
         if words in head:
             return kind
