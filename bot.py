@@ -230,7 +230,8 @@ async def _live(
         simulated = simulated or isinstance(clock, ScaledClock)
         services = Services(watch, store, clock, settings.access, simulated)
         faces = await make_faces(settings, services, wall, terminal=terminal)
-        services.health = lambda: health_of(feed, clock, faces.states())
+        started_at = clock.now()
+        services.health = lambda: health_of(feed, clock, faces.states(), started_at)
         services.wake = faces.wake
         runtime = Runtime(services, feed, store, faces.dispatchers, faces.runners, faces.leader)
         try:

@@ -62,7 +62,6 @@ class AssetBoard:
         self.candidates = Candidates()
         self.traded = TradedLevels()
         self.missing: Mapping[str, str] = {}
-        self.bars_seen = 0
         self.first_bar_at: int | None = None
         self._view: MapView | None = None
         self._mark = 0.0
@@ -123,10 +122,6 @@ class AssetBoard:
     def history_days(self) -> float:
         """Days of bars the map has been through."""
         return (self.closed_at - self.first_bar_at) / DAY_MS if self.first_bar_at is not None else 0.0
-
-    def view_from(self, mark: float) -> MapView:
-        """The map as seen from another mark."""
-        return combine(self.asset, self.view.at, mark, self._included(), self._touched)
 
     def untraded_hours(self, cluster: Cluster, now: int) -> tuple[float, bool]:
         """Hours since any price of a cluster was traded, and whether that is all that has been watched."""
@@ -210,7 +205,6 @@ class AssetBoard:
         else:
             return
         self._touched.pop(market.key, None)
-        self.bars_seen += 1
         self.first_bar_at = bar.opened_at if self.first_bar_at is None else min(self.first_bar_at, bar.opened_at)
         self.traded.touch(bin_of(bar.low), bin_of(bar.high), bar.closed_at)
         if bar.funding_rate is not None:
@@ -283,7 +277,6 @@ class AssetBoard:
             "usual": self.usual.snapshot(),
             "candidates": self.candidates.snapshot(),
             "traded": self.traded.snapshot(),
-            "bars_seen": self.bars_seen,
             "first_bar_at": self.first_bar_at,
             "mark": self._mark,
             "measured_at": self._measured_at,
@@ -304,7 +297,7 @@ class AssetBoard:
         made.usual = Usual.restore(state["usual"])
         made.candidates = Candidates.restore(state["candidates"])
         made.traded = TradedLevels.restore(state["traded"])
-        made.bars_seen, made.first_bar_at = state["bars_seen"], state["first_bar_at"]
+        made.first_bar_at = state["first_bar_at"]
         made._mark, made._measured_at, made._detected_at = (
             state["mark"],
             state["measured_at"],

@@ -61,7 +61,7 @@ async def _venue(settings: Settings, name: str) -> tuple[str, bool]:
     return f"  {venue_name(name):16} reached: {listed}", True
 
 
-def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at: int = 0) -> Health:
+def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at: int) -> Health:
     """How venues and faces are doing, for /status."""
     now = clock.now()
     sources = []

@@ -31,11 +31,6 @@ def find_chat(db: Database, platform: str, remote_id: str) -> Chat | None:
     return _chat(row) if row else None
 
 
-def chat_by_id(db: Database, chat_id: int) -> Chat | None:
-    row = db.conn.execute(f"SELECT {_COLUMNS} FROM chat WHERE id = ?", (chat_id,)).fetchone()
-    return _chat(row) if row else None
-
-
 def chats(db: Database, platform: str | None = None) -> list[Chat]:
     """All chats, or those of one platform, oldest first."""
     query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? OR ? IS NULL ORDER BY id"

@@ -154,7 +154,7 @@ def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTic
         return []
     arming = state.arming if state else 0
     key = _key(rule, mark.cluster, mark.kind, arming)
-    return [Decision(_alert_kind(mark), rule, mark.cluster, mark.price, _reason(mark), key, state if told else None)]
+    return [Decision(mark.kind, rule, mark.cluster, mark.price, _reason(mark), key, state if told else None)]
 
 
 def _at_cluster(
@@ -172,7 +172,7 @@ def _at_cluster(
         arming = state.arming + 1 if state else 0
         state = NearState(armed=False, since=tick.now, fired=True, arming=arming)
         key = _key(rule, cluster, mark.kind, arming)
-        decisions.append(Decision(_alert_kind(mark), rule, mark.cluster, mark.price, _reason(mark), key))
+        decisions.append(Decision(mark.kind, rule, mark.cluster, mark.price, _reason(mark), key))
     return state, decisions
 
 
@@ -184,10 +184,6 @@ def _least(rule: Rule, cluster: Cluster, distance: float, tick: AssetTick) -> fl
     if isinstance(rule.size, str):
         return tick.candidates.threshold_usd(rule.size, cluster.side, distance, tick.now)
     return float(rule.size)
-
-
-def _alert_kind(mark: Mark) -> AlertKind:
-    return mark.kind
 
 
 def _reason(mark: Mark) -> str:

@@ -41,11 +41,6 @@ def prices_outward(side: Side, first: int, count: int) -> np.ndarray:
     return prices
 
 
-def price_outward(side: Side, price: float, distance: float) -> float:
-    """The price at a log distance outward from another."""
-    return price * math.exp(outward(side, 1) * distance)
-
-
 def distance_outward(side: Side, price: float, level_price: float) -> float:
     """Log distance from price out to a level; negative when price has gone past it."""
     return outward(side, 1) * math.log(level_price / price)
