@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from engine.market import DAY_MS
 from engine.ports import Clock
 from engine.replay import ReplayFeed, board_at
 from engine.study import cluster_figures
+from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
+from engine.venues.universe import Universe
 from engine.venues.worker import VenueWorker
 from engine.watch import Watch
 from handlers.check import check, health_of
@@ -38,7 +40,10 @@ from handlers.settings import load as load_settings
 from storage.store import Store
 
 DEMO_DAYS = 10
+DEMO_VENUES = ("binanceusdm", "bybit", "okx")
 DEMO_POLL_SECONDS = 0.5
+RANKED = "ranked assets"
+"""Under which the coins last chosen by open interest are remembered."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -212,21 +217,25 @@ async def _live(
     store = Store(None if in_memory else settings.database, wall)
     await store.open()
     try:
-        boards = {asset: await _board(store, asset, settings.venues) for asset in settings.assets}
-        watch = Watch(boards, await store.load_book(), store)
-        watch.was_offline(await store.priced_until())
+        boards: dict[str, AssetBoard] = {}
+        book = await store.load_book()
+        proxies = settings.venue_proxies or {}
         workers = [
             VenueWorker(
-                VENUES[venue](settings.venue_gateway),
-                settings.assets,
+                VENUES[venue](Access(settings.venue_gateway, proxies.get(venue), clock.now)),
+                [],
                 store,
                 clock,
                 settings.history_days,
                 lambda market: boards[market.asset].map_closed_at(market),
+                settings.poll_seconds,
             )
             for venue in settings.venues
         ]
-        feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds)
+        review = await _choose_assets(settings, store, workers, boards, book)
+        watch = Watch(boards, book, store)
+        watch.was_offline(await store.priced_until(), await store.stale_since())
+        feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds, review)
         simulated = simulated or isinstance(clock, ScaledClock)
         services = Services(watch, store, clock, settings.access, simulated)
         faces = await make_faces(settings, services, wall, terminal=terminal)
@@ -241,6 +250,30 @@ async def _live(
             await faces.close()
     finally:
         await store.close()
+
+
+async def _choose_assets(
+    settings: Settings, store: Store, workers: Sequence[VenueWorker], boards: dict[str, AssetBoard], book: RuleBook
+) -> Callable[[], Awaitable[None]] | None:
+    """Make the boards of the named coins, or of those with the most open interest; then how to choose anew."""
+
+    def make_board(asset: str) -> Awaitable[AssetBoard]:
+        return _board(store, asset, settings.venues)
+
+    if settings.ranked is None:
+        for asset in settings.assets:
+            boards[asset] = await make_board(asset)
+        for worker in workers:
+            await worker.follow(settings.assets)
+        return None
+    universe = Universe(settings.ranked, workers, boards, make_board, book.assets)
+
+    async def review() -> None:
+        known = json.loads(await store.get_meta(RANKED) or "[]")
+        await store.set_meta(RANKED, json.dumps(await universe.review(known)))
+
+    await review()
+    return review
 
 
 async def _board(store: Store, asset: str, venues: Sequence[str]) -> AssetBoard:
@@ -270,6 +303,7 @@ def _demo(options: argparse.Namespace) -> int:
         try:
             made = replace(
                 settings,
+                venues=DEMO_VENUES,
                 assets=(source.asset,),
                 venue_gateway=exchange.url,
                 history_days=DEMO_DAYS,

@@ -9,6 +9,7 @@ from typing import Any
 from engine.alerts.decide import Decision
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster
+from engine.liquidation.prior import REPORTING
 from engine.liquidation.view import MapView
 from engine.market import Side
 
@@ -57,6 +58,7 @@ def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dic
     return {
         "venues": shares,
         "missing": dict(board.missing),
+        "missing_shares": {venue: share for venue, share in board.usual_shares().items() if venue in board.missing},
         "age_seconds": max(now - board.as_of, 0) / 1000,
         "interest_usd": facts.interest_usd,
         "interest_change_24h": facts.interest_change_24h,
@@ -149,7 +151,7 @@ def _aftermath(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any
     """What a swept message adds: what was reported since it was near, what was expected, what is next."""
     cluster, told, mark = decision.cluster, decision.told, board.view.mark
     since = told.since if told is not None else now - 3_600_000
-    reported: dict[Side, float] = {side: board.reported_usd(side, since) for side in ("long", "short")}
+    reported: dict[Side, float] = {side: board.reported_usd(side, since, REPORTING) for side in ("long", "short")}
     total = sum(reported.values())
     return {
         "since": since,

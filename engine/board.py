@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.alerts.decide import AssetTick
@@ -13,11 +13,20 @@ from engine.alerts.tiers import Candidates
 from engine.errors import NotReadyError
 from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
+from engine.liquidation.margin import Tier
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
-from engine.market import DAY_MS, HOUR_MS, SIDES, Bar, Market, Sample, Side
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side
+from engine.outlook.depth import Depth
+
+BOOK_MS = 5 * MINUTE_MS
+"""An order book older than this says nothing any more."""
+
+
+Reported = tuple[int, Side, float, str]
+"""A forced order as it is counted: when, whose, USD, and the venue, empty where a recording does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +37,18 @@ class AssetUpdate:
         path: prices since the last tick, oldest first.
         bars: closed bars by market, in order of time.
         samples: the latest poll of each market that answered.
-        missing: venues that are left out, with the reason people read.
-        reported: forced orders the feeds reported: when, whose, USD.
+        left_out: keys of markets that are not in the sum.
+        missing: what of it people read: venues with the reason.
+        reported: forced orders the feeds reported.
         backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
     """
 
     path: tuple[float, ...] = ()
     bars: tuple[tuple[Market, Bar], ...] = ()
     samples: tuple[Sample, ...] = ()
+    left_out: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
-    reported: tuple[tuple[int, Side, float], ...] = ()
+    reported: tuple[Reported, ...] = ()
     backfill: tuple[tuple[Market, Bar], ...] = ()
 
 
@@ -61,7 +72,9 @@ class AssetBoard:
         self.usual = Usual()
         self.candidates = Candidates()
         self.traded = TradedLevels()
+        self.left_out: frozenset[str] = frozenset()
         self.missing: Mapping[str, str] = {}
+        self.books: dict[str, Depth] = {}
         self.first_bar_at: int | None = None
         self._view: MapView | None = None
         self._mark = 0.0
@@ -72,7 +85,8 @@ class AssetBoard:
         self._sampled_at: dict[str, int] = {}
         self._funding: dict[str, float] = {}
         self._contracts: dict[str, deque[tuple[int, float]]] = {}
-        self._reported: deque[tuple[int, Side, float]] = deque()
+        self._reported: deque[Reported] = deque()
+        self._reported_since = 0
         self._has_feed = False
 
     # -- questions
@@ -141,19 +155,59 @@ class AssetBoard:
             liquidated = {side: self.reported_usd(side, now - DAY_MS) for side in SIDES}
         return MarketFacts(sum(view.interest_usd.values()), self._interest_change(now), rate, liquidated)
 
-    def reported_usd(self, side: Side, since: int) -> float:
-        """USD that feeds reported as forced out since then."""
-        return sum(usd for at, whose, usd in self._reported if whose == side and at > since)
+    def reported_usd(self, side: Side, since: int, venues: Collection[str] | None = None) -> float:
+        """USD that feeds reported as forced out since then, of these venues or of all."""
+        return sum(
+            usd
+            for at, whose, usd, venue in self._reported
+            if whose == side and at > since and (venues is None or venue in venues)
+        )
 
-    def know_reported(self, rows: Iterable[tuple[int, Side, float]]) -> None:
+    def reported_by_venue(self, since: int) -> dict[str, dict[Side, float]]:
+        """USD that feeds reported as forced out since then, by venue and side."""
+        found: dict[str, dict[Side, float]] = {}
+        for at, side, usd, venue in self._reported:
+            if at > since:
+                found.setdefault(venue, {"long": 0.0, "short": 0.0})[side] += usd
+        return found
+
+    @property
+    def reported_since(self) -> int:
+        """Since when forced orders have been counted, two days at most."""
+        return self._reported_since
+
+    def usual_shares(self) -> dict[str, float]:
+        """Each venue's share of the open interest that was last known of all, those that are missing included."""
+        usd: dict[str, float] = {}
+        for m in self.maps.values():
+            if m.opened:
+                usd[m.market.venue] = usd.get(m.market.venue, 0.0) + m.market.usd(m.contracts, self._mark or m.close)
+        total = sum(usd.values())
+        return {venue: value / total for venue, value in usd.items()} if total else {}
+
+    def fresh_books(self, now: int) -> list[Depth]:
+        """Order books that are not old."""
+        return [book for book in self.books.values() if now - book.at <= BOOK_MS]
+
+    def know_reported(self, rows: Iterable[Reported]) -> None:
         """Take up what feeds reported before a restart, in place of what a checkpoint knew."""
         known = sorted(rows)
         if known:
             self._reported, self._has_feed = deque(known), True
+            self._reported_since = min(self._reported_since or known[0][0], known[0][0])
 
     @property
     def has_liquidation_feed(self) -> bool:
         return self._has_feed
+
+    def adopt_tiers(self, key: str, tiers: Sequence[Tier]) -> None:
+        """Place what is opened in a market from now on by the venue's own lowest tier."""
+        market_map = self.maps.get(key)
+        if market_map is not None and tiers:
+            lowest = tiers[0]
+            market_map.adopt(
+                replace(market_map.market, maintenance_rate=lowest.maintenance_rate, max_leverage=lowest.max_leverage)
+            )
 
     # -- a tick
 
@@ -164,10 +218,9 @@ class AssetBoard:
         that the clusters' figures need not be renewed.
         """
         tick = self._follow(update, now, silent=silent) if self._view is not None and len(update.path) else None
-        self.missing = dict(update.missing)
-        for at, side, usd in update.reported:
-            self._reported.append((at, side, usd))
-            self._has_feed = True
+        self.left_out, self.missing = update.left_out, dict(update.missing)
+        for row in update.reported:
+            self._count(row)
         while self._reported and self._reported[0][0] < now - 2 * DAY_MS:
             self._reported.popleft()
         for market, bar in (*update.backfill, *update.bars):
@@ -213,10 +266,26 @@ class AssetBoard:
         kept.append((bar.closed_at, market_map.contracts))
         while kept[0][0] < bar.closed_at - DAY_MS - HOUR_MS:
             kept.popleft()
-        for side, usd in (("long", bar.long_liquidations_usd), ("short", bar.short_liquidations_usd)):
+        self._count_bar(market.venue, bar)
+
+    def _count_bar(self, venue: str, bar: Bar) -> None:
+        """A bar that knows what was forced out within it replaces the single orders of its venue and time."""
+        sides: tuple[tuple[Side, float | None], ...] = (
+            ("long", bar.long_liquidations_usd),
+            ("short", bar.short_liquidations_usd),
+        )
+        if all(usd is None for _, usd in sides):
+            return
+        kept = (row for row in self._reported if row[3] != venue or not bar.opened_at < row[0] <= bar.closed_at)
+        self._reported = deque(kept)
+        for side, usd in sides:
             if usd is not None:
-                self._reported.append((bar.closed_at, side, usd))  # type: ignore[arg-type]  # the two literals above
-                self._has_feed = True
+                self._count((bar.closed_at, side, usd, venue))
+
+    def _count(self, row: Reported) -> None:
+        if not self._has_feed:
+            self._has_feed, self._reported_since = True, row[0]
+        self._reported.append(row)
 
     def _take(self, sample: Sample) -> None:
         key = sample.market.key
@@ -250,7 +319,7 @@ class AssetBoard:
     def _included(self) -> list[MarketMap]:
         """Maps of venues that are in the sum: those that have one, less those that are missing."""
         maps = [m for m in self.maps.values() if m.opened]
-        return [m for m in maps if m.market.venue not in self.missing] or maps
+        return [m for m in maps if m.market.key not in self.left_out] or maps
 
     def _interest_change(self, now: int) -> float | None:
         """Change of contracts in 24 hours, a fraction, over the markets known at both ends."""
@@ -260,7 +329,7 @@ class AssetBoard:
             if len(rows) < 2 or rows[0][0] > now - DAY_MS + HOUR_MS:
                 continue
             base = next((contracts for at, contracts in rows if at >= now - DAY_MS - HOUR_MS // 2), None)
-            if base is None or market_map.market.venue in self.missing:
+            if base is None or key in self.left_out:
                 continue
             before += market_map.market.usd(base, self._mark)
             after += market_map.market.usd(rows[-1][1], self._mark)
@@ -283,8 +352,9 @@ class AssetBoard:
             "detected_at": self._detected_at,
             "funding": dict(self._funding),
             "contracts": {key: list(rows) for key, rows in self._contracts.items()},
-            "reported": list(self._reported),
+            "reported": [list(row) for row in self._reported],
             "has_feed": self._has_feed,
+            "reported_since": self._reported_since,
         }
 
     @classmethod
@@ -307,8 +377,9 @@ class AssetBoard:
         made._contracts = {
             key: deque((int(at), c) for at, c in rows) for key, rows in state["contracts"].items() if key in made.maps
         }
-        made._reported = deque((int(at), side, usd) for at, side, usd in state["reported"])
+        made._reported = deque((int(at), side, usd, *venue) for at, side, usd, *venue in state["reported"])
         made._has_feed = state["has_feed"]
+        made._reported_since = state.get("reported_since", 0)
         if made.maps and made._mark:
             made._view = combine(asset, made.closed_at, made._mark, made._included())
         return made

@@ -28,7 +28,11 @@ class ImplausibleError(CliffwatchError):
 
 
 class VenueError(CliffwatchError):
-    """A venue did not answer. Leave it out, say so, try again with back-off."""
+    """A venue did not answer. Leave it out, say so, try again with back-off, not before retry_after seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class VenueRefusedError(VenueError):

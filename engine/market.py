@@ -131,6 +131,7 @@ class Sample:
         contracts: open interest, as the venue counts contracts.
         funding_rate: fraction per 8 hours, None where unknown.
         watched_from: since when high and low are known without a gap, UTC ms.
+        timed: whether `at` is the venue's own time rather than the time received.
     """
 
     market: Market
@@ -144,6 +145,7 @@ class Sample:
     contracts: float
     funding_rate: float | None = None
     watched_from: int = 0
+    timed: bool = True
 
     def __post_init__(self) -> None:
         for name in ("mark", "high", "low", "bar_high", "bar_low", "contracts"):
@@ -152,13 +154,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Liquidation:
-    """One forced order as a feed reported it. side is whose position was forced out; notional is USD."""
+    """One forced order as a feed reported it. side is whose position was forced out; notional is USD.
+
+    number tells apart orders that are alike in all else.
+    """
 
     market: Market
     at: int
     side: Side
     price: float
     contracts: float
+    number: int = 0
 
     @property
     def notional_usd(self) -> float:

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol
 from engine.alerts.decide import StateKey
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
-from engine.board import AssetUpdate
+from engine.board import AssetUpdate, Reported
+from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, Market, Side
 
 
@@ -65,10 +66,12 @@ class TickRecord:
     """All that one tick changes, stored in one transaction before anything is sent.
 
     priced: until when each asset's price has been followed; a restart reads on from there.
+    stale: assets whose figures have all gone old, with the time of the last ones; None for those that are back.
     """
 
     now: int
     priced: dict[str, int] = field(default_factory=dict)
+    stale: dict[str, int | None] = field(default_factory=dict)
     states: dict[StateKey, NearState | None] = field(default_factory=dict)
     alerts: list[AlertRecord] = field(default_factory=list)
 
@@ -124,6 +127,37 @@ class Message:
     repeat: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LargestOrder:
+    """The largest forced order of a time: when, whose, how much, at what price, where."""
+
+    at: int
+    side: Side
+    usd: float
+    price: float
+    venue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """What feeds reported as forced out in a stretch of time.
+
+    Attributes:
+        by_venue: USD per venue and side.
+        orders: how many there were.
+        known_since: when the first forced order of the asset was ever stored, None before.
+    """
+
+    by_venue: Mapping[str, Mapping[Side, float]]
+    orders: int
+    known_since: int | None
+    largest: LargestOrder | None
+
+    def usd(self, side: Side) -> float:
+        """USD of one side over all venues."""
+        return sum(sides[side] for sides in self.by_venue.values())
+
+
 class MarketStore(Protocol):
     """Where bars, forced orders and checkpoints are kept."""
 
@@ -135,7 +169,15 @@ class MarketStore(Protocol):
         """Store forced orders once; those that were new."""
         ...
 
-    async def reported_since(self, asset: str, since: int) -> list[tuple[int, Side, float]]: ...
+    async def reported_since(self, asset: str, since: int) -> list[Reported]: ...
+
+    async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
+        """Keep margin tiers as a venue said them, in place of those before."""
+        ...
+
+    async def tiers_of(self, market: str) -> list[Tier]:
+        """A market's margin tiers, lowest first; empty where none were read."""
+        ...
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None: ...
 
@@ -143,6 +185,10 @@ class MarketStore(Protocol):
 
     async def priced_until(self) -> dict[str, int]:
         """Until when each asset's price had been followed when a tick was last stored."""
+        ...
+
+    async def stale_since(self) -> dict[str, int]:
+        """Assets that people were told have no fresh figures, with the time of the last ones."""
         ...
 
 
@@ -212,6 +258,10 @@ class Outbox(Protocol):
 
 class Store(TickStore, RuleStore, ChatStore, Outbox, Protocol):
     """All that commands and delivery need to outlive a restart."""
+
+    async def forced_since(self, asset: str, since: int) -> Forced:
+        """What feeds reported as forced out of an asset since then."""
+        ...
 
 
 OutcomeKind = Literal["sent", "retry", "plain", "gone", "moved", "dead", "unknown"]

@@ -11,9 +11,13 @@ from engine.alerts.decide import AssetTick, Decision, StateKey, Verdict, baselin
 from engine.alerts.near import NearState
 from engine.announce import alert_facts, cluster_facts, source_facts
 from engine.board import AssetBoard, AssetUpdate
+from engine.market import MINUTE_MS
 from engine.ports import AlertRecord, Delivered, TickRecord, TickStore
 
 log = logging.getLogger(__name__)
+
+STALE_MS = 5 * MINUTE_MS
+"""Without any figure for so long, those who wait for alerts are told that none can come."""
 
 
 class Watch:
@@ -28,6 +32,7 @@ class Watch:
         self._held: dict[str, dict[StateKey, NearState | None]] = {}
         self._missed: dict[int, list[dict[str, Any]]] = {}
         self._offline_since: dict[str, int] = {}
+        self._stale_since: dict[str, int] = {}
 
     async def tick(self, delivered: Delivered) -> TickRecord:
         """Take in what the feed brought and store what follows from it.
@@ -62,6 +67,8 @@ class Watch:
         board, now = self.boards[asset], delivered.now
         tick = board.advance(update, now, silent=delivered.silent)
         if delivered.silent or not update.path:
+            if not (delivered.silent or delivered.late or update.samples or update.bars):
+                self._without_figures(board, now, record)
             return
         if not delivered.late:
             record.priced[asset] = now
@@ -83,6 +90,9 @@ class Watch:
             record.states |= self._held.get(asset, {}) | verdict.states
             record.alerts += self._alerts(board, verdict.decisions, now)
             record.alerts += self._catch_up(board, in_range, now)
+            if asset in self._stale_since:
+                del self._stale_since[asset]
+                record.stale[asset] = None
         self.book.apply(verdict)
 
     def _ended(self, board: AssetBoard, tick: AssetTick, decided: Verdict) -> dict[StateKey, NearState | None]:
@@ -96,12 +106,39 @@ class Watch:
             for d in decisions
         ]
 
+    # -- while no venue answers
+
+    def _without_figures(self, board: AssetBoard, now: int, record: TickRecord) -> None:
+        """A tick that brought nothing at all: said once when the last figures have become old."""
+        asset = board.asset
+        since = self.priced_until.get(asset, 0)
+        if asset in self._stale_since or not board.ready or not since or now - since < STALE_MS:
+            return
+        self._stale_since[asset] = self._offline_since[asset] = record.stale[asset] = since
+        facts = {
+            "kind": "stale",
+            "asset": asset,
+            "at": now,
+            "since": since,
+            "mark": board.mark,
+            "missing": dict(board.missing),
+        }
+        for chat_id in self._subscribers(asset, now):
+            key = f"stale/{chat_id}/{asset}/{since}"
+            record.alerts.append(AlertRecord(key, "stale", asset, chat_id, None, now, facts))
+
+    def _subscribers(self, asset: str, now: int) -> list[int]:
+        """Chats that have a rule for an asset and have not muted it."""
+        muted = self.book.muted(asset)
+        return sorted({r.chat_id for r in self.book.for_asset(asset) if muted.get(r.chat_id, 0) <= now})
+
     # -- after downtime
 
-    def was_offline(self, priced_until: Mapping[str, int]) -> None:
+    def was_offline(self, priced_until: Mapping[str, int], stale_since: Mapping[str, int] | None = None) -> None:
         """Late ticks follow: what they would have fired is told in one message a chat and asset."""
         self.priced_until = dict(priced_until)
         self._offline_since = dict(priced_until)
+        self._stale_since = dict(stale_since or {})
 
     def _keep_missed(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> None:
         for decision in decisions:
@@ -114,7 +151,10 @@ class Watch:
             self._missed.setdefault(decision.rule.chat_id, []).append(missed)
 
     def _catch_up(self, board: AssetBoard, in_range: Iterable[tuple[Any, Any]], now: int) -> list[AlertRecord]:
-        """One message a chat after a start: what was swept meanwhile, and what is in range now."""
+        """One message a chat after a start, or after all venues were gone: what was swept meanwhile, what is in range.
+
+        Who was told that figures were gone is told that they are back, whatever happened meanwhile.
+        """
         since = self._offline_since.pop(board.asset, None)
         if since is None:
             return []
@@ -123,9 +163,11 @@ class Watch:
             near.setdefault(rule.chat_id, {})[cluster.id] = cluster_facts(board, cluster, now)
         mine = {chat: [item for item in items if item["asset"] == board.asset] for chat, items in self._missed.items()}
         alerts = []
-        for chat_id in sorted({chat for chat, items in mine.items() if items} | set(near)):
+        gone = board.asset in self._stale_since
+        told = set(self._subscribers(board.asset, now)) if gone else set()
+        for chat_id in sorted({chat for chat, items in mine.items() if items} | set(near) | told):
             facts = {
-                "kind": "offline",
+                "kind": "back" if gone else "offline",
                 "asset": board.asset,
                 "at": now,
                 "mark": board.view.mark,
@@ -135,8 +177,8 @@ class Watch:
                 "in_range": list(near.get(chat_id, {}).values()),
                 **source_facts(board, now),
             }
-            key = f"offline/{chat_id}/{board.asset}/{since}"
-            alerts.append(AlertRecord(key, "offline", board.asset, chat_id, None, now, facts))
+            key = f"{facts['kind']}/{chat_id}/{board.asset}/{since}"
+            alerts.append(AlertRecord(key, str(facts["kind"]), board.asset, chat_id, None, now, facts))
         self._missed = {
             chat: [item for item in items if item["asset"] != board.asset] for chat, items in self._missed.items()
         }

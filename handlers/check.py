@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 from engine.errors import VenueError
 from engine.ports import Clock
+from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
+from engine.venues.worker import VenueWorker
 from handlers.context import Health, SourceState
+from handlers.numbers import span
 from handlers.settings import PREFIX, TABLE, Settings
 from handlers.wording import venue as venue_name
 
@@ -50,10 +53,12 @@ def _shown(value: object) -> str:
 
 
 async def _venue(settings: Settings, name: str) -> tuple[str, bool]:
-    venue = VENUES[name](settings.venue_gateway)
+    venue = VENUES[name](Access(settings.venue_gateway, (settings.venue_proxies or {}).get(name)))
     try:
-        await venue.open(settings.assets)
-        listed = ", ".join(market.asset for market in venue.markets)
+        await venue.load()
+        if settings.ranked is None:
+            venue.follow(settings.assets)
+        listed = ", ".join(dict.fromkeys(market.asset for market in venue.markets)) or f"{len(venue.assets)} coins"
     except VenueError as error:
         return f"  {venue_name(name):16} {error}", False
     finally:
@@ -66,14 +71,37 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
     now = clock.now()
     sources = []
     for worker in feed.workers:
-        ages = [age for market in worker.venue.markets if (age := worker.age_ms(market, now)) is not None]
-        detail = worker.detail
-        if worker.state == "ok" and worker.stream_state not in ("ok", "starting"):
-            detail = f"no liquidation stream: {worker.stream_state}"
-        oldest = max(ages) / 1000 if ages else None
-        sources.append(SourceState(worker.id, worker.state, oldest, detail))
-    note = ""
-    if feed.in_history:
-        reading = [f"{venue_name(w.id)} {w.detail}" for w in feed.workers if w.state == "history" and w.detail]
-        note = f" (history: {', '.join(reading)})" if reading else " (history is being read)"
-    return Health(started_at, tuple(sources), dict(faces), feed.late_runs, feed.skipped_runs, note)
+        ages = worker.ages_ms(now)
+        sources.append(
+            SourceState(
+                worker.id,
+                worker.state,
+                max(ages) / 1000 if ages else None,
+                worker.detail,
+                liquidations=_liquidations(worker, now),
+                history=_history(worker, now),
+                requests=worker.venue.meter.last_minute()[0],
+                budget_share=worker.venue.meter.last_minute()[1] / worker.venue.budget,
+                refused=worker.venue.figures_refused + worker.venue.frames_refused + worker.late_figures,
+                dropped=worker.venue.frames_dropped,
+            )
+        )
+    reading = [f"{venue_name(source.venue)} {source.history}" for source in sources if source.history]
+    note = f" (history: {', '.join(reading[:3])})" if reading else " (history is being read)" if feed.in_history else ""
+    return Health(started_at, tuple(sources), dict(faces), feed.late_runs, feed.skipped_runs, note, feed.prices_refused)
+
+
+def _history(worker: VenueWorker, now: int) -> str:
+    """How much of a venue's history is still to read."""
+    markets, days = worker.history_to_go(now)
+    return f"{days:.0f} d of {markets} market{'s' if markets > 1 else ''} to read" if markets else ""
+
+
+def _liquidations(worker: VenueWorker, now: int) -> str:
+    """What is wrong with a venue's feed of liquidations, or when it last spoke; empty where it has none."""
+    if worker.venue.feed == "none":
+        return ""
+    if worker.stream_state not in ("ok", "starting"):
+        return f"no liquidations: {worker.stream_state}"
+    heard = f"{span((now - worker.heard_at) / 1000)} ago" if worker.heard_at else "none yet"
+    return f"liquidations {heard}"

@@ -47,12 +47,27 @@ class NoMembership:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """One venue as /status shows it."""
+    """One venue as /status shows it.
+
+    Attributes:
+        age_seconds: of its oldest figures.
+        liquidations: how its feed of them is, empty where it has none.
+        history: how much is still to read.
+        requests, budget_share: of the last minute.
+        refused: figures and forced orders that were not believed.
+        dropped: forced orders that came faster than they could be read.
+    """
 
     venue: str
     state: str
     age_seconds: float | None
     detail: str = ""
+    liquidations: str = ""
+    history: str = ""
+    requests: int = 0
+    budget_share: float = 0.0
+    refused: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ class Health:
     late_runs: int = 0
     skipped_runs: int = 0
     history_note: str = ""
+    prices_refused: int = 0
 
 
 @dataclass(slots=True)

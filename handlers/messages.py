@@ -101,6 +101,32 @@ def _wick(facts: Facts) -> Answer:
     )
 
 
+def _stale(facts: Facts) -> Answer:
+    asset, since = facts["asset"], iso(facts["since"])
+    reasons = [f"{wording.venue(name)}: {why}" for name, why in facts["missing"].items()]
+    more = [f"and {len(reasons) - 3} more venues"] if len(reasons) > 3 else []
+    lines = [
+        f"Last price {price(facts['mark'])}, {span((facts['at'] - facts['since']) / 1000)} ago. No alert can fire now.",
+        *reasons[:3],
+        *more,
+        "I tell you when figures are back, and what was swept meanwhile.",
+    ]
+    return Answer(
+        f"{asset}: no figures since {since[11:16]} UTC",
+        _filled(lines),
+        buttons=(Button("Status", "/status"),),
+    )
+
+
+def _back(facts: Facts) -> Answer:
+    answer = _offline(facts)
+    gone = span((facts["offline_to"] - facts["offline_from"]) / 1000)
+    lines = answer.lines or ("Nothing was swept or came near meanwhile.",)
+    return replace(
+        answer, headline=f"{facts['asset']} {price(facts['mark'])}: figures are back after {gone}", lines=lines
+    )
+
+
 def _offline(facts: Facts) -> Answer:
     asset = facts["asset"]
     swept = [m for m in facts["missed"] if m["kind"] == "swept"]
@@ -130,6 +156,8 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "swept": _swept,
     "wick": _wick,
     "offline": _offline,
+    "stale": _stale,
+    "back": _back,
     "test": _test,
 }
 

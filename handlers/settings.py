@@ -16,7 +16,20 @@ from dotenv import dotenv_values
 from engine.errors import SettingError
 
 PREFIX = "CLIFFWATCH_"
-KNOWN_VENUES = ("binanceusdm", "bybit", "okx")
+KNOWN_VENUES = (
+    "binanceusdm",
+    "bybit",
+    "okx",
+    "binancecoinm",
+    "bitget",
+    "gate",
+    "hyperliquid",
+    "deribit",
+    "krakenfutures",
+    "kucoinfutures",
+    "htx",
+)
+MOST_RANKED = 200
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -58,7 +71,27 @@ def _venues(value: str) -> tuple[str, ...]:
     return names
 
 
+def _proxies(value: str) -> dict[str, str]:
+    """Proxies by venue; the message of an error never holds an address, which may hold a password."""
+    found = {}
+    for word in value.split(","):
+        venue, separator, address = word.strip().partition("=")
+        if not word.strip():
+            continue
+        if not separator or venue.lower() not in KNOWN_VENUES:
+            raise ValueError("expected VENUE=ADDRESS, separated by commas, with venues such as bybit")
+        if not re.fullmatch(r"https?://(?:[^\s/@]+@)?[\w.\-\[\]:]+/?", address):
+            raise ValueError(f"expected an address such as http://proxy.example:8080 for {venue}")
+        found[venue.lower()] = address.rstrip("/")
+    return found
+
+
 def _assets(value: str) -> tuple[str, ...]:
+    ranked = re.fullmatch(r"top:(\d{1,4})", value.strip().lower())
+    if ranked:
+        if not 1 <= int(ranked[1]) <= MOST_RANKED:
+            raise ValueError(f"expected top:N with N between 1 and {MOST_RANKED}")
+        return (f"top:{int(ranked[1])}",)
     names = tuple(dict.fromkeys(name.strip().upper() for name in value.split(",") if name.strip()))
     if not names or not all(re.fullmatch(r"[A-Z0-9]{1,20}", name) for name in names):
         raise ValueError("expected coins such as BTC,ETH,SOL")
@@ -114,9 +147,16 @@ TABLE: tuple[Setting, ...] = (
     Setting("DISCORD_API", "", "Another address of Discord's REST API", _url),
     Setting("DISCORD_GATEWAY", "", "Another address of Discord's gateway", _url),
     Setting("DISCORD_WEBHOOK", "", "Webhook of one channel: alerts go there, one way", _url, secret=True),
-    Setting("VENUES", "binanceusdm,bybit,okx", "Exchanges to read", _venues),
+    Setting("VENUES", ",".join(KNOWN_VENUES), "Exchanges to read", _venues),
+    Setting(
+        "VENUE_PROXIES",
+        "",
+        "HTTP proxies of single venues, as bybit=http://HOST:PORT, by commas",
+        _proxies,
+        secret=True,
+    ),
     Setting("VENUE_GATEWAY", "", "One address through which every venue is reached as ADDRESS/VENUE/PATH", _url),
-    Setting("ASSETS", "BTC,ETH,SOL", "Coins to watch", _assets),
+    Setting("ASSETS", "BTC,ETH,SOL", "Coins to watch, or top:50: the fifty with the most open interest", _assets),
     Setting("POLL_SECONDS", "20", "Seconds between two looks at a venue", _seconds),
     Setting("HISTORY_DAYS", "30", "Days of history to read at the first start", lambda v: _between(v, 1, 30)),
     Setting("ACCESS", "chats", "Who may use the bot: open, chats (approved ones and their members) or list", _access),
@@ -145,6 +185,7 @@ class Settings:
     discord_gateway: str | None
     discord_webhook: str | None
     venues: tuple[str, ...]
+    venue_proxies: Mapping[str, str] | None
     venue_gateway: str | None
     assets: tuple[str, ...]
     poll_seconds: float
@@ -155,9 +196,19 @@ class Settings:
     clock: str
 
     @property
+    def ranked(self) -> int | None:
+        """How many coins are followed by open interest, None where they are named."""
+        first = self.assets[0]
+        return int(first.removeprefix("top:")) if first.startswith("top:") else None
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Values that must never be seen in a log, an error or a chat."""
-        return tuple(value for row in TABLE if row.secret and (value := getattr(self, row.name.lower())) is not None)
+        found: list[str] = []
+        for row in TABLE:
+            value = getattr(self, row.name.lower()) if row.secret else None
+            found += value.values() if isinstance(value, Mapping) else [value] if value else []
+        return tuple(found)
 
 
 def load(env_file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -7,7 +7,23 @@ from typing import Any
 
 from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
 
-VENUE_NAMES = {"binanceusdm": "Binance", "bybit": "Bybit", "okx": "OKX"}
+VENUE_NAMES = {
+    "binanceusdm": "Binance",
+    "bybit": "Bybit",
+    "okx": "OKX",
+    "binancecoinm": "Binance coin-m",
+    "bitget": "Bitget",
+    "gate": "Gate",
+    "hyperliquid": "Hyperliquid",
+    "deribit": "Deribit",
+    "krakenfutures": "Kraken",
+    "kucoinfutures": "KuCoin",
+    "htx": "HTX",
+}
+NAMED_VENUES = 5
+"""Venues named in the last line of an answer; the rest are counted."""
+
+NAMED_MISSING = 2
 DISCLAIMER = "Estimates from public data. Not advice."
 SIMULATED = "SIMULATED"
 STALE_SECONDS = 300
@@ -18,7 +34,9 @@ NO_TRACK_RECORD = "Rough, no track record yet"
 
 
 def venue(name: str) -> str:
-    return VENUE_NAMES.get(name, name)
+    """A venue as people call it; of one market of it, with its kind."""
+    known, _, kind = name.partition(" ")
+    return f"{VENUE_NAMES.get(known, known)} {kind}".strip()
 
 
 def rank(position: int | None, of: int, side: str) -> str:
@@ -52,14 +70,34 @@ def context(facts: Mapping[str, Any]) -> str:
 
 def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
     """The last line: venues, who is missing, how old."""
+    several = len(facts["venues"]) > 1
     names = [
-        f"{venue(name)} {share * 100:.0f}%" if shares and len(facts["venues"]) > 1 else venue(name)
+        f"{venue(name)} {share * 100:.0f}%" if shares and several else venue(name)
         for name, share in facts["venues"].items()
     ]
+    if len(names) > NAMED_VENUES:
+        names = [*names[: NAMED_VENUES - 1], f"+{len(names) - NAMED_VENUES + 1}"]
     line = " ".join(names) + f" · {age(facts['age_seconds'])}"
-    if facts.get("missing"):
-        line += " · without " + ", ".join(f"{venue(v)} ({why})" for v, why in facts["missing"].items())
-    return line
+    return f"{line} · {without(facts)}" if facts.get("missing") else line
+
+
+def without(facts: Mapping[str, Any]) -> str:
+    """Which venues are not in the sum, why, and how much they usually hold."""
+    missing, usual = facts["missing"], facts.get("missing_shares", {})
+    share = sum(usual.get(name, 0.0) for name in missing)
+    about = f"usually ~{share * 100:.0f}%" if share >= 0.005 else ""
+    if len(missing) > NAMED_MISSING:
+        return f"without {len(missing)} venues ({about + ', ' if about else ''}see /status)"
+    named = [
+        f"{venue(name)} ({', '.join(part for part in (_usual(usual, name), why) if part)})"
+        for name, why in missing.items()
+    ]
+    return "without " + ", ".join(named)
+
+
+def _usual(shares: Mapping[str, float], name: str) -> str:
+    share = shares.get(name, 0.0)
+    return f"usually ~{share * 100:.0f}%" if share >= 0.005 else ""
 
 
 def age(seconds: float) -> str:

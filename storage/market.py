@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from sqlite_utils import Database
 
+from engine.board import Reported
+from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, Market, Side
+from engine.ports import Forced, LargestOrder
 
 _BAR_COLUMNS = (
     "opened_at",
@@ -44,20 +47,64 @@ def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
 
 def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquidation]:
     """Store forced orders once, however often a feed repeats them; returns those that were new."""
-    columns = "market, at, side, price, contracts, usd, asset"
-    query = f"INSERT OR IGNORE INTO liquidation ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    columns = "market, at, side, price, contracts, number, usd, asset"
+    query = f"INSERT OR IGNORE INTO liquidation ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     new = []
     for event in events:
-        values = (event.market.key, event.at, event.side, event.price, event.contracts, event.notional_usd)
-        if db.conn.execute(query, (*values, event.market.asset)).rowcount:
+        values = (event.market.key, event.at, event.side, event.price, event.contracts, event.number)
+        if db.conn.execute(query, (*values, event.notional_usd, event.market.asset)).rowcount:
             new.append(event)
     return new
 
 
-def reported_since(db: Database, asset: str, since: int) -> list[tuple[int, Side, float]]:
-    """Forced orders of an asset since then: when, whose, USD; oldest first."""
-    query = "SELECT at, side, usd FROM liquidation WHERE asset = ? AND at > ? ORDER BY at"
-    return list(db.conn.execute(query, (asset, since)))
+def reported_since(db: Database, asset: str, since: int) -> list[Reported]:
+    """Forced orders of an asset since then, oldest first."""
+    query = "SELECT at, side, usd, market FROM liquidation WHERE asset = ? AND at > ? ORDER BY at"
+    rows = db.conn.execute(query, (asset, since))
+    return [(at, side, usd, market.split(" ")[0]) for at, side, usd, market in rows]
+
+
+def forced_since(db: Database, asset: str, since: int) -> Forced:
+    """What was forced out of an asset since then, added up."""
+    where = "FROM liquidation WHERE asset = ? AND at > ?"
+    sums = db.conn.execute(f"SELECT market, side, SUM(usd), COUNT(*) {where} GROUP BY market, side", (asset, since))
+    by_venue: dict[str, dict[Side, float]] = {}
+    count = 0
+    for market, side, usd, orders in sums:
+        venue = by_venue.setdefault(market.split(" ")[0], {"long": 0.0, "short": 0.0})
+        venue[side] += usd
+        count += orders
+    largest = db.conn.execute(
+        f"SELECT at, side, usd, price, market {where} ORDER BY usd DESC, at LIMIT 1", (asset, since)
+    ).fetchone()
+    first = db.conn.execute("SELECT MIN(at) FROM liquidation WHERE asset = ?", (asset,)).fetchone()[0]
+    if largest is not None:
+        at, side, usd, price, market = largest
+        largest = LargestOrder(at, side, usd, price, market.split(" ")[0])
+    return Forced(by_venue, count, first, largest)
+
+
+def liquidations_between(db: Database, since: int, until: int) -> list[tuple[str, int, Side, float, float]]:
+    """Single forced orders of since < at <= until: market, when, whose, price, contracts; oldest first."""
+    query = "SELECT market, at, side, price, contracts FROM liquidation WHERE at > ? AND at <= ? ORDER BY at, market"
+    return list(db.conn.execute(query, (since, until)))
+
+
+def save_tiers(db: Database, market: Market, tiers: Sequence[Tier], at: int) -> None:
+    """Keep a market's margin tiers in place of those before."""
+    db.conn.execute("DELETE FROM margin_tier WHERE market = ?", (market.key,))
+    columns = "market, floor_usd, maintenance_rate, maintenance_amount_usd, max_leverage, read_at"
+    db.conn.executemany(
+        f"INSERT OR REPLACE INTO margin_tier ({columns}) VALUES (?, ?, ?, ?, ?, ?)",
+        [(market.key, t.floor_usd, t.maintenance_rate, t.maintenance_amount_usd, t.max_leverage, at) for t in tiers],
+    )
+
+
+def tiers_of(db: Database, market: str) -> list[Tier]:
+    """A market's margin tiers, lowest first."""
+    query = """SELECT floor_usd, maintenance_rate, maintenance_amount_usd, max_leverage
+        FROM margin_tier WHERE market = ? ORDER BY floor_usd"""
+    return [Tier(*row) for row in db.conn.execute(query, (market,))]
 
 
 def forget_before(db: Database, at: int) -> None:

@@ -68,7 +68,31 @@ def m0001_first(db: Database) -> None:
         db.execute(statement)
 
 
-NAMES = ("m0001_first",)
+_TABLES_0002 = (
+    "ALTER TABLE liquidation RENAME TO liquidation_before",
+    """CREATE TABLE liquidation (
+        market TEXT NOT NULL, at INTEGER NOT NULL, side TEXT NOT NULL CHECK (side IN ('long', 'short')),
+        price REAL NOT NULL, contracts REAL NOT NULL, number INTEGER NOT NULL, usd REAL NOT NULL, asset TEXT NOT NULL,
+        PRIMARY KEY (market, at, side, price, contracts, number)) STRICT, WITHOUT ROWID""",
+    """INSERT INTO liquidation (market, at, side, price, contracts, number, usd, asset)
+        SELECT market, at, side, price, contracts, 0, usd, asset FROM liquidation_before""",
+    "DROP TABLE liquidation_before",
+    "CREATE INDEX liquidation_by_asset ON liquidation (asset, at)",
+    """CREATE TABLE margin_tier (
+        market TEXT NOT NULL, floor_usd REAL NOT NULL, maintenance_rate REAL NOT NULL,
+        maintenance_amount_usd REAL NOT NULL, max_leverage REAL NOT NULL, read_at INTEGER NOT NULL,
+        PRIMARY KEY (market, floor_usd)) STRICT, WITHOUT ROWID""",
+)
+
+
+@migrations()
+def m0002_venues(db: Database) -> None:
+    """Forced orders that are alike in all but their number; margin tiers as venues say them."""
+    for statement in _TABLES_0002:
+        db.execute(statement)
+
+
+NAMES = ("m0001_first", "m0002_venues")
 """All migrations of this version, in order."""
 
 

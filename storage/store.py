@@ -10,14 +10,17 @@ from sqlite_utils import Database as Utils
 
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import Rule
-from engine.market import DAY_MS, Bar, Liquidation, Market, Side
-from engine.ports import Chat, ChatKind, Clock, Message, TickRecord
+from engine.board import Reported
+from engine.liquidation.margin import Tier
+from engine.market import DAY_MS, Bar, Liquidation, Market
+from engine.ports import Chat, ChatKind, Clock, Forced, Message, TickRecord
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
 T = TypeVar("T")
 
 PRICED_UNTIL = "priced_until "
+STALE_SINCE = "stale_since "
 KEEP_STATES_MS = 14 * DAY_MS
 KEEP_MARKET_MS = 40 * DAY_MS
 KEEP_SENT_MS = 90 * DAY_MS
@@ -52,12 +55,20 @@ class Store:
             outbox.add_alerts(db, record.alerts, wall)
             for asset, at in record.priced.items():
                 chats.set_meta(db, PRICED_UNTIL + asset, str(at))
+            for asset, since in record.stale.items():
+                chats.set_meta(db, STALE_SINCE + asset, None if since is None else str(since))
 
         await self._db.write(work)
 
     async def priced_until(self) -> dict[str, int]:
         """Until when each asset's price had been followed when a tick was last stored."""
-        rows = await self._db.read(lambda db: chats.meta_with(db, PRICED_UNTIL))
+        return await self._times(PRICED_UNTIL)
+
+    async def stale_since(self) -> dict[str, int]:
+        return await self._times(STALE_SINCE)
+
+    async def _times(self, prefix: str) -> dict[str, int]:
+        rows = await self._db.read(lambda db: chats.meta_with(db, prefix))
         return {asset: int(at) for asset, at in rows.items()}
 
     # -- market
@@ -73,9 +84,23 @@ class Store:
         """Store forced orders; those that were not known yet."""
         return await self._db.write(lambda db: market.add_liquidations(db, events)) if events else []
 
-    async def reported_since(self, asset: str, since: int) -> list[tuple[int, Side, float]]:
-        """Forced orders of an asset since then: when, whose, USD."""
+    async def reported_since(self, asset: str, since: int) -> list[Reported]:
+        """Forced orders of an asset since then."""
         return await self._db.read(lambda db: market.reported_since(db, asset, since))
+
+    async def forced_since(self, asset: str, since: int) -> Forced:
+        return await self._db.read(lambda db: market.forced_since(db, asset, since))
+
+    async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
+        def work(db: Utils) -> None:
+            for of, rows in tiers.items():
+                market.save_tiers(db, of, rows, at)
+
+        if tiers:
+            await self._db.write(work)
+
+    async def tiers_of(self, of: str) -> list[Tier]:
+        return await self._db.read(lambda db: market.tiers_of(db, of))
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
         """Store boards' snapshots and drop what they make needless."""

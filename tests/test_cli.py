@@ -133,7 +133,7 @@ async def test_check_says_what_is_set_and_what_can_be_reached(tmp_path: Path) ->
     server, telegram, discord = await exchange(clock), TelegramServer(), DiscordServer()
     await telegram.start()
     await discord.start()
-    server.failing.add("bybit")
+    server.fail("bybit", "down")
     settings = load(
         None,
         {

@@ -219,7 +219,7 @@ async def test_both_chats_are_answered_and_state_outlives_a_clean_end(simulated:
 async def test_wrong_tokens_and_a_venue_that_is_down_stop_nothing_else(tmp_path: Path) -> None:
     start = 1_795_320_000_000
     world = World(SimulatedSource(7, start, HISTORY_DAYS), start, tmp_path)
-    world.exchange.failing.add("okx")
+    world.exchange.fail("okx", "down")
     world.discord.token = "another-token-altogether"
     await world.start()
     try:

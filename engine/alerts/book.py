@@ -36,6 +36,10 @@ class RuleBook:
             if rule.asset == asset or (rule.asset is None and (rule.chat_id, rule.kind) not in own)
         ]
 
+    def assets(self) -> set[str]:
+        """The assets that rules name."""
+        return {rule.asset for rule in self._rules.values() if rule.asset is not None}
+
     def of_chat(self, chat_id: int) -> tuple[Rule, ...]:
         return tuple(rule for rule in self._rules.values() if rule.chat_id == chat_id)
 

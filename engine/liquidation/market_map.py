@@ -95,6 +95,11 @@ class MarketMap:
         self.contracts, self.close, self.closed_at = after, bar.close, bar.closed_at
         return Step(swept, opened, closed, source)
 
+    def adopt(self, market: Market) -> None:
+        """Take up new margin rules: they place what is opened from now on, and move nothing that is there."""
+        self.market = market
+        self._kernels = {side: PaddedKernel(for_market(market, side)) for side in SIDES}
+
     def held(self, side: Side) -> float:
         """Contracts the map holds on one side; never more than open interest."""
         return self.windows[side].held()

@@ -6,7 +6,7 @@ One venue's open interest (Binance) was seen against three venues' liquidation f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.market import Side
@@ -48,6 +48,9 @@ REFERENCE_MAINTENANCE = 0.004
 VENUE_SHARE = {"binanceusdm": 0.52, "bybit": 0.31, "okx": 0.17}
 """Usual share of the three venues' open interest in Bitcoin."""
 
+REPORTING = frozenset({*VENUE_SHARE, ""})
+"""Whose feeds F speaks of; a recording that does not name its venues is taken to be theirs."""
+
 BAND_DISTANCES = (0.0037, 0.007, 0.012, 0.02, 0.03)
 BAND_LOW = (0.13, 0.33, 0.45, 0.48, 0.50)
 BAND_HIGH = (3.0, 2.2, 1.9, 1.8, 1.7)
@@ -56,13 +59,16 @@ BAND_WIDER_BY = 1.15
 """80 % band as factors of F over log distance, from refits on four months of Bitcoin."""
 
 
-def scale_for(venues: Iterable[str]) -> float:
+def scale_for(interest_usd: Mapping[str, float]) -> float:
     """The scale that makes F mean "what the feeds of Binance, Bybit and OKX report", from these venues' interest.
 
-    It was fitted with Binance's open interest alone; with others in the sum, or without Binance, open mass is
-    larger or smaller by their usual shares. A venue that is not in the table has no known share and adds nothing.
+    It was fitted with Binance's open interest alone. Those of the three that are in the sum say, by their usual
+    shares, what Binance's would be; all venues together give the shape, and are scaled to that amount. Without any
+    of the three nothing is known of that ratio: the sum is taken as if it were Binance's.
     """
-    total = sum(VENUE_SHARE.get(venue, 0.0) for venue in set(venues))
-    if total == 0:
+    share = sum(VENUE_SHARE[venue] for venue in interest_usd if venue in VENUE_SHARE)
+    total = sum(interest_usd.values())
+    if not share or not total:
         return FORCED.scale
-    return FORCED.scale * VENUE_SHARE["binanceusdm"] / total
+    of_three = sum(usd for venue, usd in interest_usd.items() if venue in VENUE_SHARE)
+    return FORCED.scale * VENUE_SHARE["binanceusdm"] * of_three / share / total

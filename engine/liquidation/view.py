@@ -58,7 +58,7 @@ class MapView:
     @cached_property
     def curves(self) -> dict[Side, ForcedCurve]:
         """F(P) on both sides."""
-        total, scale = sum(self.interest_usd.values()), scale_for(self.venues)
+        total, scale = sum(self.interest_usd.values()), scale_for(self.interest_usd)
         return {side: ForcedCurve(side, self.mark, self.open_usd[side], total, scale) for side in SIDES}
 
     def side_of(self, price: float) -> Side:

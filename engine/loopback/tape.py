@@ -12,7 +12,23 @@ import numpy as np
 from engine.market import MINUTE_MS, Side
 
 VENUE_SHARE = {"binanceusdm": 0.52, "bybit": 0.31, "okx": 0.17}
-"""How the market's open interest is split over the venues it is served as."""
+"""How the market's open interest is split over the three venues that recordings and traders know."""
+
+OTHER_SHARE = {
+    "binancecoinm": 0.05,
+    "bitget": 0.22,
+    "gate": 0.18,
+    "hyperliquid": 0.15,
+    "deribit": 0.04,
+    "krakenfutures": 0.02,
+    "kucoinfutures": 0.05,
+    "htx": 0.08,
+}
+"""What the other venues hold beside it, as shares of the same amount."""
+
+
+def _share(venue: str) -> float:
+    return VENUE_SHARE.get(venue) or OTHER_SHARE[venue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +129,7 @@ class Tape:
         """Open interest of a venue at a moment, base units."""
         at = self._reach(at)
         position = (at - self.start) / MINUTE_MS - 1
-        return float(np.interp(position, np.arange(len(self._interest)), self._interest)) * VENUE_SHARE[venue]
+        return float(np.interp(position, np.arange(len(self._interest)), self._interest)) * _share(venue)
 
     def funding_rate(self, now: int) -> float:
         """Fraction per 8 hours."""

@@ -1,12 +1,15 @@
-"""Binance USDⓈ-M: open interest in base units, contract size 1; forced orders carry the order's side."""
+"""Binance USDⓈ-M: open interest in base units, one request a market; forced orders carry the order's side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from engine.market import Liquidation, Market, Side, positive
-from engine.venues.venue import Venue
+from engine.market import Liquidation
+from engine.venues.venue import Figures, Listing, Venue, rows_by
+
+RANKED = 150
+"""Coins whose open interest is asked for when all are ranked: those traded most."""
 
 
 class BinanceUsdm(Venue):
@@ -14,26 +17,62 @@ class BinanceUsdm(Venue):
     market_types: ClassVar[list[str]] = ["linear"]
     candle_page = 1000
     interest_page = 500
+    feed = "stream"
+    budget = 2400.0
+    """Request weight a minute and address, Binance's published limit for /fapi."""
+    book_limit = 1000
+    tiers_public = False
+    """Leverage brackets want a key: margins.py has a dated table."""
 
-    async def _now(self, market: Market, now: int) -> tuple[float, float, float | None, int | None]:  # noqa: ARG002
-        premium = await self._call(self._exchange.fetch_funding_rate(market.symbol))
-        interest = await self._call(self._exchange.fetch_open_interest(market.symbol))
-        mark = positive(premium.get("markPrice"), "mark price")
-        # Paid every eight hours on the coins watched here; the venue does not say so in this answer.
-        return mark, self._contracts(market, interest), premium.get("fundingRate"), premium.get("timestamp")
+    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:
+        return 10.0 if path == "premiumIndex" and "symbol" not in params else None  # the library counts 1
 
-    def _contracts(self, market: Market, row: dict[str, Any]) -> float:
-        return positive(row.get("openInterestAmount"), "open interest") / market.contract_size
+    async def survey(self) -> dict[str, float]:
+        volume = rows_by(await self._call(self._exchange.fapiPublicGetTicker24hr()), "symbol")
+        traded = sorted(
+            (row for rows in self._listed.values() for row in rows if row.id in volume and row.is_coin),
+            key=lambda listing: -float(volume[listing.id].get("quoteVolume") or 0),
+        )[:RANKED]
+        readings = self._readings(traded, await self._rows(traded), None)
+        return {r.market.asset: r.market.usd(r.contracts, r.mark) for r in readings}
+
+    async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
+        premium = rows_by(await self._call(self._exchange.fapiPublicGetPremiumIndex()), "symbol")
+        interest = await self._each(
+            [listing.id for listing in listings],
+            lambda name: self._exchange.fapiPublicGetOpenInterest({"symbol": name}),
+        )
+        return {name: {**premium[name], **row} for name, row in interest.items() if name in premium}
+
+    def _figures(self, listing: Listing, row: Any) -> Figures:
+        base = float(row["openInterest"])
+        # Funding is paid every eight hours on the coins watched most; the venue does not say so in this answer.
+        return Figures(
+            row["markPrice"],
+            base * listing.coins / listing.market.contract_size,
+            index=row.get("indexPrice"),
+            funding_rate=row.get("lastFundingRate"),
+            at=row["time"],
+        )
+
+    def _contracts(self, listing: Listing, row: dict[str, Any]) -> Any:
+        return row["openInterestAmount"] * listing.coins / listing.market.contract_size
+
+    def _is_coin(self, found: dict[str, Any]) -> bool:
+        return str((found.get("info") or {}).get("underlyingType", "COIN")) in ("COIN", "INDEX")
 
     async def _subscribe(self) -> None:
-        await self._exchange.watch_liquidations_for_symbols([market.symbol for market in self.markets])
+        await self._exchange.watch_liquidations_for_symbols(None)  # of all markets: one topic however many are followed
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        order = frame.get("o", {}) if isinstance(frame, dict) else {}
-        market = self._ids.get(str(order.get("s")))
-        if market is None:
+        order = frame["o"]
+        listing = self._ids.get(str(order["s"]))
+        if listing is None:
             return
-        amount, price = positive(float(order["l"]), "amount"), positive(float(order["ap"]), "price")
-        # A forced sell closes a long.
-        side: Side = "long" if order["S"] == "SELL" else "short"
-        yield Liquidation(market, int(order["T"]), side, price, amount / market.contract_size)
+        # A forced sell closes a long. l is what was filled by this order, z adds up.
+        side = "long" if order["S"] == "SELL" else "short"
+        amount = float(order["l"]) * listing.coins / listing.market.contract_size
+        yield self._event(listing, order["T"], side, order["ap"], amount)
+
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
+        return price * amount

@@ -1,35 +1,71 @@
-"""Bybit linear: the ticker says everything, open interest in base units; liquidations carry the position's side."""
+"""Bybit: one request says everything of a category; liquidations carry the position's side."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from engine.market import Liquidation, Market, Side, positive
-from engine.venues.venue import Venue, optional, per_eight_hours
+from engine.liquidation.margin import Tier
+from engine.market import Liquidation
+from engine.venues.venue import Figures, Listing, Venue, dig, make_tier, optional, rows_by
 
 
 class Bybit(Venue):
     id = "bybit"
-    market_types: ClassVar[list[str]] = ["linear"]
+    market_types: ClassVar[list[str]] = ["linear", "inverse"]
+    inverse = True
     candle_page = 1000
     interest_page = 200
+    feed = "stream"
+    budget = 36_000.0
+    """600 requests in 5 s and address, Bybit's published limit; the library counts 5 for one."""
+    book_limit = 500
 
-    async def _now(self, market: Market, now: int) -> tuple[float, float, float | None, int | None]:  # noqa: ARG002
-        ticker = await self._call(self._exchange.fetch_funding_rate(market.symbol))
-        mark = positive(ticker.get("markPrice"), "mark price")
-        info = ticker.get("info") or {}
-        contracts = positive(optional(info.get("openInterest")), "open interest") / market.contract_size
-        checked = self._checked(market, contracts, optional(info.get("openInterestValue")), mark)
-        rate = per_eight_hours(ticker.get("fundingRate"), ticker.get("interval"))
-        return mark, checked, rate, ticker.get("timestamp")
+    async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        for category in sorted({listing.market.kind for listing in listings}):
+            answer = await self._call(self._exchange.publicGetV5MarketTickers({"category": category}))
+            at = dig(answer, "time")
+            rows = rows_by(dig(answer, "result", "list"), "symbol")
+            found |= {name: {**row, "time": at} for name, row in rows.items()}
+        return found
 
-    def _contracts(self, market: Market, row: dict[str, Any]) -> float:
-        return positive(row.get("openInterestAmount"), "open interest") / market.contract_size
+    def _figures(self, listing: Listing, row: Any) -> Figures:
+        # Inverse contracts are one USD each: open interest counts them, and its value is in the coin.
+        linear = listing.market.kind == "linear"
+        return Figures(
+            row["markPrice"],
+            self._lots(listing, row["openInterest"]),
+            value_usd=row.get("openInterestValue") if linear else None,
+            index=row.get("indexPrice"),
+            funding_rate=row.get("fundingRate"),
+            funding_hours=float(row.get("fundingIntervalHour") or listing.funding_hours),
+            at=row["time"],
+        )
+
+    def _contracts(self, listing: Listing, row: dict[str, Any]) -> Any:
+        amount = row.get("openInterestAmount")
+        return self._lots(listing, amount if amount is not None else row["openInterestValue"])
+
+    def _lots(self, listing: Listing, amount: Any) -> float:
+        """Contracts from base units (linear) or USD (inverse)."""
+        return float(amount) * listing.coins / listing.market.contract_size
+
+    def _funding_hours(self, found: dict[str, Any]) -> float:
+        return (optional((found.get("info") or {}).get("fundingInterval")) or 480.0) / 60
+
+    def _is_coin(self, found: dict[str, Any]) -> bool:
+        return (found.get("info") or {}).get("symbolType", "") not in (
+            "stock",
+            "xstocks",
+            "commodity",
+            "metal",
+            "index",
+        )
 
     async def _subscribe(self) -> None:
-        """Bybit has one topic a symbol, all on one connection: the first to speak is enough."""
+        """Bybit has one topic a symbol: the first to speak is enough, as every frame is kept."""
         waits = [asyncio.ensure_future(self._exchange.watch_liquidations(market.symbol)) for market in self.markets]
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -41,11 +77,20 @@ class Bybit(Venue):
             await asyncio.gather(*waits, return_exceptions=True)
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        for row in frame.get("data", []) if isinstance(frame, dict) else []:
-            market = self._ids.get(row.get("s"))
-            if market is None:
-                continue
-            amount, price = positive(float(row["v"]), "amount"), positive(float(row["p"]), "price")
-            # Here Buy names the position: a long was liquidated.
-            side: Side = "long" if row["S"] == "Buy" else "short"
-            yield Liquidation(market, int(row["T"]), side, price, amount / market.contract_size)
+        found = []
+        for row in frame["data"]:
+            listing = self._ids.get(row["s"])
+            if listing is not None:
+                # Here Buy names the position: a long was liquidated.
+                side = "long" if row["S"] == "Buy" else "short"
+                found.append(self._event(listing, row["T"], side, row["p"], self._lots(listing, row["v"])))
+        return found
+
+    def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:  # noqa: ARG002  # others need the listing
+        rate, most = float(row["maintenanceMarginRate"]), float(row["maxLeverage"])
+        # The library hands the rate on as it came: a percentage in older answers, a fraction in newer ones.
+        rate = rate / 100 if rate > 1 / most else rate
+        return make_tier(row.get("minNotional"), rate, most)
+
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:
+        return price * amount if listing.market.kind == "linear" else amount

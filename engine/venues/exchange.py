@@ -1,48 +1,110 @@
-"""ccxt instances: how they are made, pointed elsewhere, and what their errors mean."""
+"""ccxt instances: how they are made, pointed elsewhere, counted, and what their errors mean."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import ccxt.pro
 from ccxt.base.errors import BaseError, PermissionDenied, RestrictedLocation
 
 from engine.errors import ImplausibleError, VenueError, VenueRefusedError
+from engine.venues.meter import Meter
 
 TIMEOUT_MS = 15_000
+PING_MS = 18_000
+"""Binance's default of three minutes would leave a hung stream unnoticed for nine."""
+
+FRAMES = 50_000
+"""Liquidation frames that may wait to be read: more than a crash has brought in a minute."""
+
+ODD_ANSWERS = (ImplausibleError, KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading an answer of another shape than documented may raise."""
+
+TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
+"""Binance answers 418 to those who went on after 429."""
+
 _REFUSALS = ("restricted location", "unavailable from", "block access from your country", "not available in your")
 MOST_TEXT = 120
 
 
-def make_exchange(venue: str, market_types: list[str], gateway: str | None) -> Any:
-    """One ccxt.pro instance of a venue that keeps every liquidation frame in `frames`.
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a venue is reached.
 
-    Args:
-        market_types: which markets to load.
+    Attributes:
         gateway: an address through which the venue is reached as <gateway>/<venue>/<path>, REST and websocket.
+        proxy: an HTTP proxy for this venue alone.
+        now: the time, UTC ms: the library computes some windows itself.
     """
-    exchange = _capturing(getattr(ccxt.pro, venue))({"timeout": TIMEOUT_MS, "enableRateLimit": gateway is None})
+
+    gateway: str | None = None
+    proxy: str | None = None
+    now: Callable[[], int] | None = None
+
+
+Weigh = Callable[[str, Mapping[str, Any]], float | None]
+"""What a request costs at the venue, by path and parameters; None where the library's own figure is right."""
+
+
+def make_exchange(venue: str, market_types: Sequence[str], access: Access, weigh: Weigh) -> Any:
+    """One ccxt.pro instance of a venue that keeps every liquidation frame in `frames` and counts in `meter`."""
+    made = _capturing(getattr(ccxt.pro, venue), weigh)
+    exchange = made({"timeout": TIMEOUT_MS, "enableRateLimit": access.gateway is None})
     known = exchange.options.get("fetchMarkets")
-    exchange.options["fetchMarkets"] = {**(known if isinstance(known, dict) else {}), "types": market_types}
+    exchange.options["fetchMarkets"] = {**(known if isinstance(known, dict) else {}), "types": list(market_types)}
     exchange.has["fetchCurrencies"] = False
     exchange.timeout_on_exit = 0
-    if gateway is not None:
-        exchange.urls["api"] = _redirected(exchange.urls["api"], f"{gateway}/{venue}")
+    exchange.streaming = {**exchange.streaming, "keepAlive": PING_MS}
+    if access.proxy is not None:
+        exchange.httpsProxy = exchange.wssProxy = access.proxy
+    if access.now is not None:
+        exchange.milliseconds = access.now
+    if access.gateway is not None:
+        exchange.urls["api"] = _redirected(exchange.urls["api"], f"{access.gateway}/{venue}")
     return exchange
 
 
-def _capturing(base: type[Any]) -> type[Any]:
-    """The venue's class with every liquidation frame queued: watch_liquidations itself returns only the last."""
+def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
+    """The venue's class with its requests counted and every liquidation frame queued.
+
+    watch_liquidations itself returns only the last of a burst.
+    """
 
     class Capturing(base):  # type: ignore[misc]  # ccxt is not typed
         def __init__(self, config: dict[str, Any]) -> None:
             super().__init__(config)
-            self.frames: asyncio.Queue[Any] = asyncio.Queue(maxsize=20_000)
+            self.frames: asyncio.Queue[Any] = asyncio.Queue(maxsize=FRAMES)
+            self.frames_dropped = 0
+            self.meter = Meter()
+
+        def calculate_rate_limiter_cost(self, api: Any, method: Any, path: Any, params: Any, config: Any = {}) -> float:  # noqa: B006  # the library's signature
+            cost = weigh(str(path), params)
+            return cost if cost is not None else super().calculate_rate_limiter_cost(api, method, path, params, config)
+
+        async def fetch2(
+            self,
+            path: str,
+            api: Any = "public",
+            method: str = "GET",
+            params: Any = {},  # noqa: B006
+            config: Any = {},  # noqa: B006
+        ) -> Any:
+            self.meter.note(float(self.calculate_rate_limiter_cost(api, method, path, params, config)))
+            return await super().fetch2(path, api, method, params, config)
+
+        def on_rest_response(self, code: Any, reason: Any, url: Any, method: Any, headers: Any, *rest: Any) -> Any:
+            self.meter.answered(int(code), headers)
+            return super().on_rest_response(code, reason, url, method, headers, *rest)
 
         def handle_liquidation(self, client: Any, message: Any) -> None:
-            if not self.frames.full():
+            if self.frames.full():
+                self.frames_dropped += 1
+            else:
                 self.frames.put_nowait(message)
             try:
                 super().handle_liquidation(client, message)
@@ -63,19 +125,27 @@ def _redirected(urls: Any, to: str) -> Any:
     return urls
 
 
-def as_venue_error(error: Exception) -> VenueError:
+def as_venue_error(error: Exception, meter: Meter | None = None) -> VenueError:
     """What a failed call means, in a few words that name no address.
 
-    ccxt says ExchangeNotAvailable for a 451 and RateLimitExceeded for a geo-block: the text decides.
+    ccxt says ExchangeNotAvailable for a 451 and RateLimitExceeded for a geo-block: text and status decide.
+
+    Args:
+        meter: of the instance that failed, for the status of the answer and how long to leave the venue alone.
     """
     text = str(error)
     if isinstance(error, VenueError):
         return error
-    refused = isinstance(error, RestrictedLocation | PermissionDenied) or " 451 " in f" {text} "
+    status = meter.last_status if meter is not None and isinstance(error, BaseError) else 0
+    refused = (
+        isinstance(error, RestrictedLocation | PermissionDenied) or status == HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS
+    )
     if refused or any(words in text.lower() for words in _REFUSALS):
         return VenueRefusedError("refused from this location")
     if isinstance(error, ImplausibleError):
         return VenueError(f"implausible: {text[:MOST_TEXT]}")
+    if meter is not None and isinstance(error, BaseError) and status in TOO_OFTEN:
+        return VenueError("rate limit", meter.retry_after)
     if isinstance(error, BaseError):
         return VenueError(_NAMES.get(type(error).__name__, type(error).__name__))
     return VenueError(f"unreadable answer ({type(error).__name__})")

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard, AssetUpdate, Reported
 from engine.errors import StorageError
-from engine.market import MINUTE_MS, Bar, Market, Sample, Side
+from engine.market import MINUTE_MS, Bar, Market, Sample
 from engine.ports import Clock, Delivered, MarketStore
 from engine.venues.venue import STEP_MS
-from engine.venues.worker import VenueWorker
+from engine.venues.worker import BEHIND_MS, VenueWorker
 
 log = logging.getLogger(__name__)
 
 JITTER_SHARE = 0.1
 FIRST_HISTORY_SECONDS = 180
 FIRST_POLL_SECONDS = 10
+BOOK_SECONDS = 60
+RELOAD_SECONDS = 24 * 3600
 LATE_MS = STEP_MS + MINUTE_MS
 """A bar older than this when it comes is told as missed, not as news."""
 
@@ -31,12 +34,25 @@ BACKFILL_BARS = 500
 LAGGARD_MS = 2 * MINUTE_MS
 """How long a closed bar waits for the slowest venue before the asset goes on without it."""
 
+BARS_LATE_MS = 30 * MINUTE_MS
+"""A market whose map has not been stepped for so long is left out: its levels are not those of now."""
+
+MANY_COINS = 10
+"""From so many coins on, order books are read of the leading markets only."""
+
+ENOUGH_TO_VOTE = 3
+PRICE_TOLERANCE = 0.1
+"""A mark further than this from the middle of the other venues' is not believed, given at least two others."""
+
 
 class LiveFeed:
     """Venues polled by scheduled jobs, each in its own time; a tick whenever one of them has brought something.
 
+    review, if any, chooses once a day which assets are followed.
+
     Attributes:
         late_runs, skipped_runs: polls that began late, or not at all because the one before was still running.
+        prices_refused: figures left out because their price was far from the other venues'.
     """
 
     def __init__(
@@ -46,33 +62,39 @@ class LiveFeed:
         store: MarketStore,
         clock: Clock,
         poll_seconds: float,
+        review: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.workers = workers
         self.late_runs = 0
         self.skipped_runs = 0
+        self.prices_refused = 0
         self.in_history = True
         self._boards, self._store, self._clock = boards, store, clock
-        self._poll_seconds = poll_seconds
+        self._poll_seconds, self._review = poll_seconds, review
         self._changed = asyncio.Event()
         self._failure: StorageError | None = None
         self._priced_until: dict[str, int] = {}
-        self._slow: set[asyncio.Task[bool]] = set()
+        self._slow: set[asyncio.Task[None]] = set()
+        self._histories: dict[str, asyncio.Task[None]] = {}
+        self._leaders: dict[str, str] = {}
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
         self._scheduler = AsyncIOScheduler(timezone="UTC")
+        for worker in workers:
+            worker.leads = self.leads
 
     # -- life cycle
 
     async def ticks(self) -> AsyncIterator[Delivered]:
         """History as silent ticks, what was missed as late ones, then the present, until cancelled."""
         self._priced_until = await self._store.priced_until()
-        await self._poll_all(FIRST_HISTORY_SECONDS)
+        await self._all((self._read(worker) for worker in self.workers), FIRST_HISTORY_SECONDS)
         for delivered in await self._collect(present=False):
             yield delivered
             await asyncio.sleep(0)
         self.in_history = False
         # Making the map took time: the samples are as old as it took.
-        await self._poll_all(FIRST_POLL_SECONDS)
+        await self._all((self._poll(worker) for worker in self.workers), FIRST_POLL_SECONDS)
         self._start_jobs()
         self._changed.set()
         while True:
@@ -84,51 +106,60 @@ class LiveFeed:
                 yield delivered
                 await asyncio.sleep(0)
 
+    def leads(self, market: Market) -> bool:
+        """Whether a market's price stands for its asset's."""
+        return self._leaders.get(market.asset) == market.key
+
     async def stop(self) -> None:
         if self._scheduler.running:
             self._scheduler.remove_all_jobs()
             await asyncio.sleep(0)  # a job that was just handed out begins, and can then be cancelled without noise
             self._scheduler.shutdown(wait=False)
-        background = [*self._streams, *self._slow]
+        background: list[asyncio.Task[None]] = [*self._streams, *self._slow, *self._histories.values()]
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await asyncio.gather(*(worker.venue.close() for worker in self.workers), return_exceptions=True)
 
-    async def _poll_all(self, seconds: float) -> None:
-        """Poll every venue once; one that takes long goes on in its own time and is not waited for."""
-        polls = {asyncio.create_task(worker.poll(), name=f"poll {worker.id}") for worker in self.workers}
-        self._slow |= polls
-        done, late = await asyncio.wait(polls, timeout=seconds)
-        self._slow -= done
-        for poll in done:
-            poll.result()
-        for poll in late:
-            poll.add_done_callback(self._slow_ended)
-
-    def _slow_ended(self, poll: asyncio.Task[bool]) -> None:
-        error = None if poll.cancelled() else poll.exception()
-        if isinstance(error, StorageError):
-            self._failure = error
-        self._changed.set()
+    async def _all(self, works: Iterable[Coroutine[Any, Any, None]], seconds: float) -> None:
+        """Let every venue do something; one that takes long goes on in its own time and is not waited for."""
+        tasks = {asyncio.create_task(work) for work in works}
+        self._slow |= tasks
+        for task in tasks:
+            task.add_done_callback(self._slow.discard)
+        await asyncio.wait(tasks, timeout=seconds)
+        if self._failure is not None:
+            raise self._failure
 
     def _start_jobs(self) -> None:
         seconds = self._poll_seconds / self._clock.speed
         self._scheduler.add_listener(self._count_missed, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         for worker in self.workers:
+            self._every(seconds, self._poll, worker)
+            self._every(BOOK_SECONDS / self._clock.speed, self._read_books, worker)
+            self._every(RELOAD_SECONDS / self._clock.speed, self._reload, worker)
+            if worker.venue.feed == "stream":
+                self._streams.append(asyncio.create_task(worker.stream(), name=f"stream {worker.id}"))
+        if self._review is not None:
             self._scheduler.add_job(
-                self._poll,
-                "interval",
-                args=[worker],
-                seconds=seconds,
-                jitter=seconds * JITTER_SHARE,
-                coalesce=True,
-                max_instances=1,
-                misfire_grace_time=max(round(seconds), 1),
-                id=worker.id,
+                self._review, "interval", seconds=RELOAD_SECONDS / self._clock.speed, coalesce=True, id="review"
             )
-            self._streams.append(asyncio.create_task(worker.stream(), name=f"stream {worker.id}"))
         self._scheduler.start()
+
+    def _every(
+        self, seconds: float, work: Callable[[VenueWorker], Coroutine[Any, Any, None]], worker: VenueWorker
+    ) -> None:
+        self._scheduler.add_job(
+            work,
+            "interval",
+            args=[worker],
+            seconds=seconds,
+            jitter=seconds * JITTER_SHARE,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=max(round(seconds), 1),
+            id=f"{work.__name__.strip('_')} {worker.id}",
+        )
 
     def _count_missed(self, event: JobExecutionEvent) -> None:
         if event.code == EVENT_JOB_MISSED:
@@ -136,14 +167,61 @@ class LiveFeed:
         else:
             self.skipped_runs += 1
 
+    async def _read(self, worker: VenueWorker) -> None:
+        """All of a venue's history, then what has closed since."""
+        try:
+            await worker.read_history()
+            await worker.close_bars()
+        except asyncio.CancelledError:
+            raise
+        except StorageError as error:
+            self._failure = error
+        self._changed.set()
+
     async def _poll(self, worker: VenueWorker) -> None:
         try:
-            await worker.poll()
+            if await worker.poll():
+                self._changed.set()
+                await worker.close_bars()
         except asyncio.CancelledError:
             return  # the scheduler is being shut down, and would log this as a failure
         except StorageError as error:
             self._failure = error
         self._changed.set()
+        running = self._histories.get(worker.id)
+        if worker.history_to_go(self._clock.now())[0] and (running is None or running.done()):
+            self._histories[worker.id] = asyncio.create_task(self._read(worker), name=f"history {worker.id}")
+
+    async def _read_books(self, worker: VenueWorker) -> None:
+        try:
+            await worker.read_books(self._wants_book)
+        except asyncio.CancelledError:
+            return
+        for market in worker.venue.markets:
+            if market.asset in self._boards and market.key in worker.books:
+                self._boards[market.asset].books[market.key] = worker.books[market.key]
+
+    def _wants_book(self, market: Market) -> bool:
+        """Of few coins all books, of many only those of the leading markets."""
+        return self.leads(market) or len(self._boards) <= MANY_COINS
+
+    async def _reload(self, worker: VenueWorker) -> None:
+        try:
+            await worker.reload()
+            await self._read_tiers(worker)
+        except asyncio.CancelledError:
+            return
+        except StorageError as error:
+            self._failure = error
+
+    async def _read_tiers(self, worker: VenueWorker) -> None:
+        """Take up the venue's margin rules: for what is opened from now on."""
+        found = await worker.read_tiers()
+        await self._store.save_tiers(found, self._clock.now())
+        for market, tiers in found.items():
+            board = self._boards.get(market.asset)
+            if board is not None:
+                board.adopt_tiers(market.key, tiers)
 
     # -- a tick
 
@@ -153,18 +231,22 @@ class LiveFeed:
         reported = await self._take_reported()
         past: list[Delivered] = []
         updates: dict[str, AssetUpdate] = {}
-        for asset, board in self._boards.items():
+        for asset, board in tuple(self._boards.items()):
             front, backfill = self._release(asset, board, now)
             samples = self._samples(asset, now) if present else []
             reference = _reference_sample(samples)
+            if reference is not None:
+                self._leaders[asset] = reference.market.key
             watched = present and len(front) == 1 and self._watched(asset, next(iter(front)))
+            left_out, missing = self._left_out(asset, {sample.market.key for sample in samples}, now)
             if not watched:
                 past += [self._past(asset, at, bars, now) for at, bars in sorted(front.items())]
             updates[asset] = AssetUpdate(
                 path=self._path(asset, board, reference),
                 bars=tuple(next(iter(front.values()))) if watched else (),
                 samples=tuple(samples),
-                missing=self._missing(asset, now),
+                left_out=left_out if present else frozenset(),
+                missing=missing if present else {},
                 reported=tuple(reported.get(asset, ())),
                 backfill=tuple(backfill),
             )
@@ -175,7 +257,8 @@ class LiveFeed:
 
     def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> Delivered:
         """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
-        update = AssetUpdate(_reference(bars)[1].path, tuple(bars), missing=self._missing(asset, now))
+        board = self._boards[asset]
+        update = AssetUpdate(_reference(bars)[1].path, tuple(bars), left_out=board.left_out, missing=board.missing)
         priced_until = self._priced_until.get(asset)
         silent = priced_until is None or closed_at <= priced_until
         return Delivered(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
@@ -199,29 +282,63 @@ class LiveFeed:
         return high, low, reference.mark
 
     def _samples(self, asset: str, now: int) -> list[Sample]:
-        found = []
-        for worker in self.workers:
-            market = worker.venue.market(asset)
-            known = worker.progress.get(market.key) if market else None
-            if known and known.sample and now - known.sample.at <= self._stale_ms(worker):
-                found.append(known.sample)
-        return found
+        """Fresh figures of an asset's markets that agree on its price."""
+        found = [
+            (known, known.sample)
+            for worker in self.workers
+            for market in worker.venue.markets_of(asset)
+            if (known := worker.progress.get(market.key))
+            and known.sample
+            and now - known.sample.at <= self._stale_ms(worker)
+        ]
+        if len(found) < ENOUGH_TO_VOTE:
+            return [sample for _, sample in found]
+        middle = median(sample.mark for _, sample in found)
+        agreeing = []
+        for known, sample in found:
+            if abs(sample.mark / middle - 1) <= PRICE_TOLERANCE:
+                agreeing.append(sample)
+            else:
+                known.wrong = f"price {sample.mark:.6g} is far from other venues' {middle:.6g}"
+                known.sample = None
+                self.prices_refused += 1
+        return agreeing
 
-    def _missing(self, asset: str, now: int) -> dict[str, str]:
-        """Venues that are not in the sum, with the reason people read."""
-        missing = {}
+    def _left_out(self, asset: str, sampled: set[str], now: int) -> tuple[frozenset[str], dict[str, str]]:
+        """Markets that are not in the sum, and what people read of it: venues with the reason."""
+        board = self._boards[asset]
+        left_out, missing = set(board.maps), {}
         for worker in self.workers:
-            market = worker.venue.market(asset)
-            age = worker.age_ms(market, now) if market else None
-            if worker.state == "refused":
-                missing[worker.id] = worker.detail
-            elif market is None:
-                missing[worker.id] = worker.detail or ("not listed" if worker.state == "ok" else "not read yet")
-            elif age is None or market.key not in self._boards[asset].maps:
-                missing[worker.id] = worker.detail or "history is being read"
-            elif age > self._stale_ms(worker):
-                missing[worker.id] = worker.detail or "no fresh figures"
-        return missing
+            wrong: dict[str, str] = {}
+            markets = worker.venue.markets_of(asset)
+            for market in markets:
+                reason = self._why_out(worker, market, sampled, now)
+                if reason:
+                    wrong[market.key] = reason
+                else:
+                    left_out.discard(market.key)
+            if not markets and worker.state != "ok":
+                missing[worker.id] = worker.detail or "not read yet"
+            elif markets and len(wrong) == len(markets):
+                missing[worker.id] = next(iter(wrong.values()))
+            else:
+                kinds = {market.key: market.kind for market in markets}
+                missing |= {f"{worker.id} {kinds[key]}": reason for key, reason in wrong.items()}
+        return frozenset(left_out), missing
+
+    def _why_out(self, worker: VenueWorker, market: Market, sampled: set[str], now: int) -> str:
+        """Why a market is not in the sum, empty if it is."""
+        known = worker.progress.get(market.key)
+        stepped = self._boards[market.asset].map_closed_at(market)
+        if worker.state == "refused":
+            return worker.detail
+        if known is None or (not stepped and not known.wrong):
+            return worker.detail if worker.state == "failing" else "history is being read"
+        if market.key not in sampled:
+            return worker.venue.refused.get(market.key) or known.wrong or worker.detail or "no fresh figures"
+        if now - stepped > BARS_LATE_MS:
+            return known.wrong or "history is being read"
+        return ""
 
     def _stale_ms(self, worker: VenueWorker) -> int:
         return worker.stale_after_ms(self._poll_seconds * 1000)
@@ -234,9 +351,10 @@ class LiveFeed:
         A bar waits until all venues that are well have it, or the slowest has had its time.
         """
         known = [
-            (market, worker.progress[market.key], worker.state == "ok")
+            (market, progress, worker.state == "ok" and not progress.wrong and now - progress.closed_at <= BEHIND_MS)
             for worker in self.workers
-            if (market := worker.venue.market(asset)) and market.key in worker.progress
+            for market in worker.venue.markets_of(asset)
+            if (progress := worker.progress.get(market.key))
         ]
         everybody = min((progress.closed_at for _, progress, well in known if well), default=0)
         limit = max(everybody, (now - LAGGARD_MS - STEP_MS) // STEP_MS * STEP_MS)
@@ -256,12 +374,13 @@ class LiveFeed:
             self._changed.set()
         return front, backfill
 
-    async def _take_reported(self) -> dict[str, list[tuple[int, Side, float]]]:
-        """New liquidations by asset: time, side, USD."""
+    async def _take_reported(self) -> dict[str, list[Reported]]:
+        """New liquidations by asset."""
         events = [event for worker in self.workers for event in worker.take_reported()]
-        found: dict[str, list[tuple[int, Side, float]]] = {}
+        found: dict[str, list[Reported]] = {}
         for event in await self._store.add_liquidations(events):
-            found.setdefault(event.market.asset, []).append((event.at, event.side, event.notional_usd))
+            row = (event.at, event.side, event.notional_usd, event.market.venue)
+            found.setdefault(event.market.asset, []).append(row)
         return found
 
 

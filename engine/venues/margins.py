@@ -1,4 +1,4 @@
-"""Margin rules of the lowest tier, for venues and coins whose own are not read: a dated table."""
+"""Margin rules of the lowest tier, until a venue has said its own: a dated table, and a rule for the rest."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ AS_OF = "2026-03"
 
 @dataclass(frozen=True, slots=True)
 class MarginRules:
-    """Maintenance rate and what is added to it at liquidation, fractions of notional; maximum leverage."""
+    """Maintenance rate, a fraction of notional, and maximum leverage."""
 
     maintenance_rate: float
-    fee_rate: float
     max_leverage: float
 
 
-OKX_TAKER = 0.0005
-"""OKX counts the taker fee to the maintenance margin."""
-
 _KNOWN = {
-    ("binanceusdm", "BTC"): MarginRules(0.004, 0.0, 125.0),
-    ("binanceusdm", "ETH"): MarginRules(0.004, 0.0, 125.0),
-    ("binanceusdm", "SOL"): MarginRules(0.005, 0.0, 100.0),
-    ("bybit", "BTC"): MarginRules(0.005, 0.0, 100.0),
-    ("bybit", "ETH"): MarginRules(0.005, 0.0, 100.0),
-    ("bybit", "SOL"): MarginRules(0.005, 0.0, 100.0),
-    ("okx", "BTC"): MarginRules(0.004, OKX_TAKER, 100.0),
-    ("okx", "ETH"): MarginRules(0.004, OKX_TAKER, 100.0),
-    ("okx", "SOL"): MarginRules(0.0065, OKX_TAKER, 50.0),
+    ("binanceusdm", "BTC"): MarginRules(0.004, 125.0),
+    ("binanceusdm", "ETH"): MarginRules(0.004, 125.0),
+    ("binanceusdm", "SOL"): MarginRules(0.005, 100.0),
+    ("binancecoinm", "BTC"): MarginRules(0.004, 125.0),
+    ("binancecoinm", "ETH"): MarginRules(0.005, 100.0),
+    ("bybit", "BTC"): MarginRules(0.005, 100.0),
+    ("bybit", "ETH"): MarginRules(0.005, 100.0),
+    ("bybit", "SOL"): MarginRules(0.005, 100.0),
+    ("okx", "BTC"): MarginRules(0.004, 100.0),
+    ("okx", "ETH"): MarginRules(0.004, 100.0),
+    ("okx", "SOL"): MarginRules(0.0065, 50.0),
 }
-_OTHERS = MarginRules(0.01, 0.0, 50.0)
+_OTHERS = MarginRules(0.01, 50.0)
 
 
-def margin_rules(venue: str, asset: str) -> MarginRules:
-    """The rules of a market's lowest tier; those of a usual small coin where they are not in the table."""
-    return _KNOWN.get((venue, asset), _OTHERS)
+def margin_rules(venue: str, asset: str, offered: float | None = None) -> MarginRules:
+    """The rules of a market's lowest tier.
+
+    Where the table has none: half the initial margin at the highest leverage the venue offers, which is Hyperliquid's
+    rule and what most venues' lowest tiers come to; those of a usual small coin where not even that is known.
+    """
+    known = _KNOWN.get((venue, asset))
+    if known is not None:
+        return MarginRules(known.maintenance_rate, offered or known.max_leverage)
+    return MarginRules(0.5 / offered, offered) if offered and offered > 1 else _OTHERS

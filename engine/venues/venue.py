@@ -1,250 +1,632 @@
-"""One venue: markets, samples and bars in the units of engine.market. Each venue fills in what its figures are."""
+"""One venue: markets, readings, bars and forced orders in the units of engine.market.
+
+Each venue fills in which markets it has, where its figures stand and in what unit they are.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from engine.errors import ImplausibleError, VenueError
-from engine.market import MINUTE_MS, Bar, Liquidation, Market, Sample, positive
-from engine.venues.exchange import as_venue_error, make_exchange
+from engine.liquidation.margin import Tier
+from engine.market import MINUTE_MS, Bar, Liquidation, Market, positive
+from engine.outlook.depth import Depth, aggregate
+from engine.venues.exchange import ODD_ANSWERS, Access, as_venue_error, make_exchange
+from engine.venues.extremes import MINUTES, MinuteRow, Reading
 from engine.venues.margins import margin_rules
+from engine.venues.meter import Meter
+from engine.venues.names import METALS, coin_of
 
 STEP_MS = 5 * MINUTE_MS
 GRACE_MS = 10 * MINUTE_MS
 """How long the map waits for a bar's open interest before it goes on without."""
 
-SAMPLE_MINUTES = 100
-"""One page on every venue: how far back a poll can look."""
+UNSEEN_GRACE_MS = 90_000
+"""The same where open interest is only what polls saw: none comes later."""
 
 VALUE_TOLERANCE = 0.2
+AHEAD_MS = MINUTE_MS
+"""A venue's time may be this far ahead of this machine's."""
+
+TOGETHER = 8
+"""Requests of one venue that may wait at once; the library spaces them out."""
+
+Feed = Literal["stream", "poll", "none"]
+Interest = Callable[[int], float | None]
+"""Contracts that polls saw at a bar's end, None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
-    """The minute that was running at a poll, as far as it had come."""
+class Listing:
+    """One market as the venue lists it.
 
-    at: int
-    high: float
-    low: float
-    polled_at: int
+    Attributes:
+        id: the venue's own name for it.
+        coins: coins in one priced unit: 1000 for 1000PEPE. Prices of the venue are divided by it.
+        is_coin: no stock, metal or index.
+        funding_hours: how often funding is paid, where the listing says so.
+    """
+
+    market: Market
+    id: str
+    coins: float = 1.0
+    is_coin: bool = True
+    funding_hours: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One market's figures in the venue's own units, as they stood in its answer.
+
+    contracts as the venue counts them; value_usd and index where it says them, to check against.
+    funding_rate is a fraction per funding_hours.
+    """
+
+    mark: Any
+    contracts: Any
+    value_usd: Any = None
+    index: Any = None
+    funding_rate: Any = None
+    funding_hours: float = 8.0
+    at: Any = None
+
+
+def _unseen(at: int) -> float | None:  # noqa: ARG001  # an Interest of nobody
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAt:
+    """What a venue's history says of a bar's end: contracts open, and what was forced out within the bar, USD."""
+
+    contracts: float | None
+    long_liquidations_usd: float | None = None
+    short_liquidations_usd: float | None = None
+
+
+UNKNOWN = OpenAt(None)
 
 
 class Venue(ABC):
     """A venue through ccxt.
 
-    Every method raises VenueError, or VenueRefusedError where the venue refuses this location, and nothing else.
+    Every asynchronous method raises VenueError, or VenueRefusedError where the venue refuses this location, and
+    nothing else.
+
+    Attributes:
+        settles: in what linear contracts are settled; inverse: whether those settled in the coin are read.
+        candle_page, interest_page: rows one request may bring.
+        mark_candles: whether candles are of the mark price, else of trades.
+        interest_step_ms: the finest step of the venue's history of open interest, None where it has none.
+        feed: how forced orders are learned.
+        budget: what the venue allows in a minute, in the library's units of cost.
+        book_limit: rows of an order book that are asked for.
+        refused: market keys to why their last figures were not believed; figures_refused counts all.
     """
 
     id: ClassVar[str]
-    market_types: ClassVar[list[str]]
+    market_types: ClassVar[Sequence[str]] = ("swap",)
+    settles: ClassVar[Sequence[str]] = ("USDT",)
+    inverse: ClassVar[bool] = False
     candle_page: ClassVar[int]
-    interest_page: ClassVar[int]
+    mark_candles: ClassVar[bool] = True
+    interest_step_ms: ClassVar[int | None] = STEP_MS
+    interest_page: ClassVar[int] = 100
+    feed: ClassVar[Feed] = "none"
+    budget: ClassVar[float]
+    book_limit: ClassVar[int | None] = None
+    tiers_public: ClassVar[bool] = True
 
-    def __init__(self, gateway: str | None = None) -> None:
-        self._exchange: Any = make_exchange(self.id, self.market_types, gateway)
-        self._markets: dict[str, Market] = {}
-        self._ids: dict[str, Market] = {}
+    def __init__(self, access: Access | None = None) -> None:
+        self._exchange: Any = make_exchange(self.id, self.market_types, access or Access(), self._weigh)
+        self._listed: dict[str, list[Listing]] = {}
+        self._followed: dict[str, Listing] = {}
+        self._ids: dict[str, Listing] = {}
+        self._waiting = asyncio.Semaphore(TOGETHER)
+        self.refused: dict[str, str] = {}
+        self.figures_refused = 0
         self.frames_refused = 0
+
+    # -- markets
 
     @property
     def markets(self) -> tuple[Market, ...]:
-        return tuple(self._markets.values())
+        """The markets that are followed."""
+        return tuple(listing.market for listing in self._followed.values())
 
-    async def open(self, assets: Sequence[str]) -> None:
-        """Load the venue's markets and pick the assets' linear USDT perpetuals."""
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Every asset with a market here, followed or not."""
+        return tuple(self._listed)
+
+    @property
+    def meter(self) -> Meter:
+        """What has been asked of the venue."""
+        meter: Meter = self._exchange.meter
+        return meter
+
+    @property
+    def frames_dropped(self) -> int:
+        return int(self._exchange.frames_dropped)
+
+    def markets_of(self, asset: str) -> tuple[Market, ...]:
+        """An asset's markets that are followed here."""
+        return tuple(market for market in self.markets if market.asset == asset)
+
+    async def load(self) -> None:
+        """Learn which markets the venue lists now."""
         # Again from the venue each time: the library would keep a first, empty answer.
-        await self._call(self._exchange.load_markets(True))  # the library's signature
-        for asset in assets:
-            found = self._exchange.markets.get(f"{asset}/USDT:USDT") if self._exchange.markets else None
-            if found and found.get("swap") and found.get("linear") and found.get("active") is not False:
-                self._markets[asset] = self._market(asset, found)
-        if not self._markets:
+        await self._call(self._load())
+        self._listed = {}
+        for found in (self._exchange.markets or {}).values():
+            listing = self._listing(found)
+            if listing is not None:
+                self._listed.setdefault(listing.market.asset, []).append(listing)
+        if not self._listed:
+            raise VenueError("lists no perpetual contract")
+
+    def follow(self, assets: Sequence[str]) -> None:
+        """Choose the markets that are read from now on.
+
+        Raises:
+            VenueError: when the venue lists none of the assets.
+        """
+        found = [listing for asset in assets for listing in self._listed.get(asset, ())]
+        if not found:
             raise VenueError("none of the coins is listed")
-        self._ids = {self._exchange.market(market.symbol)["id"]: market for market in self._markets.values()}
+        self._followed = {listing.market.key: listing for listing in found}
+        self._ids = {listing.id: listing for listing in found}
 
     async def close(self) -> None:
         await self._exchange.close()
 
-    def market(self, asset: str) -> Market | None:
-        return self._markets.get(asset)
+    async def survey(self) -> dict[str, float]:
+        """Open interest of every listed coin, USD; stocks and metals left out."""
+        listings = [row for rows in self._listed.values() for row in rows if row.is_coin]
+        total: dict[str, float] = {}
+        for reading in self._readings(listings, await self._call(self._rows(listings)), None):
+            market = reading.market
+            total[market.asset] = total.get(market.asset, 0.0) + market.usd(reading.contracts, reading.mark)
+        return total
 
-    async def sample(self, market: Market, bar_since: int, before: Minute | None, now: int) -> tuple[Sample, Minute]:
-        """The market now, and the minute that was running. Extremes come from one-minute mark candles.
+    # -- the present
 
-        Args:
-            bar_since: when the last closed bar that was read closed.
-            before: the minute that was running at the last poll, None if there was none.
+    async def readings(self, now: int) -> list[Reading]:
+        """The figures of every followed market; what cannot be true is left out, named in `refused` and counted."""
+        listings = list(self._followed.values())
+        found = self._readings(listings, await self._call(self._rows(listings)), now)
+        if not found and self.refused:
+            raise VenueError(next(iter(self.refused.values())))
+        return found
+
+    def _readings(self, listings: Iterable[Listing], rows: Mapping[str, Any], now: int | None) -> list[Reading]:
+        found = []
+        for listing in listings:
+            key = listing.market.key
+            try:
+                found.append(self._reading(listing, self._figures(listing, _known(rows, listing.id)), now))
+                self.refused.pop(key, None)
+            except ODD_ANSWERS as error:
+                self.figures_refused += 1
+                self.refused[key] = str(as_venue_error(error))
+        return found
+
+    def _reading(self, listing: Listing, figures: Figures, now: int | None) -> Reading:
+        """Figures in the program's units, if they can be true.
+
+        Raises:
+            ImplausibleError: when they cannot: not positive, far off the index or the stated value, from the future.
         """
-        mark, contracts, funding_rate, at = await self._now(market, now)
-        earliest = now // MINUTE_MS * MINUTE_MS - (SAMPLE_MINUTES - 1) * MINUTE_MS
-        wanted = min(bar_since, before.at if before else bar_since) // MINUTE_MS * MINUTE_MS
-        since = max(wanted, earliest)
-        rows = await self._candles(market, "1m", MINUTE_MS, since, SAMPLE_MINUTES)
-        fresh = [row for row in rows if before is not None and row[0] >= before.at]
-        if before is not None and fresh and fresh[0][0] == before.at:
-            # Only what is new in a minute that was seen before.
-            _, opened, high, low, close = fresh[0]
-            fresh[0] = (
-                before.at,
-                opened,
-                high if high > before.high else mark,
-                low if low < before.low else mark,
-                close,
-            )
-        in_bar = [row for row in rows if row[0] >= bar_since]
-        running = rows[-1] if rows else (now // MINUTE_MS * MINUTE_MS, mark, mark, mark, mark)
-        sample = Sample(
-            market=market,
-            at=at if at is not None else now,
-            received_at=now,
-            mark=mark,
-            high=max([mark, *(row[2] for row in fresh)]),
-            low=min([mark, *(row[3] for row in fresh)]),
-            bar_high=max([mark, *(row[2] for row in in_bar)]),
-            bar_low=min([mark, *(row[3] for row in in_bar)]),
-            contracts=contracts,
-            funding_rate=funding_rate,
-            watched_from=max(before.polled_at, since) if before is not None else now,
-        )
-        return sample, Minute(running[0], max(running[2], mark), min(running[3], mark), now)
+        market = listing.market
+        mark = positive(optional(figures.mark), "mark price") / listing.coins
+        index = optional(figures.index)
+        if index and abs(mark * listing.coins / index - 1) > VALUE_TOLERANCE:
+            raise ImplausibleError(f"mark {mark * listing.coins:.6g} is far from the index {index:.6g}")
+        contracts = positive(optional(figures.contracts), "open interest")
+        self._check_value(listing, contracts, optional(figures.value_usd), mark)
+        rate = optional(figures.funding_rate)
+        if rate is not None and (not math.isfinite(rate) or abs(rate) > 1):
+            raise ImplausibleError(f"funding rate {rate}")
+        if rate is not None:
+            rate *= 8 / figures.funding_hours
+        at = int(float(figures.at)) if figures.at else None
+        if now is not None and at is not None and at > now + AHEAD_MS:
+            raise ImplausibleError(f"its time is {(at - now) / 1000:.0f} s ahead of this machine's")
+        return Reading(market, at or now or 0, mark, contracts, rate, at is not None)
 
-    async def bars(self, market: Market, since: int, until: int, now: int) -> list[Bar]:
+    def _check_value(self, listing: Listing, contracts: float, value_usd: float | None, mark: float | None) -> None:
+        """Hold open interest against the value that the venue says it has.
+
+        Raises:
+            ImplausibleError: when they are more than a fifth apart.
+        """
+        if not value_usd or not mark:
+            return
+        usd = listing.market.usd(contracts, mark)
+        if abs(usd / positive(value_usd, "value") - 1) > VALUE_TOLERANCE:
+            raise ImplausibleError(f"open interest of {usd:.3g} USD is called {value_usd:.3g}")
+
+    async def minutes(self, market: Market, since: int) -> list[MinuteRow]:
+        """One-minute candles from then on, the running one included."""
+        return await self._candles(self._followed[market.key], "1m", MINUTE_MS, since, MINUTES)
+
+    # -- bars
+
+    async def bars(self, market: Market, since: int, until: int, now: int, seen: Interest = _unseen) -> list[Bar]:
         """Closed bars that opened at or after since and closed by until, oldest first.
 
         The newest are held back until their open interest is known, but not for longer than the grace.
+
+        Args:
+            seen: open interest at bars' ends as polls saw it, for venues that keep no history of it.
         """
         if until - since < STEP_MS:
             return []
-        prices = await self._paged(market, self._candle_rows, self.candle_page, since, until - STEP_MS)
-        interest = dict(await self._paged(market, self._interest_rows, self.interest_page, since + STEP_MS, until))
+        listing = self._followed[market.key]
+        prices = await self._paged(
+            lambda at, count: self._candles(listing, "5m", STEP_MS, at, count),
+            self.candle_page,
+            STEP_MS,
+            since,
+            until - STEP_MS,
+        )
+        interest = await self._interest(listing, since + STEP_MS, until)
+        grace = GRACE_MS if self.interest_step_ms == STEP_MS else UNSEEN_GRACE_MS
         bars: list[Bar] = []
         for at, opened, high, low, close in prices:
-            contracts = interest.get(at + STEP_MS)
-            if contracts is None and at + STEP_MS > now - GRACE_MS:
+            end = at + STEP_MS
+            known = interest.get(end, UNKNOWN)
+            contracts = known.contracts or seen(end)
+            if contracts is None and end > now - grace:
                 break
             try:
-                bars.append(Bar(at, STEP_MS, opened, high, low, close, contracts))
+                bars.append(
+                    Bar(
+                        at,
+                        STEP_MS,
+                        opened,
+                        high,
+                        low,
+                        close,
+                        contracts,
+                        long_liquidations_usd=known.long_liquidations_usd,
+                        short_liquidations_usd=known.short_liquidations_usd,
+                    )
+                )
             except ImplausibleError:
                 continue  # a bar that cannot be true is a gap, and a gap stays one
         return bars
 
+    async def _interest(self, listing: Listing, first: int, last: int) -> dict[int, OpenAt]:
+        step = self.interest_step_ms
+        if step is None:
+            return {}
+        rows = await self._paged(
+            lambda at, count: self._interest_rows(listing, at, count), self.interest_page, step, first, last
+        )
+        return dict(rows)
+
+    async def _paged(
+        self, rows: Callable[[int, int], Awaitable[list[Any]]], page: int, step: int, first: int, last: int
+    ) -> list[Any]:
+        """All rows from first to last, page by page; a page that brings nothing new ends a stretch without data."""
+        found: list[Any] = []
+        at = -(-first // step) * step
+        while at <= last:
+            count = min(page, (last - at) // step + 1)
+            got = await rows(at, count)
+            found += [row for row in got if at <= row[0] <= last and (not found or row[0] > found[-1][0])]
+            at += count * step
+        return found
+
+    async def _candles(self, listing: Listing, timeframe: str, step_ms: int, since: int, count: int) -> list[MinuteRow]:
+        params = {**({"price": "mark"} if self.mark_candles else {}), **self._candle_window(since, step_ms, count)}
+        return self._whole(listing, await self._fetch_candles(listing, timeframe, since, count, params), step_ms, since)
+
+    async def _fetch_candles(
+        self, listing: Listing, timeframe: str, since: int, count: int | None, params: dict[str, Any]
+    ) -> Any:
+        async with self._waiting:
+            symbol = listing.market.symbol
+            return await self._call(self._exchange.fetch_ohlcv(symbol, timeframe, since, count, params))
+
+    def _whole(self, listing: Listing, got: Any, step_ms: int, since: int) -> list[MinuteRow]:
+        """Candles by time, each once. One that is not whole, or off the step, is a gap."""
+        rows: dict[int, MinuteRow] = {}
+        for row in got:
+            if row and row[0] and row[0] >= since and row[0] % step_ms == 0 and all(row[1:5]):
+                opened, high, low, close = (price / listing.coins for price in row[1:5])
+                rows[row[0]] = (row[0], opened, high, low, close)
+        return [rows[at] for at in sorted(rows)]
+
+    def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
+        return {"until": since + (count - 1) * step_ms}
+
+    async def _interest_rows(self, listing: Listing, since: int, count: int) -> list[tuple[int, OpenAt]]:
+        step = self.interest_step_ms or STEP_MS
+        params = self._interest_window(since, step, count)
+        frame = "5m" if step == STEP_MS else "1h"
+        async with self._waiting:
+            got = await self._call(
+                self._exchange.fetch_open_interest_history(listing.market.symbol, frame, since, count, params)
+            )
+        return self._interest_of(listing, got)
+
+    def _interest_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
+        # Without `until` ccxt asks for one row too many, and venues that keep the newest then drop the first.
+        return {"until": since + (count - 1) * step_ms}
+
+    def _interest_of(self, listing: Listing, rows: Iterable[Any]) -> list[tuple[int, OpenAt]]:
+        found = {}
+        for row in rows:
+            try:
+                found[int(row["timestamp"])] = self._open_at(listing, row)
+            except ODD_ANSWERS:
+                continue
+        return sorted(found.items())
+
+    def _open_at(self, listing: Listing, row: dict[str, Any]) -> OpenAt:
+        return OpenAt(positive(self._contracts(listing, row), "open interest"))
+
+    # -- forced orders
+
     async def watch(self) -> list[Liquidation]:
-        """Wait for forced orders; every one of a burst."""
+        """Wait for forced orders of a stream; every one of a burst."""
         exchange = self._exchange
         if exchange.frames.empty():
             await self._call(self._subscribe())
         found: list[Liquidation] = []
         while not exchange.frames.empty():
             try:
-                found += self._liquidations(exchange.frames.get_nowait())
-            except (ImplausibleError, KeyError, TypeError, ValueError, AttributeError):
+                found += numbered(self._liquidations(exchange.frames.get_nowait()))
+            except ODD_ANSWERS:
                 self.frames_refused += 1  # one odd frame must not take a burst with it
         return found
 
+    async def renew_stream(self) -> None:
+        """Drop the venue's websockets; the next watch() dials and subscribes again."""
+        for client in list(self._exchange.clients.values()):
+            await client.close()
+        self._exchange.clients.clear()
+
+    async def recent_liquidations(self, market: Market, since: int) -> list[Liquidation]:
+        """Forced orders since then, where the venue is asked for them instead of streaming them."""
+        listing = self._followed[market.key]
+        found = []
+        async with self._waiting:
+            rows = await self._call(self._liquidation_rows(listing, since))
+        for row in rows:
+            try:
+                found.append(self._liquidation(listing, row))
+            except ODD_ANSWERS:
+                self.frames_refused += 1
+        return [event for event in numbered(found) if event.at > since]
+
+    # -- margin and books
+
+    async def tiers(self, market: Market) -> list[Tier]:
+        """The venue's margin tiers, lowest first; empty where it does not publish them."""
+        if not self.tiers_public:
+            return []
+        listing = self._followed[market.key]
+        async with self._waiting:
+            rows = await self._call(self._tier_rows(listing))
+        try:
+            found = [self._tier(listing, row) for row in rows]
+        except ODD_ANSWERS as error:
+            raise as_venue_error(error) from None
+        found.sort(key=lambda tier: (tier.floor_usd, -tier.max_leverage))
+        # Bounds of inverse contracts are in the coin on most venues: only what begins at nothing is known in USD.
+        return found[:1] if market.kind == "inverse" else found
+
+    async def depth(self, market: Market, now: int) -> Depth:
+        """What rests in the order book, USD by level outward from the middle."""
+        listing = self._followed[market.key]
+        async with self._waiting:
+            book = await self._call(self._exchange.fetch_order_book(market.symbol, self.book_limit))
+        try:
+            at = int(book.get("timestamp") or now)
+            bids, asks = (
+                [(float(row[0]) / listing.coins, self._book_usd(listing, float(row[0]), float(row[1]))) for row in side]
+                for side in (book["bids"], book["asks"])
+            )
+            return aggregate(market, at, bids, asks)
+        except ODD_ANSWERS as error:
+            raise as_venue_error(error) from None
+
     # -- what venues fill in
 
-    @abstractmethod
-    async def _now(self, market: Market, now: int) -> tuple[float, float, float | None, int | None]:
-        """Mark (USD), contracts open, funding (fraction per 8 hours), the venue's own time."""
+    async def _load(self) -> None:
+        """Have the library load the venue's markets."""
+        await self._exchange.load_markets(True)  # the library's signature
+
+    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # venues the library misjudges
+        """What a request costs at the venue, where the library has it wrong."""
+        return None
+
+    def _base(self, found: dict[str, Any]) -> str:
+        """The venue's own name of a market's coin."""
+        return str(found["base"])
+
+    def _max_leverage(self, found: dict[str, Any]) -> float | None:
+        """The highest leverage the venue offers on a market, where its listing says so."""
+        return optional(((found.get("limits") or {}).get("leverage") or {}).get("max"))
+
+    def _taker_fee(self, found: dict[str, Any]) -> float:  # noqa: ARG002  # venues that count it
+        """What the venue adds to the maintenance rate at liquidation."""
+        return 0.0
 
     @abstractmethod
-    def _contracts(self, market: Market, row: dict[str, Any]) -> float:
-        """Contracts from a row of the venue's open interest."""
+    async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
+        """The venue's raw figures by its own market ids, in as few requests as it allows."""
 
     @abstractmethod
+    def _figures(self, listing: Listing, row: Any) -> Figures:
+        """Where the figures of one market stand in its raw row."""
+
+    def _contracts(self, listing: Listing, row: dict[str, Any]) -> Any:  # noqa: ARG002  # others need the listing
+        """Contracts from a row of the venue's history of open interest, as the library gives it."""
+        return row.get("openInterestAmount")
+
     async def _subscribe(self) -> None:
         """Wait until the venue's stream has brought something."""
+        raise VenueError("has no public stream of liquidations")
 
-    @abstractmethod
-    def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
+    def _liquidations(self, frame: Any) -> Iterable[Liquidation]:  # noqa: ARG002  # streams override it
         """The forced orders of one frame, each with whose it was."""
+        return ()
+
+    async def _liquidation_rows(self, listing: Listing, since: int) -> list[Any]:  # noqa: ARG002
+        """Raw forced orders of one market since then."""
+        raise VenueError("has no public list of liquidations")
+
+    def _liquidation(self, listing: Listing, row: Any) -> Liquidation:
+        """One raw forced order, with whose it was."""
+        raise NotImplementedError
+
+    async def _tier_rows(self, listing: Listing) -> list[Any]:
+        """Margin tiers as the library gives them."""
+        rows: list[Any] = await self._exchange.fetch_market_leverage_tiers(listing.market.symbol)
+        return rows
+
+    def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:  # noqa: ARG002  # others need the listing
+        """One tier of a linear market whose bounds are USD."""
+        return make_tier(row.get("minNotional"), row["maintenanceMarginRate"], row["maxLeverage"])
+
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:
+        """USD of one row of the order book; amounts are contracts unless a venue says otherwise."""
+        return listing.market.usd(amount, price / listing.coins)
+
+    def _is_coin(self, found: dict[str, Any]) -> bool:  # noqa: ARG002  # venues that list stocks look at it
+        """Whether a listed market is one of a coin, not of a stock, metal or index."""
+        return True
+
+    def _funding_hours(self, found: dict[str, Any]) -> float:  # noqa: ARG002  # venues whose listing says so
+        return 8.0
 
     # -- shared
 
-    def _market(self, asset: str, found: dict[str, Any]) -> Market:
-        size = positive(found.get("contractSize"), f"{self.id} contract size of {asset}")
-        rules = margin_rules(self.id, asset)
-        offered = (found.get("limits", {}).get("leverage") or {}).get("max")
-        return Market(
+    def _listing(self, found: dict[str, Any]) -> Listing | None:
+        """A market of the library as a listing, None where it is none that is read."""
+        if not found.get("swap") or found.get("active") is False or found.get("option"):
+            return None
+        linear = found.get("linear") and found.get("settle") in self.settles and found.get("quote") in self.settles
+        inverse = self.inverse and found.get("inverse") and found.get("settle") == found.get("base")
+        if not (linear or inverse):
+            return None
+        asset, coins = coin_of(self._base(found))
+        try:
+            size = positive(optional(found.get("contractSize")), f"contract size of {asset}")
+        except ODD_ANSWERS:
+            self.figures_refused += 1
+            return None
+        offered = self._max_leverage(found)
+        rules = margin_rules(self.id, asset, offered)
+        market = Market(
             self.id,
             found["symbol"],
             asset,
-            "linear",
-            size,
+            "linear" if linear else "inverse",
+            size * coins if linear else size,
             rules.maintenance_rate,
-            rules.fee_rate,
-            float(offered) if offered else rules.max_leverage,
+            self._taker_fee(found),
+            rules.max_leverage,
         )
+        coin = asset not in METALS and self._is_coin(found)
+        return Listing(market, str(found["id"]), coins, coin, self._funding_hours(found))
 
-    async def _paged(self, market: Market, rows: Any, page: int, first: int, last: int) -> list[tuple[Any, ...]]:
-        """All rows from first to last, page by page; a page that brings nothing new ends a stretch without data."""
-        found: list[tuple[Any, ...]] = []
-        at = -(-first // STEP_MS) * STEP_MS
-        while at <= last:
-            count = min(page, (last - at) // STEP_MS + 1)
-            got = await rows(market, at, count)
-            found += [row for row in got if at <= row[0] <= last and (not found or row[0] > found[-1][0])]
-            at += count * STEP_MS
-        return found
-
-    async def _candle_rows(self, market: Market, since: int, count: int) -> list[tuple[Any, ...]]:
-        return await self._candles(market, "5m", STEP_MS, since, count)
-
-    async def _candles(
-        self, market: Market, timeframe: str, step_ms: int, since: int, count: int
-    ) -> list[tuple[Any, ...]]:
-        params = {"price": "mark", **self._candle_window(since, step_ms, count)}
-        got = await self._call(self._exchange.fetch_ohlcv(market.symbol, timeframe, since, count, params))
-        return [tuple(row[:5]) for row in got if row and row[0] >= since and all(row[1:5])]
-
-    def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
-        return {"until": since + (count - 1) * step_ms}
-
-    async def _interest_rows(self, market: Market, since: int, count: int) -> list[tuple[Any, ...]]:
-        # Without `until` ccxt asks for one row too many, and venues that keep the newest then drop the first.
-        params = {"until": since + (count - 1) * STEP_MS}
-        got = await self._call(self._exchange.fetch_open_interest_history(market.symbol, "5m", since, count, params))
-        found = []
-        for row in got:
-            try:
-                found.append((int(row["timestamp"]), self._contracts(market, row)))
-            except (ImplausibleError, TypeError, KeyError):
-                continue
-        return found
-
-    def _checked(self, market: Market, contracts: float | None, value_usd: float | None, mark: float) -> float:
-        """Contracts, if their value agrees with what the venue says it is.
+    def _event(self, listing: Listing, at: Any, side: Any, price: Any, contracts: Any) -> Liquidation:
+        """A forced order in the program's units.
 
         Raises:
-            ImplausibleError: when it is off by more than a fifth.
+            ImplausibleError: when a figure cannot be true.
         """
-        contracts = positive(contracts, "open interest")
-        if (
-            value_usd is not None
-            and abs(market.usd(contracts, mark) / positive(value_usd, "value") - 1) > VALUE_TOLERANCE
-        ):
-            raise ImplausibleError(f"open interest of {market.usd(contracts, mark):.3g} USD is called {value_usd:.3g}")
-        return contracts
+        return Liquidation(
+            listing.market,
+            int(float(at)),
+            "long" if side == "long" else "short",
+            positive(optional(price), "price") / listing.coins,
+            positive(optional(contracts), "amount"),
+        )
 
-    async def _call(self, awaitable: Any) -> Any:
+    async def _call(self, awaitable: Awaitable[Any]) -> Any:
         try:
             return await awaitable
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # ccxt lets IndexError, KeyError and TypeError of odd answers through
-            raise as_venue_error(error) from None
+            raise as_venue_error(error, self.meter) from None
+
+    async def _each(self, ids: Sequence[str], ask: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
+        """One request for each id, some at a time; those that failed are left out unless all did."""
+
+        async def one(name: str) -> Any:
+            async with self._waiting:
+                return await self._call(ask(name))
+
+        answers = await asyncio.gather(*(one(name) for name in ids), return_exceptions=True)
+        found = {name: row for name, row in zip(ids, answers, strict=True) if not isinstance(row, BaseException)}
+        errors = [row for row in answers if isinstance(row, BaseException)]
+        if errors and not found:
+            raise errors[0]
+        return found
 
 
-def per_eight_hours(rate: float | None, interval: str | None) -> float | None:
-    """A funding rate per interval such as 4h, as a fraction per 8 hours."""
-    if rate is None:
-        return None
-    hours = float(interval.removesuffix("h")) if interval and interval.endswith("h") else 8.0
-    return rate * 8 / hours if hours > 0 else rate
+def numbered(events: Iterable[Liquidation]) -> list[Liquidation]:
+    """Forced orders of one answer, told apart where they are alike."""
+    found, alike = [], Counter[Liquidation]()
+    for event in events:
+        found.append(replace(event, number=alike[event]))
+        alike[event] += 1
+    return found
+
+
+def _known(rows: Mapping[str, Any], name: str) -> Any:
+    if name not in rows:
+        raise ImplausibleError("no figures")
+    return rows[name]
+
+
+def rows_by(rows: Any, key: str) -> dict[str, Any]:
+    """A venue's list of rows by one of their fields.
+
+    Raises:
+        VenueError: when it is no list of rows, or empty.
+    """
+    if not isinstance(rows, list) or not rows:
+        raise VenueError("unreadable answer")
+    return {str(row[key]): row for row in rows if isinstance(row, dict) and key in row}
+
+
+def dig(answer: Any, *path: str) -> Any:
+    """What stands in an answer under that path.
+
+    Raises:
+        VenueError: when the answer is not of that shape.
+    """
+    for name in path:
+        if not isinstance(answer, dict) or name not in answer:
+            raise VenueError("unreadable answer")
+        answer = answer[name]
+    return answer
+
+
+def make_tier(floor: Any, rate: Any, max_leverage: Any, amount: Any = None) -> Tier:
+    """A tier from a venue's numbers: notional (USD) it begins at, maintenance rate, leverage, maintenance amount.
+
+    Raises:
+        ImplausibleError: when they are not plausible.
+    """
+    maintenance, most = positive(optional(rate), "maintenance rate"), positive(optional(max_leverage), "leverage")
+    if maintenance >= 1:
+        raise ImplausibleError(f"maintenance rate {maintenance}")
+    return Tier(max(optional(floor) or 0.0, 0.0), maintenance, optional(amount) or 0.0, most)
 
 
 def optional(value: Any) -> float | None:

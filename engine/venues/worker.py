@@ -1,39 +1,91 @@
-"""Keeps one venue read: history first, then polls; says what state it is in and when it will try again."""
+"""Keeps one venue read: the present by polls, history beside them; says what state it is in and what is wrong."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from engine.errors import ImplausibleError, StorageError, VenueError, VenueRefusedError
+from engine.errors import StorageError, VenueError, VenueRefusedError
+from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Sample
+from engine.outlook.depth import Depth
 from engine.ports import Clock, MarketStore
 from engine.venues.exchange import as_venue_error
-from engine.venues.venue import STEP_MS, Minute, Venue
+from engine.venues.extremes import Extremes, Reading
+from engine.venues.venue import STEP_MS, Venue
 
 log = logging.getLogger(__name__)
 
-State = Literal["starting", "history", "ok", "failing", "refused"]
+State = Literal["starting", "ok", "failing", "refused"]
 
 BACKOFF_SECONDS = (5, 300)
 REFUSED_SECONDS = 1800
 STREAM_BACKOFF_SECONDS = (1, 60)
+STREAM_QUIET_MS = 30 * MINUTE_MS
+"""A stream that has said nothing for so long may hang without an error: it is dialled anew."""
+
 PAGE_DAYS = 1
 """History is read and stored in pieces, so that one that breaks off is taken up where it stopped."""
+
+BEHIND_MS = 6 * HOUR_MS
+"""A market further behind than this is in its history; polls do not wait for it."""
+
+CLOSE_SHARE = 0.2
+"""Share of a venue's budget that looking closely at markets may take."""
+
+MINUTES_COST = 3.0
+"""About what a page of one-minute candles costs, in the library's units."""
+
+FORCED_EVERY_MS = MINUTE_MS
+FORCED_OVERLAP_MS = 10 * MINUTE_MS
+"""Polled forced orders are asked for again for so long, as venues list them late; they are stored once."""
+
+SEEN_WITHIN_MS = 60_000
+"""How far from a bar's end a look may have been to count as its open interest."""
 
 
 @dataclass
 class MarketProgress:
-    """How far one market has been read."""
+    """How far one market has been read.
+
+    Attributes:
+        closed_at: until when bars have been read.
+        waiting: bars that nobody has taken yet.
+        seen: at bars' ends, how far off the nearest look was and the contracts it saw.
+        wrong: why it could not be read last time, empty if it could.
+    """
 
     closed_at: int
-    minute: Minute | None = None
+    extremes: Extremes = field(default_factory=Extremes)
     sample: Sample | None = None
     waiting: list[Bar] = field(default_factory=list)
+    seen: dict[int, tuple[int, float]] = field(default_factory=dict)
+    forced_until: int = 0
+    wrong: str = ""
+    retry_at: float = 0.0
+    failures: int = 0
+
+    def see(self, reading: Reading, at: int) -> None:
+        """Remember what was open at the nearest bar's end."""
+        end = (at + STEP_MS // 2) // STEP_MS * STEP_MS
+        off = abs(at - end)
+        if off <= SEEN_WITHIN_MS and off < self.seen.get(end, (SEEN_WITHIN_MS + 1, 0.0))[0]:
+            self.seen[end] = (off, reading.contracts)
+        for old in [end for end in self.seen if end < at - DAY_MS]:
+            del self.seen[old]
+
+    def interest(self, end: int) -> float | None:
+        """Contracts seen at a bar's end."""
+        found = self.seen.get(end)
+        return found[1] if found else None
+
+
+def _leads_nothing(market: Market) -> bool:  # noqa: ARG001  # until a feed says which
+    return False
 
 
 class VenueWorker:
@@ -41,8 +93,10 @@ class VenueWorker:
 
     Attributes:
         progress: how far each market has been read, by its key.
-        map_closed_at: until when a market's map has been stepped, 0 where there is none.
         reported: liquidations since somebody last took them.
+        books: the last order book of each market that is asked for.
+        late_figures: figures refused because newer ones were known.
+        leads: whether a market's price stands for its asset's.
     """
 
     def __init__(
@@ -53,138 +107,342 @@ class VenueWorker:
         clock: Clock,
         history_days: int,
         map_closed_at: Callable[[Market], int],
+        poll_seconds: float = 20.0,
     ) -> None:
         self.venue = venue
         self.state: State = "starting"
         self.detail = ""
         self.progress: dict[str, MarketProgress] = {}
         self.reported: list[Liquidation] = []
+        self.books: dict[str, Depth] = {}
         self.stream_state = "starting"
         self.failures = 0
-        self._assets, self._store, self._clock, self._history_days = assets, store, clock, history_days
-        self._map_closed_at = map_closed_at
+        self.late_figures = 0
+        self._assets, self._store, self._clock, self._history_days = list(assets), store, clock, history_days
+        self.leads: Callable[[Market], bool] = _leads_nothing
+        self._map_closed_at, self._poll_seconds = map_closed_at, poll_seconds
         self._retry_at = 0.0
         self._opened = False
+        self._opening = asyncio.Lock()
         self._polling = asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._heard_at = 0
+        self._looked_at = 0
         self._jitter = random.Random(venue.id)  # noqa: S311  # spreads retries, guards nothing
 
     @property
     def id(self) -> str:
         return self.venue.id
 
-    async def poll(self) -> bool:
-        """Read what is new; whether that worked. Waits out its own back-off, and never runs twice at once.
+    @property
+    def opened(self) -> bool:
+        return self._opened
+
+    @property
+    def heard_at(self) -> int:
+        """When the stream of forced orders last brought something, 0 before."""
+        return self._heard_at
+
+    # -- opening
+
+    async def open(self) -> bool:
+        """Load the venue's markets, once; whether that has worked. Waits out its own back-off.
 
         Raises:
-            StorageError: when what was read could not be stored; nothing else.
+            StorageError: when what is stored could not be read.
         """
-        if self._polling.locked() or asyncio.get_running_loop().time() < self._retry_at:
-            return False
-        async with self._polling:
-            return await self._poll()
+        if not self.opened and not self._backing_off():
+            async with self._opening:
+                if not self.opened:
+                    await self._guarded(self._open())
+        return self.opened
 
-    async def _poll(self) -> bool:
-        try:
-            if not self._opened:
-                await self._open()
-            found = {market.asset: await self._read_or_say(market) for market in self.venue.markets}
-        except StorageError:
-            raise
-        except VenueError as error:
-            self._failed(error)
-            return False
-        except Exception as error:
-            log.exception("%s: an answer could not be read", self.id)
-            self._failed(as_venue_error(error))
-            return False
-        wrong = {asset: detail for asset, detail in found.items() if detail}
-        if len(wrong) == len(found):
-            self._failed(VenueError(next(iter(wrong.values()))))
-            return False
-        if self.state != "ok":
-            log.info("%s: reading", self.id)
-        detail = "; ".join(f"{asset}: {what}" for asset, what in wrong.items())
-        self.state, self.detail, self.failures = "ok", detail, 0
-        return True
+    async def survey(self) -> dict[str, float]:
+        """Open interest by coin, USD; empty where the venue does not answer."""
+        if not await self.open():
+            return {}
+        found: dict[str, float] = {}
+
+        async def ask() -> None:
+            found.update(await self.venue.survey())
+
+        await self._guarded(ask())
+        return found
+
+    async def follow(self, assets: Sequence[str]) -> None:
+        """Read these assets from now on, in place of those before.
+
+        Raises:
+            VenueError: when the venue lists none of them.
+        """
+        self._assets = list(assets)
+        if self._opened:
+            self.venue.follow(self._assets)
+            await self._take_up()
 
     async def _open(self) -> None:
-        """Load the venue's markets, and the bars that were stored for them."""
-        await self.venue.open(self._assets)
+        await self.venue.load()
+        if self._assets:
+            self.venue.follow(self._assets)
+            await self._take_up()
+        self._opened = True
+
+    async def _take_up(self) -> None:
+        """Go on with each market where it was left, with the bars that were stored for it."""
+        start = self._history_start(self._clock.now())
         for market in self.venue.markets:
+            if market.key in self.progress:
+                continue
             closed_at = self._map_closed_at(market)
             stored = await self._store.bars_since(market, closed_at)
-            start = self._history_start(self._clock.now())
             end = max(stored[-1].closed_at if stored else 0, closed_at, start)
             self.progress[market.key] = MarketProgress(end, waiting=list(stored))
-        self._opened = True
+        followed = {market.key for market in self.venue.markets}
+        for key in [key for key in self.progress if key not in followed]:
+            del self.progress[key]
 
     def _history_start(self, now: int) -> int:
         """Where history begins: an hour short of what was asked for, as venues refuse what is a second too old."""
         return (now - self._history_days * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
-    async def _read_or_say(self, market: Market) -> str:
-        """Read one market; what is wrong with it, empty if nothing is: one market must not take the others with it.
+    # -- the present
+
+    async def poll(self) -> bool:
+        """Look at the venue now; whether that worked. Waits out its own back-off, and never runs twice at once.
 
         Raises:
-            StorageError: when what was read could not be stored.
-            VenueRefusedError: that is the whole venue's.
+            StorageError: when something could not be stored; nothing else.
         """
+        if self._polling.locked() or self._backing_off() or not await self.open():
+            return False
+        async with self._polling:
+            if not await self._guarded(self._look()):
+                return False
+        if self.state != "ok":
+            log.info("%s: reading", self.id)
+        self.state, self.failures = "ok", 0
+        self.detail = self._what_is_wrong()
+        return True
+
+    async def _look(self) -> None:
+        if not self.venue.markets:
+            return
+        now = self._clock.now()
+        readings = await self.venue.readings(now)
+        if now - self._looked_at > 2 * STEP_MS:
+            # After an outage what was missed comes before what is: the price has been elsewhere meanwhile.
+            await self.close_bars()
+        now = self._looked_at = self._clock.now()
+        close = self._closely(readings)
+        await asyncio.gather(*(self._sample(reading, now, closely=reading.market.key in close) for reading in readings))
+        if self.venue.feed == "poll":
+            await self._poll_forced(now)
+
+    def _closely(self, readings: Sequence[Reading]) -> set[str]:
+        """The markets whose minutes are read too: those that stand for their asset's price, then the largest.
+
+        No more than a part of the venue's budget allows.
+        """
+        polls_a_minute = 60 / self._poll_seconds
+        most = int(self.venue.budget * CLOSE_SHARE / polls_a_minute / MINUTES_COST)
+        markets = [reading.market for reading in sorted(readings, key=lambda r: -r.market.usd(r.contracts, r.mark))]
+        leading = [market.key for market in markets if self.leads(market)]
+        others = [market.key for market in markets if market.key not in leading]
+        return {*leading, *others[: max(most - len(leading), 0)]}
+
+    async def _sample(self, reading: Reading, now: int, *, closely: bool) -> None:
+        known = self.progress[reading.market.key]
+        if known.sample is not None and reading.at < known.sample.at:
+            self.late_figures += 1  # an answer from a cache, or out of order: what is known is newer
+            return
+        if self.venue.interest_step_ms != STEP_MS:
+            known.see(reading, reading.at if reading.timed else now)
+        rows = None
+        if closely:
+            try:
+                rows = await self.venue.minutes(reading.market, known.extremes.wanted_since(known.closed_at, now))
+            except VenueRefusedError:
+                raise
+            except VenueError as error:
+                known.wrong = f"minutes: {error}"
+        known.sample = known.extremes.take(reading, known.closed_at, now, rows)
+
+    async def _poll_forced(self, now: int) -> None:
+        for market in self.venue.markets:
+            known = self.progress[market.key]
+            if now - known.forced_until < FORCED_EVERY_MS:
+                continue
+            since = max(known.forced_until, now - HOUR_MS) - FORCED_OVERLAP_MS
+            try:
+                self.reported += await self.venue.recent_liquidations(market, since)
+            except VenueRefusedError:
+                raise
+            except VenueError as error:
+                self.stream_state = str(error)
+                return
+            known.forced_until = self._heard_at = now
+        self.stream_state = "ok"
+
+    # -- bars
+
+    async def close_bars(self) -> bool:
+        """Read bars that have closed since the last time, of markets that are not far behind; whether any came.
+
+        Raises:
+            StorageError: when they could not be stored.
+        """
+        if not self._opened or self._backing_off():
+            return False
+        now = self._clock.now()
+        due = [market for market in self.venue.markets if STEP_MS <= now - self._closed_at(market) <= BEHIND_MS]
+        found = await asyncio.gather(*(self._read_on(market) for market in due))
+        return any(found)
+
+    async def read_history(self) -> None:
+        """Read what is missing of every market, the largest first, piece by piece until all are near the present.
+
+        Raises:
+            StorageError: when it could not be stored.
+        """
+        if self._reading.locked() or not await self.open():
+            return
+        async with self._reading:
+            while (market := self._furthest_behind()) is not None and not self._backing_off():
+                await self._read_on(market)
+
+    def history_to_go(self, now: int) -> tuple[int, float]:
+        """How many markets are in their history, and how many days of it are still to read."""
+        behind = [now - known.closed_at for known in self.progress.values() if now - known.closed_at > BEHIND_MS]
+        return len(behind), sum(behind) / DAY_MS
+
+    def _furthest_behind(self) -> Market | None:
+        now, loop_now = self._clock.now(), asyncio.get_running_loop().time()
+        behind = [
+            market
+            for market in self.venue.markets
+            if now - self._closed_at(market) > BEHIND_MS and self.progress[market.key].retry_at <= loop_now
+        ]
+        return min(behind, key=self._closed_at, default=None)
+
+    def _closed_at(self, market: Market) -> int:
+        return self.progress[market.key].closed_at
+
+    async def _read_on(self, market: Market) -> bool:
+        """Read the next piece of one market's bars; whether there were any. Its failure is its own."""
+        known = self.progress.get(market.key)
+        loop = asyncio.get_running_loop()
+        if known is None or loop.time() < known.retry_at:
+            return False
         try:
-            await self._read(market)
-        except (StorageError, VenueRefusedError):
+            found = await self._read_piece(market, known)
+        except StorageError:
             raise
         except VenueError as error:
-            return str(error)
-        except ImplausibleError as error:
-            return f"implausible: {error}"[:120]
+            self._market_failed(known, error)
+            return False
         except Exception as error:
             log.exception("%s: an answer about %s could not be read", self.id, market.asset)
-            return str(as_venue_error(error))
-        return ""
+            self._market_failed(known, as_venue_error(error))
+            return False
+        known.wrong, known.failures = "", 0
+        return found
 
-    async def _read(self, market: Market) -> None:
+    async def _read_piece(self, market: Market, known: MarketProgress) -> bool:
         now = self._clock.now()
-        known = self.progress[market.key]
-        oldest = self._history_start(now)
-        known.closed_at = max(known.closed_at, oldest)
-        while now - known.closed_at >= STEP_MS:
-            until = min(known.closed_at + PAGE_DAYS * DAY_MS, now)
-            if until < now - STEP_MS:
-                days = (now - known.closed_at) / DAY_MS
-                self.state, self.detail = "history", f"{market.asset} {days:.0f} d to go"
-            bars = await self.venue.bars(market, known.closed_at, until, now)
-            await self._store.add_bars([(market, bar) for bar in bars])
-            known.waiting += bars
-            if bars:
-                known.closed_at = bars[-1].closed_at
-            if until >= now:
-                break
+        since = max(known.closed_at, self._history_start(now))
+        until = min(since + PAGE_DAYS * DAY_MS, now)
+        bars = await self.venue.bars(market, since, until, now, known.interest)
+        if bars and self._must_be_seeded(market, known):
+            bars[0] = await self._seeded(market, bars[0], now)
+        await self._store.add_bars([(market, bar) for bar in bars])
+        if self.progress.get(market.key) is not known:
+            return False  # no longer followed
+        known.waiting += bars
+        known.closed_at = bars[-1].closed_at if bars else since
+        if until < now:
             known.closed_at = max(known.closed_at, until // STEP_MS * STEP_MS)
-        sample, minute = await self.venue.sample(market, known.closed_at, known.minute, self._clock.now())
-        known.sample, known.minute = sample, minute
+        return bool(bars)
 
-    def _failed(self, error: VenueError) -> None:
-        self.failures += 1
-        refused = isinstance(error, VenueRefusedError)
-        wait: float = REFUSED_SECONDS
-        if not refused:
-            wait = min(BACKOFF_SECONDS[0] * 2 ** (self.failures - 1), BACKOFF_SECONDS[1])
-        wait *= 0.75 + 0.5 * self._jitter.random()
-        if self.state not in ("failing", "refused"):
-            log.warning("%s: %s; next try in %.0f s", self.id, error, wait)
-        self.state, self.detail = "refused" if refused else "failing", str(error)
-        self._retry_at = asyncio.get_running_loop().time() + wait / self._clock.speed
+    def _must_be_seeded(self, market: Market, known: MarketProgress) -> bool:
+        """Whether this is the first bar of a market whose past open interest nobody can say."""
+        return self.venue.interest_step_ms is None and not self._map_closed_at(market) and not known.waiting
+
+    async def _seeded(self, market: Market, bar: Bar, now: int) -> Bar:
+        """The first bar of such a market: it is taken to have had the open interest of today.
+
+        A map opened today would know nothing of the levels that price has been through since.
+        """
+        known = self.progress[market.key]
+        if known.sample is None:
+            for reading in await self.venue.readings(now):
+                if reading.market.key == market.key:
+                    return replace(bar, contracts=bar.contracts or reading.contracts)
+            raise VenueError("no open interest to begin with")
+        return replace(bar, contracts=bar.contracts or known.sample.contracts)
+
+    def _market_failed(self, known: MarketProgress, error: VenueError) -> None:
+        known.failures += 1
+        known.wrong = str(error)
+        wait = min(BACKOFF_SECONDS[0] * 2 ** (known.failures - 1), BACKOFF_SECONDS[1])
+        known.retry_at = asyncio.get_running_loop().time() + wait / self._clock.speed
+        if isinstance(error, VenueRefusedError) or error.retry_after:
+            self._failed(error)
+
+    # -- once in a while
+
+    async def read_books(self, wanted: Callable[[Market], bool]) -> None:
+        """Read the order books of the markets that are wanted. One that fails is left out."""
+        if self.state != "ok":
+            return
+        now = self._clock.now()
+        for market in self.venue.markets:
+            if not wanted(market):
+                continue
+            try:
+                self.books[market.key] = await self.venue.depth(market, now)
+            except VenueError as error:
+                self.books.pop(market.key, None)
+                log.debug("%s: order book of %s: %s", self.id, market.asset, error)
+
+    async def read_tiers(self) -> dict[Market, list[Tier]]:
+        """Margin tiers of every followed market whose venue publishes them."""
+        if self.state != "ok" or not self.venue.tiers_public:
+            return {}
+        found: dict[Market, list[Tier]] = {}
+        for market in self.venue.markets:
+            try:
+                tiers = await self.venue.tiers(market)
+            except VenueError as error:
+                log.debug("%s: margin tiers of %s: %s", self.id, market.asset, error)
+                continue
+            if tiers:
+                found[market] = tiers
+        return found
+
+    async def reload(self) -> None:
+        """Learn anew which markets there are: some are delisted, some begin."""
+        if self.state != "ok":
+            return
+        try:
+            await self.venue.load()
+            self.venue.follow(self._assets)
+        except VenueError as error:
+            log.info("%s: markets could not be read again: %s", self.id, error)
+            return
+        await self._take_up()
+
+    # -- forced orders as a stream
 
     async def stream(self) -> None:
-        """Collect liquidations until cancelled; breaks are mended with back-off."""
+        """Collect liquidations until cancelled; breaks are mended with back-off, silence by dialling anew."""
         wait = float(STREAM_BACKOFF_SECONDS[0])
         while True:
             if not self._opened:
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.2)
                 continue
             try:
                 self.stream_state = "ok"
-                self.reported += await self.venue.watch()
+                await self._hear()
                 wait = float(STREAM_BACKOFF_SECONDS[0])
             except VenueError as error:
                 self.stream_state = str(error)
@@ -196,15 +454,68 @@ class VenueWorker:
             await asyncio.sleep(wait)
             wait = min(wait * 2, STREAM_BACKOFF_SECONDS[1])
 
+    async def _hear(self) -> None:
+        try:
+            async with asyncio.timeout(STREAM_QUIET_MS / 1000 / self._clock.speed):
+                found = await self.venue.watch()
+        except TimeoutError:
+            log.info("%s: the liquidation stream is silent; dialling anew", self.id)
+            await self.venue.renew_stream()
+            return
+        self._heard_at = self._clock.now()
+        self.reported += found
+
     def take_reported(self) -> list[Liquidation]:
         taken, self.reported = self.reported, []
         return taken
 
-    def age_ms(self, market: Market, now: int) -> int | None:
-        """How old a market's figures are, None before the first."""
-        known = self.progress.get(market.key)
-        return now - known.sample.at if known and known.sample else None
+    # -- how it is
+
+    def ages_ms(self, now: int) -> list[int]:
+        """How old the figures of each market are."""
+        return [now - known.sample.at for known in self.progress.values() if known.sample]
 
     def stale_after_ms(self, poll_ms: float) -> int:
-        """From when on the venue is left out of the sum."""
+        """From when on figures are left out of the sum."""
         return max(round(3 * poll_ms), MINUTE_MS)
+
+    def _what_is_wrong(self) -> str:
+        """Markets that could not be read, in a few words."""
+        wrong = {}
+        for market in self.venue.markets:
+            reason = self.venue.refused.get(market.key) or self.progress[market.key].wrong
+            if reason:
+                wrong[market.asset] = reason
+        shown = [f"{asset}: {reason}" for asset, reason in list(wrong.items())[:2]]
+        more = [f"{len(wrong) - 2} more"] if len(wrong) > 2 else []
+        return "; ".join(shown + more)
+
+    def _backing_off(self) -> bool:
+        return asyncio.get_running_loop().time() < self._retry_at
+
+    async def _guarded(self, work: Awaitable[None]) -> bool:
+        """Do something with the venue; whether it worked: a failure is said and backed off from."""
+        try:
+            await work
+        except StorageError:
+            raise
+        except VenueError as error:
+            self._failed(error)
+        except Exception as error:
+            log.exception("%s: an answer could not be read", self.id)
+            self._failed(as_venue_error(error))
+        else:
+            return True
+        return False
+
+    def _failed(self, error: VenueError) -> None:
+        self.failures += 1
+        refused = isinstance(error, VenueRefusedError)
+        wait: float = REFUSED_SECONDS
+        if not refused:
+            wait = min(BACKOFF_SECONDS[0] * 2 ** (self.failures - 1), BACKOFF_SECONDS[1])
+        wait = max(wait * (0.75 + 0.5 * self._jitter.random()), error.retry_after or 0.0)
+        if self.state not in ("failing", "refused"):
+            log.warning("%s: %s; next try in %.0f s", self.id, error, wait)
+        self.state, self.detail = "refused" if refused else "failing", str(error)
+        self._retry_at = asyncio.get_running_loop().time() + wait / self._clock.speed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.market import SIDES
+from engine.outlook.depth import resting_usd
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
@@ -9,12 +11,15 @@ from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import price, signed_percent, usd
 
+BOOK_DISTANCE = 0.01
+
 
 @command(
     "market",
     "Open interest, funding, liquidations of a coin",
     "/market eth",
     Parameter("asset", "A coin such as BTC"),
+    aliases=("oi", "funding"),
 )
 async def market(request: Request, arguments: str) -> Answer:
     """Answer /market [asset]."""
@@ -34,6 +39,11 @@ async def market(request: Request, arguments: str) -> Answer:
         total = sum(liquidated.values())
         share = f", {liquidated['long'] / total:.0%} longs" if total else ""
         lines.append(f"Reported liquidations 24h {usd(total)}{share} (feeds under-report)")
+    books = board.fresh_books(now)
+    if books:
+        below, above = (usd(resting_usd(books, side, BOOK_DISTANCE)) for side in SIDES)
+        count = f"{len(books)} book{'s' if len(books) > 1 else ''}"
+        lines.append(f"Resting within 1%: bids {below}, asks {above} ({count})")
     return Answer(
         f"{asset} {price(board.view.mark)}: open interest {usd(facts.interest_usd)}",
         tuple(lines),

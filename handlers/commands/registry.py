@@ -31,6 +31,7 @@ class Command:
         help: one line, at most 100 characters, that a platform's menu can show.
         example: a line that works.
         hidden: given by buttons; not in menus.
+        aliases: other names people try; understood, not listed.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Command:
     run: Run
     parameters: tuple[Parameter, ...] = ()
     hidden: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 MENU = (
@@ -46,6 +48,7 @@ MENU = (
     "clusters",
     "map",
     "market",
+    "rekt",
     "threshold",
     "alerts",
     "mute",
@@ -59,11 +62,17 @@ MENU = (
 """The order of /help and of the platforms' menus: what is asked most comes first."""
 
 _COMMANDS: dict[str, Command] = {}
+_ALIASES: dict[str, str] = {}
 _NAME = re.compile(r"/?([A-Za-z]+)(?:@\w+)?(?:\s+|$)")
 
 
 def command(
-    name: str, help_text: str, example: str, *parameters: Parameter, hidden: bool = False
+    name: str,
+    help_text: str,
+    example: str,
+    *parameters: Parameter,
+    hidden: bool = False,
+    aliases: tuple[str, ...] = (),
 ) -> Callable[[Run], Run]:
     """Register a function as a command.
 
@@ -72,9 +81,11 @@ def command(
     """
 
     def register(run: Run) -> Run:
-        if name in _COMMANDS:
-            raise ValueError(f"two commands are called {name}")
-        _COMMANDS[name] = Command(name, help_text, example, run, parameters, hidden)
+        for called in (name, *aliases):
+            if called in _COMMANDS or called in _ALIASES:
+                raise ValueError(f"two commands are called {called}")
+        _COMMANDS[name] = Command(name, help_text, example, run, parameters, hidden, aliases)
+        _ALIASES.update(dict.fromkeys(aliases, name))
         return run
 
     return register
@@ -92,6 +103,7 @@ def find_command(name: str) -> Command:
     Raises:
         InputError: naming the nearest one.
     """
+    name = _ALIASES.get(name, name)
     if name in _COMMANDS:
         return _COMMANDS[name]
     close = get_close_matches(name, [c.name for c in all_commands()], n=1, cutoff=0.5)

@@ -87,8 +87,12 @@ def test_the_formula_by_hand() -> None:
 
 
 def test_the_scale_says_the_same_thing_whatever_venues_are_in_the_sum() -> None:
-    assert scale_for(["binanceusdm"]) == FORCED.scale
+    assert scale_for({"binanceusdm": 5e9}) == pytest.approx(FORCED.scale)
     for venues in (["bybit", "okx"], ["binanceusdm", "okx"], list(VENUE_SHARE)):
         mass = sum(VENUE_SHARE[venue] for venue in venues) / VENUE_SHARE["binanceusdm"]
-        assert scale_for(venues) * mass == pytest.approx(FORCED.scale)
-    assert scale_for(["elsewhere"]) == FORCED.scale
+        interest = {venue: 9e9 * VENUE_SHARE[venue] for venue in venues}
+        assert scale_for(interest) * mass == pytest.approx(FORCED.scale)
+    assert scale_for({"elsewhere": 1e9}) == FORCED.scale
+    # What others hold gives the map its shape, and does not make the three venues' feeds report more.
+    with_others = {"binanceusdm": 5.2e9, "bitget": 2e9, "gate": 1e9}
+    assert scale_for(with_others) * 8.2 == pytest.approx(FORCED.scale * 5.2)

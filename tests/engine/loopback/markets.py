@@ -7,21 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.loopback.server import LoopbackExchange
-from engine.loopback.tape import VENUE_SHARE, Forced, Minutes, Tape
+from engine.loopback.tape import OTHER_SHARE, VENUE_SHARE, Forced, Minutes, Tape
 from engine.market import DAY_MS, MINUTE_MS
 from engine.ports import Clock
 
 START = 1_765_000_000_000 // DAY_MS * DAY_MS
 
 
+INTEREST = 80_000.0
+"""Open interest of the three venues that recordings know, in coins, as it is on average."""
+
+SHARES = {**VENUE_SHARE, **OTHER_SHARE}
+
+
 class WavySource:
     """A price that swings round a level, with forced orders whenever it is told to have some."""
 
-    asset = "BTC"
     end = None
 
-    def __init__(self, level: float = 90_000.0, start: int = START) -> None:
-        self.start = start
+    def __init__(
+        self, level: float = 90_000.0, start: int = START, asset: str = "BTC", interest: float = INTEREST
+    ) -> None:
+        self.start, self.asset, self._open = start, asset, interest
         self.orders: list[Forced] = []
         self._level = level
         self._made = 0
@@ -35,7 +42,7 @@ class WavySource:
         prices = self._level * np.exp(logs)
         left, right = prices[:-1], prices[1:]
         rows = np.stack([left, np.maximum(left, right), np.minimum(left, right), right], axis=1)
-        interest = 80_000.0 * (1 + 0.05 * np.sin(knots[1:] / 311.0))
+        interest = self._open * (1 + 0.05 * np.sin(knots[1:] / 311.0))
         self._made += count
         orders, self.orders = self.orders, []
         return [Minutes(rows, interest, 1e-4, orders)]
@@ -49,11 +56,16 @@ def burst(at: int, count: int, venue: str) -> list[Forced]:
     ]
 
 
-async def exchange(clock: Clock, source: WavySource | None = None) -> LoopbackExchange:
+async def exchange(clock: Clock, *sources: WavySource, inverse: bool = False) -> LoopbackExchange:
     """A running loopback exchange."""
-    made = LoopbackExchange({"BTC": Tape(source or WavySource())}, clock)
+    made = LoopbackExchange({s.asset: Tape(s) for s in sources or (WavySource(),)}, clock, inverse=inverse)
     await made.start()
     return made
 
 
-__all__ = ["START", "VENUE_SHARE", "WavySource", "burst", "exchange"]
+def cheap() -> WavySource:
+    """A coin of a thousandth of a cent, which several venues quote by the thousand."""
+    return WavySource(1.2e-5, asset="PEPE", interest=5e12)
+
+
+__all__ = ["INTEREST", "SHARES", "START", "WavySource", "burst", "cheap", "exchange"]

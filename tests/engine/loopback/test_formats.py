@@ -155,9 +155,10 @@ def test_an_unknown_path_and_an_unknown_coin_are_answered_as_the_venue_would(kin
 )
 def test_a_stream_is_told_what_it_subscribed_to(kind: type[Format], subscribe: str) -> None:
     found, subscription = made(kind), Subscription()
-    assert not subscription.wants("BTC")
+    contract = next(iter(found.contracts.values()))
+    assert not subscription.wants(contract.id)
     assert list(found.hear(subscribe, subscription))
-    assert subscription.wants("BTC")
-    event = json.loads(found.tell("BTC", Forced(NOW, kind.venue, "long", 88_000.0, 0.5)))
+    assert subscription.wants(contract.id)
+    event = json.loads(found.tell(contract, Forced(NOW, kind.venue, "long", 88_000.0, 0.5)))
     side = {"binanceusdm": ("o", "S", "SELL"), "bybit": ("data", "S", "Buy"), "okx": ("data", "details", "sell")}
     assert side[kind.venue][2] in json.dumps(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,6 +14,7 @@ from engine.clock import ManualClock, SystemClock
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS, MINUTE_MS
 from engine.ports import Delivered
+from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
 from engine.venues.worker import MarketProgress, VenueWorker
@@ -24,16 +25,26 @@ from tests.engine.loopback.markets import START, exchange
 
 NOW = START + 3 * DAY_MS + 17_000
 DAYS = 2
+THREE = ("binanceusdm", "bybit", "okx")
 
 
 class Rig:
     """A loopback exchange, a feed on it, and a watch that takes its ticks."""
 
-    def __init__(self, server: LoopbackExchange, clock: ManualClock, store: Store, board: AssetBoard) -> None:
+    def __init__(
+        self,
+        server: LoopbackExchange,
+        clock: ManualClock,
+        store: Store,
+        board: AssetBoard,
+        names: Sequence[str] = THREE,
+    ) -> None:
         self.server, self.clock, self.store, self.board = server, clock, store, board
         workers = [
-            VenueWorker(venue(server.url), ["BTC"], store, clock, DAYS, board.map_closed_at)
-            for venue in VENUES.values()
+            VenueWorker(
+                VENUES[name](Access(server.url, None, clock.now)), ["BTC"], store, clock, DAYS, board.map_closed_at
+            )
+            for name in names
         ]
         self.feed = LiveFeed(workers, {"BTC": board}, store, clock, 1.0)
         self.watch = Watch({"BTC": board}, RuleBook(), store)
@@ -77,7 +88,7 @@ async def test_the_first_start_reads_history_silently_and_then_ticks(rig: Rig) -
     silent = [d for d in rig.delivered if d.silent]
     assert len(silent) >= DAYS * 288 - 15
     assert rig.board.history_days == pytest.approx(DAYS, abs=0.06)
-    assert set(rig.board.view.interest_usd) == set(VENUES)
+    assert set(rig.board.view.interest_usd) == set(THREE)
     assert rig.board.missing == {}
 
 
@@ -107,7 +118,7 @@ async def test_bars_close_as_time_passes(rig: Rig) -> None:
 
 
 async def test_a_venue_that_is_down_at_the_start_is_left_out_and_named(rig: Rig) -> None:
-    rig.server.failing.add("okx")
+    rig.server.fail("okx", "down")
     rig.start()
     await rig.settle()
     assert set(rig.board.missing) == {"okx"}
@@ -120,13 +131,13 @@ async def test_a_venue_that_fails_later_leaves_the_sum_and_comes_back(
     monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.2, 0.4))
     rig.start()
     await rig.settle()
-    rig.server.failing.add("bybit")
+    rig.server.fail("bybit", "down")
     rig.clock.at += 3 * MINUTE_MS
     await until(lambda: set(rig.board.missing) == {"bybit"})
     assert "bybit" not in rig.board.view.venue_shares(80_000)
     held = rig.board.maps["bybit BTC/USDT:USDT"].held("long")
     assert held > 0
-    rig.server.failing.clear()
+    rig.server.recover()
     await until(lambda: not rig.board.missing)
     assert "bybit" in rig.board.view.venue_shares(80_000)
 
@@ -155,13 +166,14 @@ async def test_what_happened_while_every_venue_was_down_is_not_taken_as_seen(
     rig.start()
     await rig.settle()
     before = await rig.store.priced_until()
-    rig.server.failing.update(VENUES)
+    for name in THREE:
+        rig.server.fail(name, "down")
     await until(lambda: all(worker.state == "failing" for worker in rig.feed.workers))
     rig.clock.at += 20 * MINUTE_MS
     await asyncio.sleep(0.5)
     assert await rig.store.priced_until() == before
     known = len(rig.delivered)
-    rig.server.failing.clear()
+    rig.server.recover()
     await until(lambda: any(d.late for d in rig.delivered[known:]))
     await until(lambda: rig.board.as_of >= rig.clock.at)
     missed = [d for d in rig.delivered[known:] if d.now < rig.clock.at]
@@ -175,11 +187,12 @@ async def test_one_markets_failure_leaves_the_venues_others_alone(rig: Rig) -> N
     rig.start()
     await rig.settle()
     market = worker.venue.markets[0]
+    listing = worker.venue._followed[market.key]
     other = replace(market, asset="ETH", symbol="ETH/USDT:USDT")
-    worker.venue._markets["ETH"] = other
+    worker.venue._followed[other.key] = replace(listing, market=other, id="ETHUSDT")
     worker.progress[other.key] = MarketProgress(rig.clock.at)
     rig.clock.at += 70_000
     await until(lambda: worker.detail.startswith("ETH: "))
     assert worker.state == "ok"
-    assert worker.age_ms(market, rig.clock.at) == 0
-    del worker.venue._markets["ETH"]
+    assert worker.ages_ms(rig.clock.at) == [0]
+    del worker.venue._followed[other.key]

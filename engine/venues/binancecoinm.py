@@ -1,0 +1,51 @@
+"""Binance COIN-M: inverse contracts of 100 or 10 USD each; everything is counted in contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from engine.market import Liquidation
+from engine.venues.venue import Figures, Listing, Venue, optional, rows_by
+
+
+class BinanceCoinM(Venue):
+    id = "binancecoinm"
+    market_types: ClassVar[list[str]] = ["inverse"]
+    settles: ClassVar[Sequence[str]] = ()
+    inverse = True
+    candle_page = 1000
+    interest_page = 500
+    feed = "stream"
+    budget = 2400.0
+    """Request weight a minute and address, Binance's published limit for /dapi."""
+    book_limit = 1000
+    tiers_public = False
+
+    async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
+        premium = rows_by(await self._call(self._exchange.dapiPublicGetPremiumIndex()), "symbol")
+        interest = await self._each(
+            [listing.id for listing in listings],
+            lambda name: self._exchange.dapiPublicGetOpenInterest({"symbol": name}),
+        )
+        return {name: {**premium[name], **row} for name, row in interest.items() if name in premium}
+
+    def _figures(self, listing: Listing, row: Any) -> Figures:  # noqa: ARG002  # others need the listing
+        return Figures(
+            row["markPrice"],
+            row["openInterest"],
+            index=row.get("indexPrice"),
+            funding_rate=optional(row.get("lastFundingRate")),
+            at=row["time"],
+        )
+
+    async def _subscribe(self) -> None:
+        await self._exchange.watch_liquidations_for_symbols(None)
+
+    def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
+        order = frame["o"]
+        listing = self._ids.get(str(order["s"]))
+        if listing is not None:
+            # A forced sell closes a long. l is what was filled by this order, z adds up.
+            side = "long" if order["S"] == "SELL" else "short"
+            yield self._event(listing, order["T"], side, order["ap"], order["l"])

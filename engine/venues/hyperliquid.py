@@ -1,0 +1,63 @@
+"""Hyperliquid: one request says everything, without a time; funding is hourly, margin half of the initial one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from engine.liquidation.margin import Tier
+from engine.venues.venue import Figures, Listing, Venue, make_tier
+
+FLAT_TABLES = 50
+"""Margin tables below this number are not listed: they are flat, with the number as highest leverage."""
+
+
+class Hyperliquid(Venue):
+    id = "hyperliquid"
+    settles: ClassVar[Sequence[str]] = ("USDC",)
+    candle_page = 500
+    mark_candles = False
+    interest_step_ms = None
+    budget = 1200.0
+    """Weight a minute and address."""
+
+    def __init__(self, access: Any = None) -> None:
+        super().__init__(access)
+        self._margin_tables: dict[int, list[Any]] = {}
+
+    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:
+        # The venue's published weights: 2 for books, 20 for the rest, and candles by how many come back.
+        if path != "info":
+            return None
+        if params.get("type") in ("l2Book", "allMids"):
+            return 2.0
+        return 20.0 + (self.candle_page / 60 if params.get("type") == "candleSnapshot" else 0.0)
+
+    async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
+        meta, contexts = await self._call(self._exchange.publicPostInfo({"type": "metaAndAssetCtxs"}))
+        self._margin_tables = {int(number): table["marginTiers"] for number, table in meta.get("marginTables") or ()}
+        return {str(number): row for number, row in enumerate(contexts)}
+
+    def _figures(self, listing: Listing, row: Any) -> Figures:
+        return Figures(
+            row["markPx"],
+            float(row["openInterest"]) * listing.coins / listing.market.contract_size,
+            index=row.get("oraclePx"),
+            funding_rate=row.get("funding"),
+            funding_hours=1.0,
+        )
+
+    def _base(self, found: dict[str, Any]) -> str:
+        return str(found.get("baseName") or found["base"])  # the library writes kPEPE in capitals
+
+    async def _tier_rows(self, listing: Listing) -> list[Any]:
+        info = self._exchange.market(listing.market.symbol)["info"]
+        number = int(info.get("marginTableId") or 0)
+        return self._margin_tables.get(number) or [{"lowerBound": 0, "maxLeverage": info["maxLeverage"]}]
+
+    def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:  # noqa: ARG002  # others need the listing
+        most = float(row["maxLeverage"])
+        return make_tier(row["lowerBound"], 0.5 / most, most)
+
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
+        return price * amount

@@ -1,0 +1,72 @@
+"""Which coins are followed when they are not named: those with the most open interest, reviewed once a day."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+
+from engine.board import AssetBoard
+from engine.errors import VenueError
+from engine.venues.worker import VenueWorker
+
+log = logging.getLogger(__name__)
+
+KEEP_FACTOR = 1.5
+"""A coin is let go only when it has fallen this far below the last one wanted: ranks change by the hour."""
+
+SURVEY_SECONDS = 60
+FALLBACK = ("BTC", "ETH", "SOL")
+"""Followed until a venue has answered, when none ever has."""
+
+
+async def by_open_interest(workers: Sequence[VenueWorker], seconds: float = SURVEY_SECONDS) -> list[str]:
+    """All coins of all venues that answer in time, the most open interest first."""
+    surveys = [asyncio.create_task(worker.survey()) for worker in workers]
+    done, late = await asyncio.wait(surveys, timeout=seconds)
+    for survey in late:
+        survey.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    total: dict[str, float] = {}
+    for survey in done:
+        for asset, usd in survey.result().items():
+            total[asset] = total.get(asset, 0.0) + usd
+    return sorted(total, key=lambda asset: (-total[asset], asset))
+
+
+class Universe:
+    """Keeps boards and workers at the coins with the most open interest.
+
+    Args:
+        boards: what is followed, changed in place.
+        make_board: a board for a coin that joins, from its checkpoint where there is one.
+        wanted: coins that somebody has a rule for: they stay whatever their rank.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        workers: Sequence[VenueWorker],
+        boards: MutableMapping[str, AssetBoard],
+        make_board: Callable[[str], Awaitable[AssetBoard]],
+        wanted: Callable[[], Collection[str]],
+    ) -> None:
+        self._count, self._workers, self._boards = count, workers, boards
+        self._make_board, self._wanted = make_board, wanted
+
+    async def review(self, known: Sequence[str] = ()) -> list[str]:
+        """Choose anew; the coins that are followed now. known: what to follow where no venue answers."""
+        ranked = await by_open_interest(self._workers) or list(known) or list(self._boards) or list(FALLBACK)
+        near = set(ranked[: round(self._count * KEEP_FACTOR)]) | set(self._wanted())
+        chosen = list(dict.fromkeys([*ranked[: self._count], *(asset for asset in self._boards if asset in near)]))
+        for asset in chosen:
+            if asset not in self._boards:
+                self._boards[asset] = await self._make_board(asset)
+        for asset in [asset for asset in self._boards if asset not in chosen]:
+            del self._boards[asset]
+        for worker in self._workers:
+            try:
+                await worker.follow(chosen)
+            except VenueError as error:
+                log.info("%s: %s", worker.id, error)
+        return chosen
