@@ -7,7 +7,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ from engine.alerts.book import RuleBook
 from engine.alerts.rules import RULE_EXAMPLE, parse_rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock
-from engine.errors import CliffwatchError, HistoryError, InputError, SettingError
+from engine.errors import CliffwatchError, HistoryError, InputError, SettingError, StorageError
 from engine.history import History, iso, parse_time, read_history
 from engine.market import DAY_MS
-from engine.ports import Clock
+from engine.ports import Clock, MarketStore
+from engine.recording import SUFFIX, Recorder, RecordingStore, read_recording, take_up
 from engine.replay import ReplayFeed, board_at
 from engine.study import cluster_figures
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
-from engine.venues.universe import Universe
+from engine.venues.universe import FALLBACK, Universe, by_open_interest
 from engine.venues.worker import VenueWorker
 from engine.watch import Watch
 from handlers.check import check, health_of
@@ -34,6 +35,7 @@ from handlers.context import NoMembership, Request, Services
 from handlers.faces import make_faces
 from handlers.logs import set_up_logging
 from handlers.messages import alert_answer
+from handlers.progress import show_history
 from handlers.runtime import Runtime
 from handlers.settings import Settings
 from handlers.settings import load as load_settings
@@ -94,6 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--at", type=_time, help="as of then; the history's end by default")
     ask.set_defaults(run=_ask)
 
+    record = commands.add_parser("record", help="bars and forced orders of the venues into a file, until stopped")
+    record.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"a {SUFFIX} file; one there goes on")
+    record.add_argument("--env", type=Path, metavar="FILE", help="settings file")
+    record.set_defaults(run=_record)
+
+    export = commands.add_parser("export", help="the database's bars and forced orders as such a file")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=f"a {SUFFIX} file that does not exist yet"
+    )
+    export.add_argument("--env", type=Path, metavar="FILE", help="settings file")
+    export.set_defaults(run=_export)
+
     clusters = commands.add_parser("clusters", help="number, life and churn of clusters over a history")
     _history_options(clusters)
     clusters.set_defaults(run=_clusters)
@@ -130,7 +144,8 @@ def _speed(text: str) -> float:
 
 
 def _history(options: argparse.Namespace) -> History:
-    history = read_history(options.history, options.asset)
+    read = read_recording if options.history.suffix == SUFFIX else read_history
+    history = read(options.history, options.asset)
     for gap in history.gaps:
         print(f"{options.history.name}: gap from {iso(gap.start)} to {iso(gap.end)}", file=sys.stderr)
     return history
@@ -178,6 +193,7 @@ def _ask(options: argparse.Namespace) -> int:
     async def run() -> int:
         store = Store(None, SystemClock())
         await store.open()
+        await store.add_liquidations([event for event in history.events if event.at <= clock.at])
         watch = Watch({board.asset: board}, RuleBook(), store)
         chat = replace(await store.see_chat("terminal", "local", "private", ""), approved=True)
         services = Services(watch, store, clock, access="open")
@@ -207,31 +223,121 @@ def _run(options: argparse.Namespace) -> int:
     return asyncio.run(_live(settings, clock, terminal=terminal))
 
 
+def _record(options: argparse.Namespace) -> int:
+    settings = load_settings(options.env)
+    set_up_logging(settings.log_level, settings.secrets)
+    clock: Clock = SystemClock() if settings.clock == "system" else ScaledClock.parse(settings.clock)
+    _recording_name(options.out)
+    before = take_up(options.out)
+    with options.out.open("a", encoding="utf-8") as handle:
+        recorder = Recorder(handle)
+        asyncio.run(_recorded(settings, clock, RecordingStore(recorder, before)))
+    print(
+        f"{recorder.bars:,} bars and {recorder.orders:,} forced orders written to {options.out.name}", file=sys.stderr
+    )
+    return 0
+
+
+async def _recorded(settings: Settings, clock: Clock, store: RecordingStore) -> None:
+    """Follow the venues without rules or chats until told to stop."""
+    stop = _stopped()
+    boards = {asset: AssetBoard(asset) for asset in settings.assets if settings.ranked is None}
+    workers = _workers(settings, clock, store, boards)
+    if settings.ranked is not None:
+        chosen = (await by_open_interest(workers))[: settings.ranked] or list(FALLBACK)
+        boards.update((asset, AssetBoard(asset)) for asset in chosen)
+    for worker in workers:
+        await worker.follow(list(boards))
+    watch, feed = Watch(boards, RuleBook(), store), LiveFeed(workers, boards, store, clock, settings.poll_seconds)
+
+    async def follow() -> None:
+        async for delivered in feed.ticks():
+            await watch.tick(delivered)
+
+    tasks = [asyncio.create_task(work) for work in (follow(), show_history(feed, clock), stop.wait())]
+    try:
+        await asyncio.wait([tasks[0], tasks[2]], return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done():
+            tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await feed.stop()
+
+
+def _export(options: argparse.Namespace) -> int:
+    settings = load_settings(options.env)
+    _recording_name(options.out)
+    if options.out.exists():
+        raise HistoryError(f"{options.out.name} exists already; name another file")
+    if not settings.database.exists():
+        raise StorageError(f"there is no database {settings.database.name}")
+
+    async def run(recorder: Recorder) -> None:
+        store = Store(settings.database, SystemClock(), reading=True)
+        await store.open()
+        try:
+            for market in await store.markets():
+                recorder.add_bars((market, bar) for bar in await store.bars_since(market, 0))
+                recorder.add_liquidations(await store.liquidations_of(market))
+        finally:
+            await store.close()
+
+    with options.out.open("x", encoding="utf-8") as handle:
+        recorder = Recorder(handle)
+        asyncio.run(run(recorder))
+    print(
+        f"{recorder.bars:,} bars and {recorder.orders:,} forced orders written to {options.out.name}", file=sys.stderr
+    )
+    return 0
+
+
+def _recording_name(path: Path) -> None:
+    if path.suffix != SUFFIX:
+        raise HistoryError(f"{path.name}: a recording's name ends in {SUFFIX}")
+    if not path.parent.is_dir():
+        raise HistoryError(f"there is no directory {path.parent}")
+
+
+def _stopped() -> asyncio.Event:
+    """An event that is set by SIGINT and SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _workers(
+    settings: Settings, clock: Clock, store: MarketStore, boards: Mapping[str, AssetBoard]
+) -> list[VenueWorker]:
+    """A reader for each venue that is set; it follows no coin yet."""
+    proxies = settings.venue_proxies or {}
+    return [
+        VenueWorker(
+            VENUES[venue](Access(settings.venue_gateway, proxies.get(venue), clock.now)),
+            [],
+            store,
+            clock,
+            settings.history_days,
+            lambda market: boards[market.asset].map_closed_at(market) if market.asset in boards else 0,
+            settings.poll_seconds,
+        )
+        for venue in settings.venues
+    ]
+
+
 async def _live(
     settings: Settings, clock: Clock, *, terminal: bool, in_memory: bool = False, simulated: bool = False
 ) -> int:
     """Wire everything together, run it until it is told to stop, take it apart again."""
-    stop, wall = asyncio.Event(), SystemClock()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop, wall = _stopped(), SystemClock()
     store = Store(None if in_memory else settings.database, wall)
     await store.open()
     try:
         boards: dict[str, AssetBoard] = {}
         book = await store.load_book()
-        proxies = settings.venue_proxies or {}
-        workers = [
-            VenueWorker(
-                VENUES[venue](Access(settings.venue_gateway, proxies.get(venue), clock.now)),
-                [],
-                store,
-                clock,
-                settings.history_days,
-                lambda market: boards[market.asset].map_closed_at(market),
-                settings.poll_seconds,
-            )
-            for venue in settings.venues
-        ]
+        workers = _workers(settings, clock, store, boards)
         review = await _choose_assets(settings, store, workers, boards, book)
         watch = Watch(boards, book, store)
         watch.was_offline(await store.priced_until(), await store.stale_since())
@@ -243,9 +349,12 @@ async def _live(
         services.health = lambda: health_of(feed, clock, faces.states(), started_at)
         services.wake = faces.wake
         runtime = Runtime(services, feed, store, faces.dispatchers, faces.runners, faces.leader)
+        progress = asyncio.create_task(show_history(feed, clock)) if terminal and not simulated else None
         try:
             return await runtime.run(stop)
         finally:
+            if progress is not None:
+                progress.cancel()
             await feed.stop()
             await faces.close()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from engine.errors import HistoryError, ImplausibleError
-from engine.market import HOUR_MS, MINUTE_MS, Bar, Market
+from engine.market import HOUR_MS, MINUTE_MS, Bar, Liquidation, Market
 
 REQUIRED = ("time", "open", "high", "low", "close", "open_interest_usd")
 STEPS_MS = tuple(m * MINUTE_MS for m in (1, 5, 15, 30, 60, 240))
@@ -27,20 +28,56 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A bar of the leading market, all bars that had closed by then, and the forced orders since the step before."""
+
+    bar: Bar
+    rows: tuple[tuple[Market, Bar], ...]
+    events: tuple[Liquidation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class History:
-    """Bars of one market in order of time, all of one step, and the gaps between them."""
+    """What was recorded of one asset.
+
+    Attributes:
+        market: the one whose price stands for the asset's.
+        bars: its bars in order of time, all of one step.
+        gaps: between them.
+        others: bars of the asset's other markets, in order of time.
+        events: single forced orders, in order of time.
+    """
 
     market: Market
     bars: tuple[Bar, ...]
     gaps: tuple[Gap, ...]
+    others: tuple[tuple[Market, Bar], ...] = ()
+    events: tuple[Liquidation, ...] = ()
 
     @property
     def step_ms(self) -> int:
         return self.bars[0].step_ms
 
-    def until(self, at: int) -> Iterator[Bar]:
-        """The bars that had closed by then."""
-        return (bar for bar in self.bars if bar.closed_at <= at)
+    @property
+    def end(self) -> int:
+        return self.bars[-1].closed_at
+
+    def steps(self, until: int | None = None) -> Iterator[Step]:
+        """What was known as each bar of the leading market closed, up to then.
+
+        Bars of other markets come with the first leading one that closes as late; so do forced orders.
+        """
+        others, events = deque(self.others), deque(self.events)
+        for bar in self.bars:
+            if until is not None and bar.closed_at > until:
+                return
+            rows = [(self.market, bar)]
+            while others and others[0][1].closed_at <= bar.closed_at:
+                rows.append(others.popleft())
+            orders = []
+            while events and events[0].at <= bar.closed_at:
+                orders.append(events.popleft())
+            yield Step(bar, tuple(rows), tuple(orders))
 
 
 def parse_time(text: str) -> int:

@@ -171,6 +171,10 @@ class MarketStore(Protocol):
 
     async def reported_since(self, asset: str, since: int) -> list[Reported]: ...
 
+    async def save_markets(self, of: Sequence[Market]) -> None:
+        """Remember what markets' keys stand for."""
+        ...
+
     async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
         """Keep margin tiers as a venue said them, in place of those before."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from engine.board import AssetBoard, AssetUpdate
 from engine.clock import ManualClock
 from engine.errors import HistoryError
-from engine.history import History, iso
+from engine.history import History, Step, iso
 from engine.ports import Delivered
 
 
@@ -19,12 +19,16 @@ class ReplayFeed:
 
     async def ticks(self) -> AsyncIterator[Delivered]:
         """Bars that close up to `until`; those before `since` warm the map up and fire nothing."""
-        for bar in self._history.bars:
-            if self._until is not None and bar.closed_at > self._until:
-                return
-            self._clock.at = bar.closed_at
-            update = AssetUpdate(path=bar.path, bars=((self._history.market, bar),))
-            yield Delivered(bar.closed_at, {self._history.market.asset: update}, silent=bar.closed_at <= self._since)
+        asset = self._history.market.asset
+        for step in self._history.steps(self._until):
+            at = self._clock.at = step.bar.closed_at
+            yield Delivered(at, {asset: update_of(step)}, silent=at <= self._since)
+
+
+def update_of(step: Step) -> AssetUpdate:
+    """What a recorded step brings to a board."""
+    reported = tuple((e.at, e.side, e.notional_usd, e.market.venue) for e in step.events)
+    return AssetUpdate(path=step.bar.path, bars=step.rows, reported=reported)
 
 
 def board_at(history: History, at: int | None) -> AssetBoard:
@@ -34,8 +38,8 @@ def board_at(history: History, at: int | None) -> AssetBoard:
         HistoryError: when the history begins later.
     """
     board = AssetBoard(history.market.asset)
-    for bar in history.until(at if at is not None else history.bars[-1].closed_at):
-        board.advance(AssetUpdate(path=bar.path, bars=((history.market, bar),)), bar.closed_at)
+    for step in history.steps(at):
+        board.advance(update_of(step), step.bar.closed_at)
     if not board.ready:
         raise HistoryError(
             f"nothing is known by {iso(at or 0)}: the history begins at {iso(history.bars[0].opened_at)}"

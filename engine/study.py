@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.history import History
 from engine.liquidation.grid import BIN
 from engine.liquidation.peaks import REACH
 from engine.market import DAY_MS, HOUR_MS, SIDES
+from engine.replay import update_of
 
 WARM_UP_DAYS = 30
 
@@ -24,8 +25,9 @@ def cluster_figures(history: History) -> dict[str, Any]:
     numbers: list[int] = []
     widths: list[float] = []
     counted: tuple[int, int, int] | None = None
-    for bar in history.bars:
-        board.advance(AssetUpdate(path=bar.path, bars=((history.market, bar),)), bar.closed_at)
+    for step in history.steps():
+        bar = step.bar
+        board.advance(update_of(step), bar.closed_at)
         live = {cluster.id: cluster for cluster in board.clusters}
         for gone in [key for key in born_at if key not in live]:
             if born_at[gone] >= start:

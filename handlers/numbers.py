@@ -138,7 +138,13 @@ def price(value: float) -> str:
             if value < 1000
             else f"{value:,.1f}"
         )
-    return f"{value:.4g}"
+    return _small(value, 4)
+
+
+def _small(value: float, digits: int) -> str:
+    """A number below one with so many significant digits, never in powers of ten."""
+    places = digits - 1 - math.floor(math.log10(value)) if value > 0 else digits
+    return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 
 def zone(low: float, high: float) -> str:
@@ -153,7 +159,7 @@ def label(value: float) -> str:
         return f"{value / 1000:.1f}k"
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value >= 1 else _small(value, 3)
 
 
 def usd(value: float) -> str:

@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 from sqlite_utils import Database as Utils
 
 from engine.errors import StorageError
-from storage.migrations import migrate
+from storage.migrations import check_schema, migrate
 
 T = TypeVar("T")
 
@@ -63,11 +63,16 @@ class Database:
 
     write() and read() take functions of a sqlite_utils.Database. Each write runs in one transaction that begins
     IMMEDIATE: a deferred one that reads first fails at once when somebody else wrote meanwhile.
+
+    Args:
+        path: the file, None for one in memory.
+        reading: only read from it: needs no lock, so that a running process is not in the way.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, reading: bool = False) -> None:
         path = self._path = path.resolve() if path else None  # two names of one file are one database
-        self._lock = InstanceLock(path) if path else None
+        self._only_reading = reading
+        self._lock = InstanceLock(path) if path and not reading else None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="storage-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="storage-reader") if path else self._writer
         self._write_db: Utils | None = None
@@ -82,6 +87,10 @@ class Database:
         if self._lock:
             self._lock.take()
         try:
+            if self._only_reading:
+                self._read_db = await self._on(self._reader, lambda: self._connect(readonly=True))
+                await self._on(self._reader, lambda: check_schema(self._reading()))
+                return
             self._write_db = await self._on(self._writer, lambda: self._connect(readonly=False))
             await self._on(self._writer, lambda: migrate(self._writing()))
             self._read_db = (

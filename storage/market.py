@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,17 @@ def add_bars(db: Database, bars: Iterable[tuple[Market, Bar]]) -> None:
     rows = [(market.key, *(getattr(bar, name) for name in _BAR_COLUMNS)) for market, bar in bars]
     marks = ", ".join("?" * (len(_BAR_COLUMNS) + 1))
     db.conn.executemany(f"INSERT OR IGNORE INTO bar (market, {', '.join(_BAR_COLUMNS)}) VALUES ({marks})", rows)
+
+
+def save_markets(db: Database, markets: Iterable[Market]) -> None:
+    """Remember what each market's key stands for."""
+    rows = [(market.key, json.dumps(asdict(market))) for market in markets]
+    db.conn.executemany("INSERT OR REPLACE INTO market (key, words) VALUES (?, ?)", rows)
+
+
+def markets(db: Database) -> list[Market]:
+    """All markets that were ever read."""
+    return [Market(**json.loads(words)) for (words,) in db.conn.execute("SELECT words FROM market ORDER BY key")]
 
 
 def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
@@ -84,10 +96,10 @@ def forced_since(db: Database, asset: str, since: int) -> Forced:
     return Forced(by_venue, count, first, largest)
 
 
-def liquidations_between(db: Database, since: int, until: int) -> list[tuple[str, int, Side, float, float]]:
-    """Single forced orders of since < at <= until: market, when, whose, price, contracts; oldest first."""
-    query = "SELECT market, at, side, price, contracts FROM liquidation WHERE at > ? AND at <= ? ORDER BY at, market"
-    return list(db.conn.execute(query, (since, until)))
+def liquidations_of(db: Database, market: Market) -> list[Liquidation]:
+    """Single forced orders of a market, oldest first."""
+    query = "SELECT at, side, price, contracts, number FROM liquidation WHERE market = ? ORDER BY at"
+    return [Liquidation(market, *row) for row in db.conn.execute(query, (market.key,))]
 
 
 def save_tiers(db: Database, market: Market, tiers: Sequence[Tier], at: int) -> None:

@@ -78,6 +78,8 @@ _TABLES_0002 = (
         SELECT market, at, side, price, contracts, 0, usd, asset FROM liquidation_before""",
     "DROP TABLE liquidation_before",
     "CREATE INDEX liquidation_by_asset ON liquidation (asset, at)",
+    """CREATE TABLE market (
+        key TEXT PRIMARY KEY, words TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     """CREATE TABLE margin_tier (
         market TEXT NOT NULL, floor_usd REAL NOT NULL, maintenance_rate REAL NOT NULL,
         maintenance_amount_usd REAL NOT NULL, max_leverage REAL NOT NULL, read_at INTEGER NOT NULL,
@@ -87,7 +89,7 @@ _TABLES_0002 = (
 
 @migrations()
 def m0002_venues(db: Database) -> None:
-    """Forced orders that are alike in all but their number; margin tiers as venues say them."""
+    """Forced orders that are alike in all but their number; markets by key; margin tiers as venues say them."""
     for statement in _TABLES_0002:
         db.execute(statement)
 
@@ -102,7 +104,22 @@ def migrate(db: Database) -> None:
     Raises:
         StorageError: when the database was written by a newer version.
     """
+    _refuse_newer(db)
+    migrations.apply(db)
+
+
+def check_schema(db: Database) -> None:
+    """See that a database that is only read has the present schema.
+
+    Raises:
+        StorageError: when it was written by another version.
+    """
+    _refuse_newer(db)
+    if len(migrations.applied(db)) < len(NAMES):
+        raise StorageError("the database was written by an older version; run Cliffwatch on it once")
+
+
+def _refuse_newer(db: Database) -> None:
     newer = [row.name for row in migrations.applied(db) if row.name not in NAMES]
     if newer:
         raise StorageError(f"the database was written by a newer version ({newer[-1]}); update Cliffwatch")
-    migrations.apply(db)

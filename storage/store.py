@@ -27,10 +27,13 @@ KEEP_SENT_MS = 90 * DAY_MS
 
 
 class Store:
-    """Everything that outlives a restart. wall is the machine's clock: it times deliveries, not the market."""
+    """Everything that outlives a restart. wall is the machine's clock: it times deliveries, not the market.
 
-    def __init__(self, path: Path | None, wall: Clock) -> None:
-        self._db = Database(path)
+    reading: nothing will be written, so that the database of a running process can be opened.
+    """
+
+    def __init__(self, path: Path | None, wall: Clock, *, reading: bool = False) -> None:
+        self._db = Database(path, reading=reading)
         self._wall = wall
 
     async def open(self) -> None:
@@ -90,6 +93,17 @@ class Store:
 
     async def forced_since(self, asset: str, since: int) -> Forced:
         return await self._db.read(lambda db: market.forced_since(db, asset, since))
+
+    async def save_markets(self, of: Sequence[Market]) -> None:
+        await self._db.write(lambda db: market.save_markets(db, of))
+
+    async def markets(self) -> list[Market]:
+        """All markets that were ever read."""
+        return await self._db.read(market.markets)
+
+    async def liquidations_of(self, of: Market) -> list[Liquidation]:
+        """Single forced orders of a market, oldest first."""
+        return await self._db.read(lambda db: market.liquidations_of(db, of))
 
     async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
         def work(db: Utils) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from engine.venues.registry import VENUES
 from handlers.commands import all_commands
 from handlers.commands.registry import MENU
-from handlers.settings import PREFIX, TABLE
+from handlers.settings import KNOWN_VENUES, PREFIX, TABLE
+from handlers.wording import VENUE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,3 +49,9 @@ def test_the_example_settings_are_settings() -> None:
     names = re.findall(r"^# (CLIFFWATCH_\w+)=", (ROOT / "example.env").read_text(), re.MULTILINE)
     assert names
     assert set(names) <= {PREFIX + row.name for row in TABLE}
+
+
+def test_every_venue_is_documented() -> None:
+    text = (ROOT / "docs/venues.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \| [^|]+\|[^|]+\|[^|]+\|", text, re.MULTILINE)) == set(VENUES)
+    assert set(KNOWN_VENUES) == set(VENUES) == set(VENUE_NAMES)

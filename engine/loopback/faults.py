@@ -35,12 +35,11 @@ Fault = Literal[
 """down: 503, streams cut. hangs: no answer at all. country: refused as coming from the wrong one. html, empty and
 truncated come with status 200. missing, nan, zero and negative change the figures of an otherwise good answer. ahead:
 the venue's clock is; frozen: it hands out an old answer. twice: rows are doubled and out of order, events come again.
-silent stream: nothing comes, not even a pong. cut stream: the socket is closed after each event."""
+silent stream: nothing comes, not even a pong. cut stream: the socket is closed after each burst."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 AHEAD_MS = 10 * 60_000
-CUT_SECONDS = 1.0
 
 FIGURES = frozenset(
     {
@@ -86,7 +85,7 @@ async def instead(fault: Fault | None) -> web.Response | None:
         await asyncio.sleep(3600)
     if fault in _STATUS:
         status, title = _STATUS[fault]
-        headers = {"Retry-After": "7"} if fault in ("429", "418") else {}
+        headers = {"Retry-After": "2"} if fault in ("429", "418") else {}
         text = _HTML.format(title=title)
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
     if fault == "empty":

@@ -13,7 +13,7 @@ from engine.loopback.binanceusdm import BinanceUsdm
 from engine.loopback.bitget import Bitget
 from engine.loopback.bybit import Bybit
 from engine.loopback.deribit import Deribit
-from engine.loopback.faults import AHEAD_MS, CUT_SECONDS, Fault, instead, spoiled
+from engine.loopback.faults import AHEAD_MS, Fault, instead, spoiled
 from engine.loopback.format import Format, Subscription
 from engine.loopback.gate import Gate
 from engine.loopback.htx import Htx
@@ -69,6 +69,7 @@ class LoopbackExchange:
         self._runner: web.AppRunner | None = None
         self._sockets: set[web.WebSocketResponse] = set()
         self._faults: dict[str, Fault] = {}
+        self._subscribed: list[tuple[str, Subscription]] = []
         self.requests: dict[str, int] = dict.fromkeys(self._formats, 0)
         self.port = 0
 
@@ -94,6 +95,10 @@ class LoopbackExchange:
         """Have every venue be well again."""
         for venue in tuple(self._faults):
             self.fail(venue, None)
+
+    def listeners(self, venue: str) -> int:
+        """How many websockets of a venue have subscribed to something."""
+        return sum(1 for name, heard in self._subscribed if name == venue and (heard.everything or heard.ids))
 
     def delist(self, venue: str, coin: str) -> None:
         """Take a coin's contracts off a venue."""
@@ -141,6 +146,7 @@ class LoopbackExchange:
         await socket.prepare(request)
         self._sockets.add(socket)
         subscription = Subscription()
+        self._subscribed.append((found.venue, subscription))
         pump = asyncio.create_task(self._pump(socket, found, subscription))
         try:
             async for message in socket:
@@ -154,6 +160,7 @@ class LoopbackExchange:
         finally:
             pump.cancel()
             self._sockets.discard(socket)
+            self._subscribed = [row for row in self._subscribed if row[1] is not subscription]
         return socket
 
     async def _pump(self, socket: web.WebSocketResponse, found: Format, subscription: Subscription) -> None:
@@ -177,7 +184,6 @@ class LoopbackExchange:
                 continue
             for frame in frames * (2 if fault == "twice" else 1):
                 await socket.send_str(frame)
-            if fault == "cut stream":
-                await asyncio.sleep(CUT_SECONDS)
+            if fault == "cut stream" and frames:
                 await socket.close()
                 return

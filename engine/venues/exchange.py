@@ -22,7 +22,7 @@ PING_MS = 18_000
 FRAMES = 50_000
 """Liquidation frames that may wait to be read: more than a crash has brought in a minute."""
 
-ODD_ANSWERS = (ImplausibleError, KeyError, IndexError, TypeError, ValueError, AttributeError)
+ODD_ANSWERS = (ImplausibleError, KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What reading an answer of another shape than documented may raise."""
 
 TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)

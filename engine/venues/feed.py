@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -42,7 +43,10 @@ MANY_COINS = 10
 
 ENOUGH_TO_VOTE = 3
 PRICE_TOLERANCE = 0.1
-"""A mark further than this from the middle of the other venues' is not believed, given at least two others."""
+"""A mark further than this (in logs) from the middle of all venues' is not believed, given three of them."""
+
+JUMP_TOLERANCE = 0.4
+"""The same against the last price where there are fewer: what was missed has been read before, so it is recent."""
 
 
 class LiveFeed:
@@ -291,15 +295,17 @@ class LiveFeed:
             and known.sample
             and now - known.sample.at <= self._stale_ms(worker)
         ]
-        if len(found) < ENOUGH_TO_VOTE:
-            return [sample for _, sample in found]
-        middle = median(sample.mark for _, sample in found)
+        # Too few to outvote one that is wrong: the price as it was last counts instead.
+        enough, last = len(found) >= ENOUGH_TO_VOTE, self._boards[asset].mark
+        middle = median(sample.mark for _, sample in found) if enough else last
+        tolerance = PRICE_TOLERANCE if enough else JUMP_TOLERANCE
         agreeing = []
         for known, sample in found:
-            if abs(sample.mark / middle - 1) <= PRICE_TOLERANCE:
+            if not middle or abs(math.log(sample.mark / middle)) <= tolerance:
                 agreeing.append(sample)
             else:
-                known.wrong = f"price {sample.mark:.6g} is far from other venues' {middle:.6g}"
+                whose = "other venues'" if enough else "the last,"
+                known.wrong = f"price {sample.mark:.6g} is far from {whose} {middle:.6g}"
                 known.sample = None
                 self.prices_refused += 1
         return agreeing

@@ -197,6 +197,7 @@ class VenueWorker:
             stored = await self._store.bars_since(market, closed_at)
             end = max(stored[-1].closed_at if stored else 0, closed_at, start)
             self.progress[market.key] = MarketProgress(end, waiting=list(stored))
+        await self._store.save_markets(self.venue.markets)
         followed = {market.key for market in self.venue.markets}
         for key in [key for key in self.progress if key not in followed]:
             del self.progress[key]

@@ -11,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.announce import forced_facts
-from engine.board import AssetBoard
+from engine.board import AssetBoard, AssetUpdate
+from engine.market import Liquidation
+from engine.outlook.depth import aggregate
 from handlers.access import ensure_claim_code
 from handlers.answers import MOST_LINES, TABLE_WIDTH, set_table
 from handlers.commands import all_commands
 from handlers.commands.registry import split
+from handlers.context import Health, SourceState
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.telegram_idiom import render_telegram
-from tests.handlers.kit import Kit
+from tests.handlers.kit import MARKETS, Kit
 from tests.servers.telegram import _Checker
 
 COMMANDS = [command.name for command in all_commands(hidden=True)]
@@ -306,3 +309,52 @@ def test_a_line_is_split_into_name_and_arguments() -> None:
     assert split("/LIQ") == ("liq", "")
     assert split("88000") == ("", "")
     assert split("") == ("", "")
+
+
+async def test_rekt_says_total_share_venues_and_the_largest(kit: Kit) -> None:
+    board, now = kit.services.watch.boards["BTC"], kit.clock.at
+    orders = [
+        Liquidation(MARKETS[1], now - 1000 * i, "long" if i % 4 else "short", 88_000.0 + i, 10.0 + i)
+        for i in range(1, 9)
+    ]
+    await kit.store.add_liquidations(orders)
+    board.advance(AssetUpdate(reported=tuple((o.at, o.side, o.notional_usd, "bybit") for o in orders)), now)
+    found = await kit.ask("/rekt 1h")
+    total = sum(o.notional_usd for o in orders)
+    assert found.data["by_venue"]["bybit"]["long"] + found.data["by_venue"]["bybit"]["short"] == pytest.approx(
+        total + 3e5  # and what the last hour's bar says
+    )
+    assert found.headline.startswith("BTC: $")
+    assert "liquidated in 1h" in found.headline
+    assert any(line.startswith("Largest of 8: $1.6M short at 88,008, Bybit") for line in found.lines)
+    assert any("Feeds under-report" in line for line in found.lines)
+    assert (await kit.ask("/liquidations btc 4h")).data["hours"] == 4
+    assert (await kit.ask("/rekt 24h")).data["long_usd"] >= found.data["long_usd"]
+    assert "1h, 4h or 24h" in (await kit.ask("/rekt 7h")).text
+
+
+async def test_rekt_without_a_feed_says_so(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    board._has_feed = False
+    board._reported.clear()
+    assert "no liquidation feed" in (await kit.ask("/rekt")).headline
+
+
+async def test_market_shows_what_rests_in_the_books(kit: Kit) -> None:
+    board, now = kit.services.watch.boards["BTC"], kit.clock.at
+    assert "Resting" not in (await kit.ask("/market")).text
+    rows = [(89_900.0 - i, 1e6) for i in range(50)], [(90_000.0 + i, 2e6) for i in range(50)]
+    board.books["x"] = aggregate(MARKETS[0], now, *rows)
+    assert "Resting within 1%: bids $50M, asks $100M (1 book)" in (await kit.ask("/oi")).text
+    kit.clock.at += 10 * 60_000
+    assert "Resting" not in (await kit.ask("/market")).text
+
+
+async def test_status_shows_budget_history_and_what_was_refused(kit: Kit) -> None:
+    source = SourceState("bybit", "ok", 5.0, "", "liquidations 3 s ago", "", 30, 0.004, 2, 0)
+    reading = SourceState("okx", "ok", None, "", "", "12 d of 3 markets to read", 0, 0.0, 0, 7)
+    kit.services.health = lambda: Health(0, (source, reading), {}, 0, 0, "", 4)
+    text = (await kit.ask("/status")).text
+    assert "Bybit: ok, 5 s old, liquidations 3 s ago, 30 requests/min, under 1% of its limit, 2 figures refused" in text
+    assert "OKX: ok, 12 d of 3 markets to read, 7 liquidations lost" in text
+    assert "Prices refused as far from the other venues': 4" in text

@@ -135,3 +135,51 @@ def test_every_kind_fits_a_phone(kind: str, side: str) -> None:
     assert len(found.headline) <= 80
     assert all(len(line) <= 110 for line in found.lines)
     assert not any(word in found.text.lower() for word in ("target", "crash", "buy", "sell", "🚨"))
+
+
+def test_stale_says_since_when_and_why() -> None:
+    facts = {
+        "kind": "stale",
+        "asset": "BTC",
+        "at": 1_765_670_400_000,
+        "since": 1_765_670_100_000,
+        "mark": 88_905.0,
+        "missing": {
+            "binanceusdm": "network error",
+            "bybit": "network error",
+            "okx": "maintenance",
+            "gate": "rate limit",
+        },
+    }
+    assert alert_answer(facts).text.splitlines() == [
+        "BTC: no figures since 23:55 UTC",
+        "Last price 88,905, 5 min ago. No alert can fire now.",
+        "Binance: network error",
+        "Bybit: network error",
+        "OKX: maintenance",
+        "and 1 more venues",
+        "I tell you when figures are back, and what was swept meanwhile.",
+    ]
+
+
+def test_back_says_how_long_they_were_gone() -> None:
+    facts = FACTS | {
+        "kind": "back",
+        "offline_from": FACTS["at"] - 1_380_000,
+        "offline_to": FACTS["at"],
+        "missed": [{"kind": "swept", "asset": "BTC", "at": 0, "cluster": CLUSTER}],
+        "in_range": [],
+    }
+    lines = alert_answer(facts).text.splitlines()
+    assert lines[0] == "BTC 88,905: figures are back after 23 min"
+    assert lines[1] == "Swept meanwhile: longs 88.0k, -1.0%, ~$26M"
+    assert alert_answer(facts | {"missed": []}).lines == ("Nothing was swept or came near meanwhile.",)
+
+
+def test_who_is_missing_is_said_with_what_it_usually_holds() -> None:
+    one = FACTS | {"missing": {"bybit": "not available"}, "missing_shares": {"bybit": 0.31}}
+    assert alert_answer(one).footer.endswith("· without Bybit (usually ~31%, not available)")
+    many = {"bybit": "x", "okx": "y", "gate": "z"}
+    shares = {"bybit": 0.2, "okx": 0.1, "gate": 0.1}
+    footer = alert_answer(FACTS | {"missing": many, "missing_shares": shares}).footer
+    assert footer.endswith("without 3 venues (usually ~40%, see /status)")

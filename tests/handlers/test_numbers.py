@@ -126,3 +126,10 @@ def test_unknown_assets_get_the_nearest() -> None:
     assert numbers.find_asset("ethusdt", ["BTC", "ETH"]) == "ETH"
     with pytest.raises(InputError, match="nearest known is ETH"):
         numbers.find_asset("ehh", ["BTC", "ETH"])
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "short"), [(1.2345e-5, "0.00001234", "0.0000123"), (0.2134, "0.2134", "0.213")]
+)
+def test_small_prices_have_no_powers_of_ten(value: float, shown: str, short: str) -> None:
+    assert (numbers.price(value), numbers.label(value)) == (shown, short)

@@ -16,7 +16,8 @@ TOKEN = "123456:AAAA-bbbb-cccc-dddd-eeee-ffff-gggg"
 def test_defaults() -> None:
     made = load(None, {})
     assert made.assets == ("BTC", "ETH", "SOL")
-    assert made.venues == ("binanceusdm", "bybit", "okx")
+    assert len(made.venues) == 11
+    assert made.ranked is None
     assert made.access == "chats"
     assert made.telegram_token is None
 
@@ -78,3 +79,23 @@ def test_secrets_are_taken_out_of_text() -> None:
 def test_what_looks_like_a_token_is_taken_out_too() -> None:
     assert "AAAA" not in redact("bot987654321:AAAAbbbbccccddddeeeeffffgggghhhhiii/getMe")
     assert "zzz" not in redact("https://discord.com/api/webhooks/1234/zzz-yyy")
+
+
+def test_the_coins_with_the_most_open_interest() -> None:
+    assert load(None, {"CLIFFWATCH_ASSETS": "Top:50"}).ranked == 50
+    assert load(None, {"CLIFFWATCH_ASSETS": "pepe,btc"}).ranked is None
+    for bad in ("top:0", "top:9999", "top:"):
+        with pytest.raises(SettingError):
+            load(None, {"CLIFFWATCH_ASSETS": bad})
+
+
+def test_proxies_are_by_venue_and_never_shown() -> None:
+    made = load(
+        None, {"CLIFFWATCH_VENUE_PROXIES": "bybit=http://me:s3cret@proxy.example:8080, okx=http://10.0.0.1:3128"}
+    )
+    assert made.venue_proxies == {"bybit": "http://me:s3cret@proxy.example:8080", "okx": "http://10.0.0.1:3128"}
+    assert set(made.venue_proxies.values()) <= set(made.secrets)
+    for bad in ("kraken=http://a:1", "bybit=ftp://me:s3cret@a", "http://me:s3cret@a"):
+        with pytest.raises(SettingError) as caught:
+            load(None, {"CLIFFWATCH_VENUE_PROXIES": bad})
+        assert "s3cret" not in str(caught.value)

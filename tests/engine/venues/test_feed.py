@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from engine.alerts.book import RuleBook
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard, AssetUpdate, Reported
 from engine.clock import ManualClock, SystemClock
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS, MINUTE_MS
@@ -38,6 +38,7 @@ class Rig:
         store: Store,
         board: AssetBoard,
         names: Sequence[str] = THREE,
+        poll_seconds: float = 1.0,
     ) -> None:
         self.server, self.clock, self.store, self.board = server, clock, store, board
         workers = [
@@ -46,10 +47,15 @@ class Rig:
             )
             for name in names
         ]
-        self.feed = LiveFeed(workers, {"BTC": board}, store, clock, 1.0)
+        self.feed = LiveFeed(workers, {"BTC": board}, store, clock, poll_seconds)
         self.watch = Watch({"BTC": board}, RuleBook(), store)
         self.delivered: list[Delivered] = []
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def stored(self) -> list[Reported]:
+        """Forced orders as ticks have brought them."""
+        return [row for d in self.delivered for update in d.updates.values() for row in update.reported]
 
     def start(self) -> None:
         async def run() -> None:

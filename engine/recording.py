@@ -1,0 +1,218 @@
+"""A recording: bars of many markets and single forced orders as lines of JSON, written as they come, read back whole.
+
+Each line is an object with one key. market: a market's words, under a number. bar: its number and the bar's figures in
+the order of BAR_FIELDS. forced: its number, time, side, price, contracts, number. A recording that was broken off and
+taken up again holds some lines twice; the first counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TextIO
+
+from engine.board import Reported
+from engine.errors import HistoryError, ImplausibleError
+from engine.history import Gap, History
+from engine.liquidation.margin import Tier
+from engine.market import Bar, Liquidation, Market
+from engine.ports import TickRecord
+
+BAR_FIELDS = tuple(field.name for field in fields(Bar))
+SUFFIX = ".jsonl"
+KNOWN_ORDERS = 100_000
+"""Forced orders that are remembered so that none is written twice: hours of them."""
+
+
+class Recorder:
+    """Writes what it is handed to a file at once."""
+
+    def __init__(self, handle: TextIO) -> None:
+        self._handle = handle
+        self._numbers: dict[str, int] = {}
+        self.bars = 0
+        self.orders = 0
+
+    def add_bars(self, rows: Iterable[tuple[Market, Bar]]) -> None:
+        """Write bars in the order in which they come."""
+        for market, bar in rows:
+            self._write("bar", [self._number(market), *(getattr(bar, name) for name in BAR_FIELDS)])
+            self.bars += 1
+        self._handle.flush()
+
+    def add_liquidations(self, events: Iterable[Liquidation]) -> None:
+        """Write forced orders in the order in which they come."""
+        for event in events:
+            row = [self._number(event.market), event.at, event.side, event.price, event.contracts, event.number]
+            self._write("forced", row)
+            self.orders += 1
+        self._handle.flush()
+
+    def _number(self, market: Market) -> int:
+        if market.key not in self._numbers:
+            self._numbers[market.key] = len(self._numbers)
+            self._write("market", {"number": self._numbers[market.key], **asdict(market)})
+        return self._numbers[market.key]
+
+    def _write(self, kind: str, value: Any) -> None:
+        self._handle.write(json.dumps({kind: value}, separators=(",", ":")) + "\n")
+
+
+class RecordingStore:
+    """A market store that only writes on: what a live feed hands it goes to the recording.
+
+    Args:
+        before: what the recording held already, so that it is taken up where it ended.
+    """
+
+    def __init__(self, recorder: Recorder, before: Mapping[str, Bar] | None = None) -> None:
+        self.recorder = recorder
+        self._last = dict(before or {})
+        self._known: dict[Liquidation, None] = {}
+
+    async def add_bars(self, bars: Sequence[tuple[Market, Bar]]) -> None:
+        self.recorder.add_bars(bars)
+
+    async def bars_since(self, of: Market, closed_after: int) -> list[Bar]:
+        last = self._last.get(of.key)
+        return [last] if last is not None and last.closed_at > closed_after else []
+
+    async def add_liquidations(self, events: Sequence[Liquidation]) -> list[Liquidation]:
+        new = [event for event in dict.fromkeys(events) if event not in self._known]
+        self._known |= dict.fromkeys(new)
+        for old in list(self._known)[: max(len(self._known) - KNOWN_ORDERS, 0)]:
+            del self._known[old]
+        self.recorder.add_liquidations(new)
+        return new
+
+    async def reported_since(self, asset: str, since: int) -> list[Reported]:  # noqa: ARG002  # the protocol's names
+        return []
+
+    async def save_markets(self, of: Sequence[Market]) -> None:
+        """The recorder writes a market's words before its first bar."""
+
+    async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
+        """Tiers are not recorded: a market's lowest stands in its words."""
+
+    async def tiers_of(self, market: str) -> list[Tier]:  # noqa: ARG002
+        return []
+
+    async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
+        """A recording needs none."""
+
+    async def load_checkpoint(self, asset: str) -> dict[str, Any] | None:  # noqa: ARG002
+        return None
+
+    async def priced_until(self) -> dict[str, int]:
+        return {}
+
+    async def stale_since(self) -> dict[str, int]:
+        return {}
+
+    async def commit(self, record: TickRecord) -> None:
+        """A tick changes nothing that is recorded: there are no rules."""
+
+
+def take_up(path: Path) -> dict[str, Bar]:
+    """Make a recording ready to be written on: the last bar of each market, none where there is no file yet.
+
+    A line that was broken off is cut away.
+
+    Raises:
+        HistoryError: when the file is no recording.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    text = path.read_bytes()
+    if not text.endswith(b"\n"):
+        path.write_bytes(text[: text.rfind(b"\n") + 1])
+    return {key: bars[max(bars)] for key, bars in _Lines(path).bars.items()}
+
+
+def read_recording(path: Path, asset: str | None = None) -> History:
+    """One asset of a recording as a history: BTC, or the one with the most bars, unless it is named.
+
+    The market with the most open interest in the middle of the recording stands for the asset's price.
+
+    Raises:
+        HistoryError: naming the file, the line and what is wrong with it.
+    """
+    lines = _Lines(path)
+    if not lines.bars:
+        raise HistoryError(f"{path.name}: no bar in it")
+    assets = {market.asset for market in lines.markets.values()}
+    wanted = (asset or ("BTC" if "BTC" in assets else _most_bars(lines))).upper()
+    markets = {key: market for key, market in lines.markets.items() if market.asset == wanted and lines.bars.get(key)}
+    if not markets:
+        raise HistoryError(f"{path.name}: no bar of {wanted} in it; it holds {', '.join(sorted(assets))}")
+    steps = {bar.step_ms for key in markets for bar in lines.bars[key].values()}
+    if len(steps) > 1:
+        raise HistoryError(f"{path.name}: bars of {len(steps)} different steps")
+    rows = {key: [bars[at] for at in sorted(bars)] for key, bars in lines.bars.items() if key in markets}
+    leader = max(markets, key=lambda key: (_size(markets[key], rows[key]), key))
+    if len(rows[leader]) < 2:
+        raise HistoryError(f"{path.name}: {len(rows[leader])} bars of {wanted}; a history needs at least two")
+    others = sorted(
+        ((markets[key], bar) for key in markets if key != leader for bar in rows[key]),
+        key=lambda row: (row[1].opened_at, row[0].key),
+    )
+    gaps = tuple(Gap(a.closed_at, b.opened_at) for a, b in pairwise(rows[leader]) if b.opened_at > a.closed_at)
+    events = sorted((e for e in lines.events if e.market.asset == wanted), key=lambda e: (e.at, e.market.key, e.number))
+    return History(markets[leader], tuple(rows[leader]), gaps, tuple(others), tuple(events))
+
+
+class _Lines:
+    """A recording's lines as they stand: markets and bars by key, forced orders each once."""
+
+    def __init__(self, path: Path) -> None:
+        self.markets: dict[str, Market] = {}
+        self.bars: dict[str, dict[int, Bar]] = {}
+        self._events: dict[Liquidation, None] = {}
+        self._numbers: dict[int, Market] = {}
+        read: Mapping[str, Callable[[Any], None]] = {"market": self._market, "bar": self._bar, "forced": self._forced}
+        try:
+            with path.open(encoding="utf-8") as handle:
+                rows = handle.readlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+            raise HistoryError(f"{path.name}: cannot be read: {reason}") from None
+        for number, line in enumerate(rows, start=1):
+            try:
+                ((kind, value),) = json.loads(line).items()
+                read[kind](value)
+            except (ValueError, TypeError, KeyError, AttributeError, ImplausibleError) as error:
+                if number == len(rows) and not line.endswith("\n"):
+                    break  # it was broken off in the middle of a line
+                raise HistoryError(
+                    f"{path.name}, line {number}: {str(error)[:80] or 'not a line of a recording'}"
+                ) from None
+
+    @property
+    def events(self) -> Sequence[Liquidation]:
+        return list(self._events)
+
+    def _market(self, value: dict[str, Any]) -> None:
+        number = value.pop("number")
+        market = Market(**value)
+        self._numbers[number] = self.markets[market.key] = self.markets.get(market.key, market)
+
+    def _bar(self, value: list[Any]) -> None:
+        market, bar = self._numbers[value[0]], Bar(*value[1:])
+        self.bars.setdefault(market.key, {}).setdefault(bar.opened_at, bar)
+
+    def _forced(self, value: list[Any]) -> None:
+        number, at, side, price, contracts, alike = value
+        self._events[Liquidation(self._numbers[number], at, side, price, contracts, alike)] = None
+
+
+def _most_bars(lines: _Lines) -> str:
+    return max(lines.markets.values(), key=lambda market: (len(lines.bars.get(market.key, ())), market.key)).asset
+
+
+def _size(market: Market, bars: Sequence[Bar]) -> float:
+    """Median open interest of a market, USD."""
+    values = sorted(market.usd(bar.contracts, bar.close) for bar in bars if bar.contracts is not None)
+    return values[len(values) // 2] if values else 0.0

@@ -1,0 +1,93 @@
+"""When every venue is gone, those who wait for alerts are told once, and once when figures are back."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.alerts.book import RuleBook
+from engine.board import AssetBoard, AssetUpdate
+from engine.market import MINUTE_MS, Sample
+from engine.ports import Delivered, TickRecord
+from engine.watch import Watch
+from tests.engine.test_watch import RULE, Kept, falling, kinds
+from tests.handlers.kit import MARKETS, filled_board
+
+GONE = {"binanceusdm": "not available", "bybit": "network error"}
+
+
+@pytest.fixture
+def board() -> AssetBoard:
+    return filled_board()
+
+
+def present(board: AssetBoard, at: int, *path: float) -> Delivered:
+    price = path[-1] if path else board.mark
+    sample = Sample(MARKETS[0], at, at, price, price, price, price, price, 80_000.0)
+    return Delivered(at, {"BTC": AssetUpdate(path or (price,), samples=(sample,))})
+
+
+def nothing(at: int) -> Delivered:
+    return Delivered(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))})
+
+
+async def settled(board: AssetBoard) -> tuple[Watch, Kept, int]:
+    store = Kept()
+    watch = Watch({"BTC": board}, RuleBook([RULE]), store)
+    now = board.closed_at + MINUTE_MS
+    await watch.tick(present(board, now))
+    return watch, store, now
+
+
+async def test_five_minutes_without_figures_are_said_once(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    told: list[TickRecord] = [await watch.tick(nothing(now + minute * MINUTE_MS)) for minute in range(1, 30)]
+    assert [i for i, record in enumerate(told, start=1) if record.alerts] == [5]
+    (alert,) = told[4].alerts
+    assert alert.kind == "stale"
+    assert alert.facts["since"] == now
+    assert alert.facts["missing"] == GONE
+    assert told[4].stale == {"BTC": now}
+
+
+async def test_when_figures_are_back_it_is_said_with_what_was_swept(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    path = falling(board)
+    for minute in (5, 6, 7):
+        await watch.tick(nothing(now + minute * MINUTE_MS))
+    late = Delivered(now + 8 * MINUTE_MS, {"BTC": AssetUpdate(path)}, late=True)
+    assert (await watch.tick(late)).alerts == []
+    record = await watch.tick(present(board, now + 20 * MINUTE_MS, path[-1]))
+    back = [alert for alert in record.alerts if alert.kind == "back"]
+    assert len(back) == 1
+    assert back[0].facts["offline_from"] == now
+    assert "swept" in {missed["kind"] for missed in back[0].facts["missed"]}
+    assert record.stale == {"BTC": None}
+    again = await watch.tick(present(board, now + 21 * MINUTE_MS, path[-1]))
+    assert "back" not in kinds(again)
+
+
+async def test_back_is_said_even_when_nothing_happened(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    await watch.tick(nothing(now + 6 * MINUTE_MS))
+    record = await watch.tick(present(board, now + 9 * MINUTE_MS))
+    assert kinds(record) == ["back"]
+
+
+async def test_a_short_silence_is_no_news(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    assert (await watch.tick(nothing(now + 4 * MINUTE_MS))).alerts == []
+    assert kinds(await watch.tick(present(board, now + 4 * MINUTE_MS + 1))) == []
+
+
+async def test_after_a_restart_in_between_it_is_not_said_again(board: AssetBoard) -> None:
+    _, _, now = await settled(board)
+    again = Watch({"BTC": board}, RuleBook([RULE]), Kept())
+    again.was_offline({"BTC": now}, {"BTC": now})
+    assert (await again.tick(nothing(now + 9 * MINUTE_MS))).alerts == []
+    assert kinds(await again.tick(present(board, now + 20 * MINUTE_MS))) == ["back"]
+
+
+async def test_who_muted_the_coin_is_not_told(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    watch.book.mute(RULE.chat_id, "BTC", now + 60 * MINUTE_MS)
+    assert (await watch.tick(nothing(now + 6 * MINUTE_MS))).alerts == []

@@ -1,0 +1,260 @@
+"""Every way a venue fails: nothing is invented, the state is said, and it mends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from engine.board import AssetBoard
+from engine.clock import ManualClock, SystemClock
+from engine.errors import VenueError, VenueRefusedError
+from engine.loopback.faults import FAULTS, Fault
+from engine.loopback.tape import Forced
+from engine.market import DAY_MS, MINUTE_MS, Bar
+from engine.venues.exchange import Access
+from engine.venues.registry import VENUES
+from engine.venues.venue import Venue
+from storage.store import Store
+from tests.conftest import until
+from tests.engine.loopback.markets import START, WavySource, burst, exchange
+from tests.engine.venues.test_feed import THREE, Rig
+
+NOW = START + 3 * DAY_MS + 17_000
+STREAM_FAULTS = ("silent stream", "cut stream")
+REFUSED = ("451", "country")
+RATE_LIMITED = ("429", "418")
+HARMLESS = ("twice", *STREAM_FAULTS)
+"""Figures are right in spite of them."""
+
+TIMELESS = tuple(name for name in VENUES if name in ("gate", "hyperliquid", "kucoinfutures"))
+"""Their figures carry no time: neither a clock that is wrong nor an old answer shows."""
+
+
+def prices(bar: Bar) -> tuple[float, ...]:
+    return bar.opened_at, *bar.path
+
+
+async def looked(venue: Venue) -> list[Any]:
+    return [(reading.market.key, reading.mark, reading.contracts) for reading in await venue.readings(NOW)]
+
+
+@pytest.mark.parametrize("name", VENUES)
+async def test_no_fault_puts_a_figure_into_the_world(name: str) -> None:
+    server = await exchange(ManualClock(NOW), inverse=True)
+    venue = VENUES[name](Access(server.url, None, lambda: NOW))
+    venue._exchange.timeout = 300
+    try:
+        await venue.load()
+        venue.follow(["BTC"])
+        good = await looked(venue)
+        for fault in FAULTS:
+            server.fail(name, fault)
+            if fault in HARMLESS or fault == "frozen" or (fault == "ahead" and name in TIMELESS):
+                found = await looked(venue)
+                assert [key for key, *_ in found] == [key for key, *_ in good], fault
+                if fault != "ahead":
+                    assert found == good, fault
+                continue
+            with pytest.raises(VenueError) as caught:
+                await looked(venue)
+            assert isinstance(caught.value, VenueRefusedError) == (fault in REFUSED), fault
+            if fault in RATE_LIMITED:
+                assert (str(caught.value), caught.value.retry_after) == ("rate limit", 2.0), fault
+            assert "127.0.0.1" not in str(caught.value)
+            assert len(str(caught.value)) < 150
+            server.fail(name, None)
+            assert await looked(venue) == good, f"after {fault}"
+    finally:
+        await venue.close()
+        await server.stop()
+
+
+@pytest.mark.parametrize("name", VENUES)
+async def test_rows_doubled_and_turned_round_make_the_same_bars(name: str) -> None:
+    server = await exchange(ManualClock(NOW), inverse=True)
+    venue = VENUES[name](Access(server.url, None, lambda: NOW))
+    try:
+        await venue.load()
+        venue.follow(["BTC"])
+        market = venue.markets[0]
+        good = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
+        server.fail(name, "twice")
+        found = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
+        # What was cut off with the doubled rows is missing; nothing is there that was not.
+        assert {prices(bar) for bar in found} <= {prices(bar) for bar in good}
+        assert {bar for bar in found if bar.contracts is not None} <= set(good)
+        assert all(left.closed_at <= right.opened_at for left, right in itertools.pairwise(found))
+        spoilt: tuple[Fault, ...] = ("truncated", "empty", "html", "nan")
+        for fault in spoilt:
+            server.fail(name, fault)
+            try:
+                found = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
+            except VenueError:
+                continue
+            assert all((bar.open, bar.close) in {(b.open, b.close) for b in good} for bar in found), fault
+            assert all(bar.contracts is None or bar in good for bar in found), fault
+    finally:
+        await venue.close()
+        await server.stop()
+
+
+@pytest.fixture
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("engine.venues.worker.REFUSED_SECONDS", 0.1)
+    monkeypatch.setattr("engine.venues.worker.STREAM_BACKOFF_SECONDS", (0.05, 0.1))
+    clock, store = ManualClock(NOW), Store(None, SystemClock())
+    await store.open()
+    made = Rig(await exchange(clock), clock, store, AssetBoard("BTC"), poll_seconds=0.3)
+    for worker in made.feed.workers:
+        worker.venue._exchange.timeout = 400
+    yield made
+    await made.stop()
+    await made.server.stop()
+    await store.close()
+
+
+async def test_each_fault_takes_one_venue_out_and_it_comes_back(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    worker = next(worker for worker in rig.feed.workers if worker.id == "bybit")
+    market = worker.venue.markets[0]
+    for fault in [fault for fault in FAULTS if fault not in HARMLESS]:
+        held = rig.board.maps[market.key].held("long")
+        rig.server.fail("bybit", fault)
+        rig.clock.at += 2 * MINUTE_MS
+        await until(lambda: set(rig.board.missing) == {"bybit"})
+        assert rig.board.missing["bybit"]
+        assert "bybit" not in rig.board.view.interest_usd, fault
+        assert set(rig.board.view.interest_usd) == {"binanceusdm", "okx"}
+        assert rig.board.usual_shares()["bybit"] == pytest.approx(0.31, abs=0.03)
+        # Its map waits as it was: a venue that is gone has not closed its positions.
+        assert rig.board.maps[market.key].held("long") == pytest.approx(held, rel=0.02)
+        if fault in REFUSED:
+            await until(lambda: worker.state == "refused")
+        rig.server.recover()
+        await until(lambda: not rig.board.missing, 30)
+        assert worker.state == "ok", fault
+        assert "bybit" in rig.board.view.interest_usd
+
+
+async def test_a_market_that_is_delisted_leaves_the_sum_and_the_others_stay(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    rig.server.delist("okx", "BTC")
+    rig.clock.at += 2 * MINUTE_MS
+    await until(lambda: set(rig.board.missing) == {"okx"})
+    assert set(rig.board.view.interest_usd) == {"binanceusdm", "bybit"}
+
+
+async def test_an_old_answer_is_no_news(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    worker = rig.feed.workers[0]
+    rig.clock.at += 30_000
+    await until(lambda: worker.ages_ms(rig.clock.at) == [0])
+    rig.server.fail(worker.id, "frozen")
+    before = worker.progress[worker.venue.markets[0].key].sample
+    rig.clock.at += 40_000
+    await asyncio.sleep(0.3)
+    await until(lambda: not worker._polling.locked())
+    assert worker.ages_ms(rig.clock.at) == [40_000]
+    assert before is not None
+
+
+async def test_a_price_far_from_the_others_is_not_believed(rig: Rig) -> None:
+    rig.start()
+    await rig.settle()
+    worker = rig.feed.workers[2]
+    look = worker.venue._figures
+
+    def thousandfold(listing: Any, row: Any) -> Any:
+        figures = look(listing, row)
+        return type(figures)(float(figures.mark) * 1000, figures.contracts, at=figures.at)
+
+    worker.venue._figures = thousandfold  # type: ignore[method-assign]  # a venue that changes its lots overnight
+    rig.clock.at += 70_000
+    await until(lambda: "is far from" in rig.board.missing.get(worker.id, ""))
+    assert rig.feed.prices_refused > 0
+    assert rig.board.mark == pytest.approx(90_000, rel=0.05)
+
+
+@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize("fault", ["twice", "cut stream"])
+async def test_every_order_is_stored_once_over_doubled_events_and_reconnects(name: str, fault: Fault) -> None:
+    clock, source, store = ManualClock(NOW), WavySource(), Store(None, SystemClock())
+    await store.open()
+    rig = Rig(await exchange(clock, source), clock, store, AssetBoard("BTC"), [name])
+    rig.server.fail(name, fault)
+    try:
+        rig.start()
+        await rig.settle()
+        told: list[Forced] = []
+        for step in range(3):
+            # Connected and subscribed, whatever happened to the socket before.
+            await until(lambda: bool(rig.server.listeners(name)))
+            await asyncio.sleep(0.1)
+            orders = burst(clock.at + 1000 + step, 20, name)
+            told += orders
+            source.orders = orders
+            clock.at += MINUTE_MS
+            wanted = len(told)
+            await until(lambda: len(rig.stored) >= wanted)  # noqa: B023  # evaluated within the turn of the loop
+        await asyncio.sleep(0.3)
+        assert len(rig.stored) == len(told)
+        rows = await store.reported_since("BTC", 0)
+        assert len(rows) == len(told)
+    finally:
+        await rig.stop()
+        await rig.server.stop()
+        await store.close()
+
+
+async def test_a_stream_that_hangs_is_dialled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.venues.worker.STREAM_QUIET_MS", 400)
+    clock, source, store = ManualClock(NOW), WavySource(), Store(None, SystemClock())
+    await store.open()
+    rig = Rig(await exchange(clock, source), clock, store, AssetBoard("BTC"), ["okx"])
+    try:
+        rig.server.fail("okx", "silent stream")
+        rig.start()
+        await rig.settle()
+        await asyncio.sleep(0.6)
+        rig.server.recover()
+        await until(lambda: bool(rig.server.listeners("okx")))
+        await asyncio.sleep(0.1)
+        source.orders = burst(clock.at + 1000, 5, "okx")
+        clock.at += MINUTE_MS
+        await until(lambda: len(rig.stored) == 5)
+    finally:
+        await rig.stop()
+        await rig.server.stop()
+        await store.close()
+
+
+async def test_a_thousand_orders_in_a_second_are_stored_once() -> None:
+    clock, source, store = ManualClock(NOW), WavySource(), Store(None, SystemClock())
+    await store.open()
+    rig = Rig(await exchange(clock, source), clock, store, AssetBoard("BTC"))
+    try:
+        rig.start()
+        await rig.settle()
+        await until(lambda: all(rig.server.listeners(name) for name in THREE))
+        orders = [order for name in THREE for order in burst(clock.at + 1000, 1000, name)]
+        source.orders = sorted(orders, key=lambda order: order.at)
+        clock.at += MINUTE_MS
+        await until(lambda: len(rig.stored) >= 3000)
+        rows = await store.reported_since("BTC", 0)
+        assert len(rows) == 3000
+        assert {venue for *_, venue in rows} == set(THREE)
+        assert sum(usd for _, _, usd, _ in rows) == pytest.approx(
+            sum(o.amount_base * o.price for o in orders), rel=1e-3
+        )
+    finally:
+        await rig.stop()
+        await rig.server.stop()
+        await store.close()
