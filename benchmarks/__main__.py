@@ -7,11 +7,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import start, tick
+from benchmarks import start, tick, venues
 
 Figure = tuple[str, float, str]
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {"tick": tick.run, "start": start.run}
+BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {"tick": tick.run, "start": start.run, "venues": venues.run}
 
 
 def main() -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.alerts.decide import AssetTick
@@ -13,7 +13,6 @@ from engine.alerts.tiers import Candidates
 from engine.errors import NotReadyError
 from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
-from engine.liquidation.margin import Tier
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
@@ -200,14 +199,11 @@ class AssetBoard:
     def has_liquidation_feed(self) -> bool:
         return self._has_feed
 
-    def adopt_tiers(self, key: str, tiers: Sequence[Tier]) -> None:
-        """Place what is opened in a market from now on by the venue's own lowest tier."""
-        market_map = self.maps.get(key)
-        if market_map is not None and tiers:
-            lowest = tiers[0]
-            market_map.adopt(
-                replace(market_map.market, maintenance_rate=lowest.maintenance_rate, max_leverage=lowest.max_leverage)
-            )
+    def adopt(self, market: Market) -> None:
+        """Place what is opened in a market from now on by its rules of margin as they are now."""
+        known = self.maps.get(market.key)
+        if known is not None and known.market != market:
+            known.adopt(market)
 
     # -- a tick
 

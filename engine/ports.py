@@ -175,12 +175,12 @@ class MarketStore(Protocol):
         """Remember what markets' keys stand for."""
         ...
 
-    async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
-        """Keep margin tiers as a venue said them, in place of those before."""
+    async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
+        """Keep a market's margin tiers as its venue said them, in place of those before."""
         ...
 
-    async def tiers_of(self, market: str) -> list[Tier]:
-        """A market's margin tiers, lowest first; empty where none were read."""
+    async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:
+        """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
         ...
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None: ...

@@ -94,11 +94,11 @@ class RecordingStore:
     async def save_markets(self, of: Sequence[Market]) -> None:
         """The recorder writes a market's words before its first bar."""
 
-    async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
+    async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
         """Tiers are not recorded: a market's lowest stands in its words."""
 
-    async def tiers_of(self, market: str) -> list[Tier]:  # noqa: ARG002
-        return []
+    async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:  # noqa: ARG002
+        return 0, []
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
         """A recording needs none."""

@@ -84,6 +84,7 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
                 budget_share=worker.venue.meter.last_minute()[1] / worker.venue.budget,
                 refused=worker.venue.figures_refused + worker.venue.frames_refused + worker.late_figures,
                 dropped=worker.venue.frames_dropped,
+                timed=all(known.sample.timed for known in worker.progress.values() if known.sample),
             )
         )
     reading = [f"{venue_name(source.venue)} {source.history}" for source in sources if source.history]
@@ -101,7 +102,7 @@ def _liquidations(worker: VenueWorker, now: int) -> str:
     """What is wrong with a venue's feed of liquidations, or when it last spoke; empty where it has none."""
     if worker.venue.feed == "none":
         return ""
-    if worker.stream_state not in ("ok", "starting"):
-        return f"no liquidations: {worker.stream_state}"
-    heard = f"{span((now - worker.heard_at) / 1000)} ago" if worker.heard_at else "none yet"
+    if worker.forced.state not in ("ok", "starting"):
+        return f"no liquidations: {worker.forced.state}"
+    heard = f"{span((now - worker.forced.heard_at) / 1000)} ago" if worker.forced.heard_at else "none yet"
     return f"liquidations {heard}"

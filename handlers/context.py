@@ -56,6 +56,7 @@ class SourceState:
         requests, budget_share: of the last minute.
         refused: figures and forced orders that were not believed.
         dropped: forced orders that came faster than they could be read.
+        timed: whether the age is by the venue's own time rather than by when it was received.
     """
 
     venue: str
@@ -68,6 +69,7 @@ class SourceState:
     budget_share: float = 0.0
     refused: int = 0
     dropped: int = 0
+    timed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

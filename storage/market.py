@@ -112,11 +112,12 @@ def save_tiers(db: Database, market: Market, tiers: Sequence[Tier], at: int) -> 
     )
 
 
-def tiers_of(db: Database, market: str) -> list[Tier]:
-    """A market's margin tiers, lowest first."""
-    query = """SELECT floor_usd, maintenance_rate, maintenance_amount_usd, max_leverage
+def tiers_of(db: Database, market: str) -> tuple[int, list[Tier]]:
+    """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
+    query = """SELECT read_at, floor_usd, maintenance_rate, maintenance_amount_usd, max_leverage
         FROM margin_tier WHERE market = ? ORDER BY floor_usd"""
-    return [Tier(*row) for row in db.conn.execute(query, (market,))]
+    rows = list(db.conn.execute(query, (market,)))
+    return (rows[0][0] if rows else 0), [Tier(*row[1:]) for row in rows]
 
 
 def forget_before(db: Database, at: int) -> None:

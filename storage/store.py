@@ -105,15 +105,10 @@ class Store:
         """Single forced orders of a market, oldest first."""
         return await self._db.read(lambda db: market.liquidations_of(db, of))
 
-    async def save_tiers(self, tiers: Mapping[Market, Sequence[Tier]], at: int) -> None:
-        def work(db: Utils) -> None:
-            for of, rows in tiers.items():
-                market.save_tiers(db, of, rows, at)
+    async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
+        await self._db.write(lambda db: market.save_tiers(db, of, tiers, at))
 
-        if tiers:
-            await self._db.write(work)
-
-    async def tiers_of(self, of: str) -> list[Tier]:
+    async def tiers_of(self, of: str) -> tuple[int, list[Tier]]:
         return await self._db.read(lambda db: market.tiers_of(db, of))
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:

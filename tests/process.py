@@ -15,14 +15,15 @@ WARNINGS = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarn
 
 
 class Process:
-    """`bot.py run` with settings, its standard error kept."""
+    """`bot.py run` with settings, what it prints kept."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder = folder
         self._settings = {f"CLIFFWATCH_{name}": value for name, value in settings.items()}
         self._process: asyncio.subprocess.Process | None = None
-        self._errors: asyncio.Task[None] | None = None
+        self._reading: asyncio.Future[tuple[None, None]] | None = None
         self.errors = ""
+        self.output = ""
 
     async def start(self, *command: str) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CLIFFWATCH_")}
@@ -34,14 +35,20 @@ class Process:
             cwd=self._folder,
             env={**environment, **self._settings, "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        self._errors = asyncio.create_task(self._read(self._process))
+        self.output = ""
+        self._reading = asyncio.gather(self._read_errors(self._process), self._read_output(self._process))
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_errors(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
         async for line in process.stderr:
             self.errors += line.decode(errors="replace")
+
+    async def _read_output(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        self.output += (await process.stdout.read()).decode(errors="replace")
 
     @property
     def running(self) -> bool:
@@ -51,19 +58,20 @@ class Process:
         """Pull the plug."""
         assert self._process is not None
         self._process.kill()
-        await self._end()
+        await self.ended()
 
     async def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end; its exit status."""
         assert self._process is not None
         self._process.send_signal(number)
-        return await asyncio.wait_for(self._end(), 20)
+        return await asyncio.wait_for(self.ended(), 20)
 
-    async def _end(self) -> int:
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; its exit status."""
         assert self._process is not None
         status = await self._process.wait()
-        if self._errors is not None:
-            await self._errors
+        if self._reading is not None:
+            await self._reading
         return status
 
     async def close(self) -> None:

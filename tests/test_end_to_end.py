@@ -58,6 +58,7 @@ class World:
             DISCORD_GATEWAY=self.discord.gateway,
             VENUE_GATEWAY=self.exchange.url,
             ASSETS="BTC",
+            VENUES="binanceusdm,bybit,okx",
             CLOCK=self.clock.text,
             ACCESS="open",
             HISTORY_DAYS=str(HISTORY_DAYS),

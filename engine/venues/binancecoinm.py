@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.market import Liquidation
-from engine.venues.venue import Figures, Listing, Venue, optional, rows_by
+from engine.venues.shapes import Figures, Listing, optional, rows_by
+from engine.venues.venue import Venue
 
 
 class BinanceCoinM(Venue):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.market import Liquidation
-from engine.venues.venue import Figures, Listing, Venue, rows_by
+from engine.venues.shapes import Figures, Listing, rows_by
+from engine.venues.venue import Venue
 
 RANKED = 150
 """Coins whose open interest is asked for when all are ranked: those traded most."""

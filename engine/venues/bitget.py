@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.venues.venue import Figures, Listing, Venue, dig, optional, rows_by
+from engine.venues.shapes import Figures, Listing, dig, optional, rows_by
+from engine.venues.venue import Venue
 
 
 class Bitget(Venue):

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import Liquidation
-from engine.venues.venue import Figures, Listing, Venue, dig, make_tier, optional, rows_by
+from engine.venues.shapes import Figures, Listing, dig, make_tier, optional, rows_by
+from engine.venues.venue import Venue
 
 
 class Bybit(Venue):

@@ -143,7 +143,7 @@ class LiveFeed:
             self._every(BOOK_SECONDS / self._clock.speed, self._read_books, worker)
             self._every(RELOAD_SECONDS / self._clock.speed, self._reload, worker)
             if worker.venue.feed == "stream":
-                self._streams.append(asyncio.create_task(worker.stream(), name=f"stream {worker.id}"))
+                self._streams.append(asyncio.create_task(worker.listen(), name=f"stream {worker.id}"))
         if self._review is not None:
             self._scheduler.add_job(
                 self._review, "interval", seconds=RELOAD_SECONDS / self._clock.speed, coalesce=True, id="review"
@@ -212,20 +212,13 @@ class LiveFeed:
     async def _reload(self, worker: VenueWorker) -> None:
         try:
             await worker.reload()
-            await self._read_tiers(worker)
         except asyncio.CancelledError:
             return
         except StorageError as error:
             self._failure = error
-
-    async def _read_tiers(self, worker: VenueWorker) -> None:
-        """Take up the venue's margin rules: for what is opened from now on."""
-        found = await worker.read_tiers()
-        await self._store.save_tiers(found, self._clock.now())
-        for market, tiers in found.items():
-            board = self._boards.get(market.asset)
-            if board is not None:
-                board.adopt_tiers(market.key, tiers)
+        for market in worker.venue.markets:
+            if market.asset in self._boards:
+                self._boards[market.asset].adopt(market)
 
     # -- a tick
 
@@ -382,7 +375,7 @@ class LiveFeed:
 
     async def _take_reported(self) -> dict[str, list[Reported]]:
         """New liquidations by asset."""
-        events = [event for worker in self.workers for event in worker.take_reported()]
+        events = [event for worker in self.workers for event in worker.forced.take()]
         found: dict[str, list[Reported]] = {}
         for event in await self._store.add_liquidations(events):
             row = (event.at, event.side, event.notional_usd, event.market.venue)

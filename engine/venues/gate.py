@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.market import Liquidation, positive
-from engine.venues.venue import STEP_MS, Figures, Listing, OpenAt, Venue, optional, rows_by
+from engine.venues.shapes import Figures, Listing, OpenAt, optional, rows_by
+from engine.venues.venue import STEP_MS, Venue
 
 WINDOW_SECONDS = 3600
 """The longest stretch of liquidations one request may ask for."""

@@ -10,7 +10,8 @@ from engine.errors import VenueError
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation, positive
 from engine.venues.extremes import MinuteRow
-from engine.venues.venue import Figures, Listing, OpenAt, Venue, dig, make_tier, optional, rows_by
+from engine.venues.shapes import Figures, Listing, OpenAt, dig, make_tier, optional, rows_by
+from engine.venues.venue import Venue
 
 MARK_ROWS = 2000
 """The newest mark candles are all the venue hands out; before them there are only traded ones."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
-from engine.venues.venue import Figures, Listing, Venue, make_tier
+from engine.venues.shapes import Figures, Listing, make_tier
+from engine.venues.venue import Venue
 
 FLAT_TABLES = 50
 """Margin tables below this number are not listed: they are flat, with the number as highest leverage."""
@@ -51,6 +52,8 @@ class Hyperliquid(Venue):
         return str(found.get("baseName") or found["base"])  # the library writes kPEPE in capitals
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
+        if not self._margin_tables:
+            await self._rows([listing])
         info = self._exchange.market(listing.market.symbol)["info"]
         number = int(info.get("marginTableId") or 0)
         return self._margin_tables.get(number) or [{"lowerBound": 0, "maxLeverage": info["maxLeverage"]}]

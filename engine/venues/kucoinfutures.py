@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.market import HOUR_MS
-from engine.venues.venue import Figures, Listing, Venue, dig, optional, rows_by
+from engine.venues.shapes import Figures, Listing, dig, optional, rows_by
+from engine.venues.venue import Venue
 
 
 class KucoinFutures(Venue):

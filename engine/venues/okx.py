@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation
-from engine.venues.venue import Figures, Listing, Venue, dig, make_tier, rows_by
+from engine.venues.shapes import Figures, Listing, dig, make_tier, rows_by
+from engine.venues.venue import Venue
 
 TAKER_FEE = 0.0005
 """OKX counts the taker fee to the maintenance margin; the rate of its lowest customers."""
@@ -63,8 +64,12 @@ class Okx(Venue):
     def _is_coin(self, found: dict[str, Any]) -> bool:
         return str((found.get("info") or {}).get("instCategory", "1")) in ("", "1")
 
+    async def _tier_rows(self, listing: Listing) -> list[Any]:
+        if listing.id not in self._marks:
+            await self._rows([listing])  # bounds are contracts, to be valued at the mark
+        return await super()._tier_rows(listing)
+
     def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:
-        # Bounds are contracts; a price to value them at is not in the answer, the loaded market's is none either.
         floor = (
             0.0
             if not row.get("minNotional")

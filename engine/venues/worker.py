@@ -6,16 +6,17 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 from engine.errors import StorageError, VenueError, VenueRefusedError
-from engine.liquidation.margin import Tier
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Sample
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Market
 from engine.outlook.depth import Depth
 from engine.ports import Clock, MarketStore
 from engine.venues.exchange import as_venue_error
-from engine.venues.extremes import Extremes, Reading
+from engine.venues.extremes import Reading
+from engine.venues.forced import ForcedOrders
+from engine.venues.progress import MarketProgress
 from engine.venues.venue import STEP_MS, Venue
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,11 @@ State = Literal["starting", "ok", "failing", "refused"]
 
 BACKOFF_SECONDS = (5, 300)
 REFUSED_SECONDS = 1800
-STREAM_BACKOFF_SECONDS = (1, 60)
-STREAM_QUIET_MS = 30 * MINUTE_MS
-"""A stream that has said nothing for so long may hang without an error: it is dialled anew."""
-
 PAGE_DAYS = 1
 """History is read and stored in pieces, so that one that breaks off is taken up where it stopped."""
+
+TIERS_MS = 23 * HOUR_MS
+"""Margin tiers are read again after that: a little less than the day between two readings of the markets."""
 
 BEHIND_MS = 6 * HOUR_MS
 """A market further behind than this is in its history; polls do not wait for it."""
@@ -39,49 +39,6 @@ CLOSE_SHARE = 0.2
 
 MINUTES_COST = 3.0
 """About what a page of one-minute candles costs, in the library's units."""
-
-FORCED_EVERY_MS = MINUTE_MS
-FORCED_OVERLAP_MS = 10 * MINUTE_MS
-"""Polled forced orders are asked for again for so long, as venues list them late; they are stored once."""
-
-SEEN_WITHIN_MS = 60_000
-"""How far from a bar's end a look may have been to count as its open interest."""
-
-
-@dataclass
-class MarketProgress:
-    """How far one market has been read.
-
-    Attributes:
-        closed_at: until when bars have been read.
-        waiting: bars that nobody has taken yet.
-        seen: at bars' ends, how far off the nearest look was and the contracts it saw.
-        wrong: why it could not be read last time, empty if it could.
-    """
-
-    closed_at: int
-    extremes: Extremes = field(default_factory=Extremes)
-    sample: Sample | None = None
-    waiting: list[Bar] = field(default_factory=list)
-    seen: dict[int, tuple[int, float]] = field(default_factory=dict)
-    forced_until: int = 0
-    wrong: str = ""
-    retry_at: float = 0.0
-    failures: int = 0
-
-    def see(self, reading: Reading, at: int) -> None:
-        """Remember what was open at the nearest bar's end."""
-        end = (at + STEP_MS // 2) // STEP_MS * STEP_MS
-        off = abs(at - end)
-        if off <= SEEN_WITHIN_MS and off < self.seen.get(end, (SEEN_WITHIN_MS + 1, 0.0))[0]:
-            self.seen[end] = (off, reading.contracts)
-        for old in [end for end in self.seen if end < at - DAY_MS]:
-            del self.seen[old]
-
-    def interest(self, end: int) -> float | None:
-        """Contracts seen at a bar's end."""
-        found = self.seen.get(end)
-        return found[1] if found else None
 
 
 def _leads_nothing(market: Market) -> bool:  # noqa: ARG001  # until a feed says which
@@ -93,7 +50,7 @@ class VenueWorker:
 
     Attributes:
         progress: how far each market has been read, by its key.
-        reported: liquidations since somebody last took them.
+        forced: what the venue reports as forced out.
         books: the last order book of each market that is asked for.
         late_figures: figures refused because newer ones were known.
         leads: whether a market's price stands for its asset's.
@@ -113,9 +70,8 @@ class VenueWorker:
         self.state: State = "starting"
         self.detail = ""
         self.progress: dict[str, MarketProgress] = {}
-        self.reported: list[Liquidation] = []
         self.books: dict[str, Depth] = {}
-        self.stream_state = "starting"
+        self.forced = ForcedOrders(venue, clock)
         self.failures = 0
         self.late_figures = 0
         self._assets, self._store, self._clock, self._history_days = list(assets), store, clock, history_days
@@ -126,7 +82,6 @@ class VenueWorker:
         self._opening = asyncio.Lock()
         self._polling = asyncio.Lock()
         self._reading = asyncio.Lock()
-        self._heard_at = 0
         self._looked_at = 0
         self._jitter = random.Random(venue.id)  # noqa: S311  # spreads retries, guards nothing
 
@@ -137,11 +92,6 @@ class VenueWorker:
     @property
     def opened(self) -> bool:
         return self._opened
-
-    @property
-    def heard_at(self) -> int:
-        """When the stream of forced orders last brought something, 0 before."""
-        return self._heard_at
 
     # -- opening
 
@@ -189,6 +139,7 @@ class VenueWorker:
 
     async def _take_up(self) -> None:
         """Go on with each market where it was left, with the bars that were stored for it."""
+        await self._learn_tiers()
         start = self._history_start(self._clock.now())
         for market in self.venue.markets:
             if market.key in self.progress:
@@ -237,7 +188,7 @@ class VenueWorker:
         close = self._closely(readings)
         await asyncio.gather(*(self._sample(reading, now, closely=reading.market.key in close) for reading in readings))
         if self.venue.feed == "poll":
-            await self._poll_forced(now)
+            await self.forced.ask(now)
 
     def _closely(self, readings: Sequence[Reading]) -> set[str]:
         """The markets whose minutes are read too: those that stand for their asset's price, then the largest.
@@ -267,22 +218,6 @@ class VenueWorker:
             except VenueError as error:
                 known.wrong = f"minutes: {error}"
         known.sample = known.extremes.take(reading, known.closed_at, now, rows)
-
-    async def _poll_forced(self, now: int) -> None:
-        for market in self.venue.markets:
-            known = self.progress[market.key]
-            if now - known.forced_until < FORCED_EVERY_MS:
-                continue
-            since = max(known.forced_until, now - HOUR_MS) - FORCED_OVERLAP_MS
-            try:
-                self.reported += await self.venue.recent_liquidations(market, since)
-            except VenueRefusedError:
-                raise
-            except VenueError as error:
-                self.stream_state = str(error)
-                return
-            known.forced_until = self._heard_at = now
-        self.stream_state = "ok"
 
     # -- bars
 
@@ -405,23 +340,12 @@ class VenueWorker:
                 self.books.pop(market.key, None)
                 log.debug("%s: order book of %s: %s", self.id, market.asset, error)
 
-    async def read_tiers(self) -> dict[Market, list[Tier]]:
-        """Margin tiers of every followed market whose venue publishes them."""
-        if self.state != "ok" or not self.venue.tiers_public:
-            return {}
-        found: dict[Market, list[Tier]] = {}
-        for market in self.venue.markets:
-            try:
-                tiers = await self.venue.tiers(market)
-            except VenueError as error:
-                log.debug("%s: margin tiers of %s: %s", self.id, market.asset, error)
-                continue
-            if tiers:
-                found[market] = tiers
-        return found
-
     async def reload(self) -> None:
-        """Learn anew which markets there are: some are delisted, some begin."""
+        """Learn anew which markets there are, and their margin tiers: some are delisted, some begin, rules change.
+
+        Raises:
+            StorageError: when they could not be stored.
+        """
         if self.state != "ok":
             return
         try:
@@ -432,43 +356,28 @@ class VenueWorker:
             return
         await self._take_up()
 
-    # -- forced orders as a stream
+    async def _learn_tiers(self) -> None:
+        """Have every market placed by the venue's own lowest tier: read it, or take what was read within the day."""
+        now = self._clock.now()
 
-    async def stream(self) -> None:
-        """Collect liquidations until cancelled; breaks are mended with back-off, silence by dialling anew."""
-        wait = float(STREAM_BACKOFF_SECONDS[0])
-        while True:
-            if not self._opened:
-                await asyncio.sleep(0.2)
-                continue
-            try:
-                self.stream_state = "ok"
-                await self._hear()
-                wait = float(STREAM_BACKOFF_SECONDS[0])
-            except VenueError as error:
-                self.stream_state = str(error)
-            except Exception as error:
-                log.exception("%s: the liquidation stream broke", self.id)
-                self.stream_state = type(error).__name__
-            else:
-                continue
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, STREAM_BACKOFF_SECONDS[1])
+        async def learn(market: Market) -> None:
+            read_at, tiers = await self._store.tiers_of(market.key)
+            if not tiers or now - read_at >= TIERS_MS:
+                try:
+                    fresh = await self.venue.tiers(market)
+                except VenueError as error:
+                    log.debug("%s: margin tiers of %s: %s", self.id, market.asset, error)
+                else:
+                    tiers = fresh or tiers
+                    await self._store.save_tiers(market, fresh, now)
+            if tiers:
+                self.venue.adopt(market, tiers[0])
 
-    async def _hear(self) -> None:
-        try:
-            async with asyncio.timeout(STREAM_QUIET_MS / 1000 / self._clock.speed):
-                found = await self.venue.watch()
-        except TimeoutError:
-            log.info("%s: the liquidation stream is silent; dialling anew", self.id)
-            await self.venue.renew_stream()
-            return
-        self._heard_at = self._clock.now()
-        self.reported += found
+        await asyncio.gather(*(learn(market) for market in self.venue.markets))
 
-    def take_reported(self) -> list[Liquidation]:
-        taken, self.reported = self.reported, []
-        return taken
+    async def listen(self) -> None:
+        """Collect a stream of forced orders until cancelled."""
+        await self.forced.listen(lambda: self._opened)
 
     # -- how it is
 

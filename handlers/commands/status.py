@@ -40,7 +40,7 @@ def _source(source: SourceState) -> str:
     """One venue in a line: state, age, what is wrong, what it costs."""
     parts = [source.state]
     if source.age_seconds is not None:
-        parts.append(f"{span(max(source.age_seconds, 0))} old")
+        parts.append(f"{span(max(source.age_seconds, 0))} old{'' if source.timed else ' as received'}")
     parts += [part for part in (source.detail, source.history, source.liquidations) if part]
     if source.requests:
         parts.append(f"{source.requests} requests/min, {_share(source.budget_share)} of its limit")

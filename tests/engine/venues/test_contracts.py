@@ -12,7 +12,8 @@ from engine.errors import ImplausibleError
 from engine.market import Kind, Market
 from engine.venues.names import coin_of
 from engine.venues.registry import VENUES
-from engine.venues.venue import Listing, Venue
+from engine.venues.shapes import Listing
+from engine.venues.venue import Venue
 from tests.conftest import FIXTURES, needs_fixtures
 
 

@@ -16,8 +16,9 @@ from engine.market import DAY_MS, MINUTE_MS
 from engine.ports import Delivered
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
+from engine.venues.progress import MarketProgress
 from engine.venues.registry import VENUES
-from engine.venues.worker import MarketProgress, VenueWorker
+from engine.venues.worker import VenueWorker
 from engine.watch import Watch
 from storage.store import Store
 from tests.conftest import until

@@ -1,0 +1,101 @@
+"""What one venue reports as forced out: heard on a stream, or asked for every minute."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from engine.errors import VenueError, VenueRefusedError
+from engine.market import HOUR_MS, MINUTE_MS, Liquidation
+from engine.ports import Clock
+from engine.venues.venue import Venue
+
+log = logging.getLogger(__name__)
+
+BACKOFF_SECONDS = (1, 60)
+OPENING_SECONDS = 0.2
+QUIET_MS = 30 * MINUTE_MS
+"""A stream that has said nothing for so long may hang without an error: it is dialled anew."""
+
+ASK_EVERY_MS = MINUTE_MS
+OVERLAP_MS = 10 * MINUTE_MS
+"""Orders are asked for again for so long, as venues list them late; they are stored once."""
+
+
+class ForcedOrders:
+    """One venue's forced orders as they come.
+
+    Attributes:
+        state: ok, or what is wrong.
+        heard_at: when the venue last answered or said something, 0 before.
+    """
+
+    def __init__(self, venue: Venue, clock: Clock) -> None:
+        self.state = "starting"
+        self.heard_at = 0
+        self._venue, self._clock = venue, clock
+        self._waiting: list[Liquidation] = []
+        self._asked_until: dict[str, int] = {}
+
+    def take(self) -> list[Liquidation]:
+        """What has come since somebody last took it."""
+        taken, self._waiting = self._waiting, []
+        return taken
+
+    async def listen(self, opened: Callable[[], bool]) -> None:
+        """Collect a stream until cancelled; breaks are mended with back-off, silence by dialling anew.
+
+        Args:
+            opened: whether the venue's markets are known.
+        """
+        wait = float(BACKOFF_SECONDS[0])
+        while True:
+            if not opened():
+                await asyncio.sleep(OPENING_SECONDS)
+                continue
+            try:
+                self.state = "ok"
+                await self._hear()
+                wait = float(BACKOFF_SECONDS[0])
+            except VenueError as error:
+                self.state = str(error)
+            except Exception as error:
+                log.exception("%s: the liquidation stream broke", self._venue.id)
+                self.state = type(error).__name__
+            else:
+                continue
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, BACKOFF_SECONDS[1])
+
+    async def _hear(self) -> None:
+        try:
+            async with asyncio.timeout(QUIET_MS / 1000 / self._clock.speed):
+                found = await self._venue.watch()
+        except TimeoutError:
+            log.info("%s: the liquidation stream is silent; dialling anew", self._venue.id)
+            await self._venue.renew_stream()
+            return
+        self.heard_at = self._clock.now()
+        self._waiting += found
+
+    async def ask(self, now: int) -> None:
+        """Ask a venue that has a list of them, at most once a minute a market.
+
+        Raises:
+            VenueRefusedError: that is the whole venue's; other failures are said in `state`.
+        """
+        for market in self._venue.markets:
+            until = self._asked_until.get(market.key, 0)
+            if now - until < ASK_EVERY_MS:
+                continue
+            try:
+                found = await self._venue.recent_liquidations(market, max(until, now - HOUR_MS) - OVERLAP_MS)
+            except VenueRefusedError:
+                raise
+            except VenueError as error:
+                self.state = str(error)
+                return
+            self._waiting += found
+            self._asked_until[market.key] = self.heard_at = now
+        self.state = "ok"
