@@ -20,6 +20,7 @@ class BinanceCoinM(Venue):
     feed = "stream"
     budget = 2400.0
     """Request weight a minute and address, Binance's published limit for /dapi."""
+    book_cost = 20.0
     book_limit = 1000
     tiers_public = False
 

@@ -21,6 +21,7 @@ class BinanceUsdm(Venue):
     feed = "stream"
     budget = 2400.0
     """Request weight a minute and address, Binance's published limit for /fapi."""
+    book_cost = 20.0
     book_limit = 1000
     tiers_public = False
     """Leverage brackets want a key: margins.py has a dated table."""

@@ -21,6 +21,8 @@ class Bybit(Venue):
     feed = "stream"
     budget = 36_000.0
     """600 requests in 5 s and address, Bybit's published limit; the library counts 5 for one."""
+    minutes_cost = 5.0
+    book_cost = 5.0
     book_limit = 500
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:

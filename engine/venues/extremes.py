@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from engine.market import MINUTE_MS, Market, Sample
 
-MINUTES = 100
-"""One page on every venue: how far back a look can reach."""
+MINUTES = 99
+"""One page on every venue, and on Binance the most that costs one: how far back a look can reach."""
 
 MinuteRow = tuple[int, float, float, float, float]
 """Opening time, open, high, low, close."""

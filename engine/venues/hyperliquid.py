@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
+from engine.market import MINUTE_MS
 from engine.venues.shapes import Figures, Listing, make_tier
-from engine.venues.venue import Venue
+from engine.venues.venue import STEP_MS, Venue
 
 FLAT_TABLES = 50
 """Margin tables below this number are not listed: they are flat, with the number as highest leverage."""
@@ -21,6 +22,8 @@ class Hyperliquid(Venue):
     interest_step_ms = None
     budget = 1200.0
     """Weight a minute and address."""
+    minutes_cost = 22.0
+    book_cost = 2.0
 
     def __init__(self, access: Any = None) -> None:
         super().__init__(access)
@@ -32,7 +35,11 @@ class Hyperliquid(Venue):
             return None
         if params.get("type") in ("l2Book", "allMids"):
             return 2.0
-        return 20.0 + (self.candle_page / 60 if params.get("type") == "candleSnapshot" else 0.0)
+        wanted = params.get("req")
+        if params.get("type") != "candleSnapshot" or wanted is None:
+            return 20.0
+        step = MINUTE_MS if wanted["interval"] == "1m" else STEP_MS
+        return 20.0 + float(wanted["endTime"] - wanted["startTime"]) / step / 60
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
         meta, contexts = await self._call(self._exchange.publicPostInfo({"type": "metaAndAssetCtxs"}))

@@ -17,6 +17,8 @@ class KucoinFutures(Venue):
     interest_page = 200
     budget = 8000.0
     """2,000 units in 30 s; the library counts two for each."""
+    minutes_cost = 6.0
+    book_cost = 20.0
     book_limit = 100
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once

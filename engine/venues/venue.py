@@ -63,6 +63,7 @@ class Venue(ABC):
         interest_step_ms: the finest step of the venue's history of open interest, None where it has none.
         feed: how forced orders are learned.
         budget: what the venue allows in a minute, in the library's units of cost.
+        minutes_cost, book_cost: what a page of minutes and an order book cost, in the same units.
         book_limit: rows of an order book that are asked for.
         refused: market keys to why their last figures were not believed; figures_refused counts all.
     """
@@ -77,6 +78,8 @@ class Venue(ABC):
     interest_page: ClassVar[int] = 100
     feed: ClassVar[Feed] = "none"
     budget: ClassVar[float]
+    minutes_cost: ClassVar[float] = 1.0
+    book_cost: ClassVar[float] = 1.0
     book_limit: ClassVar[int | None] = None
     tiers_public: ClassVar[bool] = True
 

@@ -37,8 +37,8 @@ BEHIND_MS = 6 * HOUR_MS
 CLOSE_SHARE = 0.2
 """Share of a venue's budget that looking closely at markets may take."""
 
-MINUTES_COST = 3.0
-"""About what a page of one-minute candles costs, in the library's units."""
+BOOK_SHARE = 0.1
+"""The same of order books; where it is not enough for all, they take turns."""
 
 
 def _leads_nothing(market: Market) -> bool:  # noqa: ARG001  # until a feed says which
@@ -196,7 +196,7 @@ class VenueWorker:
         No more than a part of the venue's budget allows.
         """
         polls_a_minute = 60 / self._poll_seconds
-        most = int(self.venue.budget * CLOSE_SHARE / polls_a_minute / MINUTES_COST)
+        most = int(self.venue.budget * CLOSE_SHARE / polls_a_minute / self.venue.minutes_cost)
         markets = [reading.market for reading in sorted(readings, key=lambda r: -r.market.usd(r.contracts, r.mark))]
         leading = [market.key for market in markets if self.leads(market)]
         others = [market.key for market in markets if market.key not in leading]
@@ -327,13 +327,14 @@ class VenueWorker:
     # -- once in a while
 
     async def read_books(self, wanted: Callable[[Market], bool]) -> None:
-        """Read the order books of the markets that are wanted. One that fails is left out."""
+        """Read order books of the markets that are wanted, once a minute. One that fails is left out."""
         if self.state != "ok":
             return
         now = self._clock.now()
-        for market in self.venue.markets:
-            if not wanted(market):
-                continue
+        most = max(int(self.venue.budget * BOOK_SHARE / self.venue.book_cost), 1)
+        markets = [market for market in self.venue.markets if wanted(market)]
+        oldest = sorted(markets, key=lambda m: (self.books[m.key].at if m.key in self.books else 0, m.key))
+        for market in oldest[:most]:
             try:
                 self.books[market.key] = await self.venue.depth(market, now)
             except VenueError as error:
