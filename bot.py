@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -16,7 +17,7 @@ from engine.alerts.book import RuleBook
 from engine.alerts.rules import RULE_EXAMPLE, parse_rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock
-from engine.errors import CliffwatchError, HistoryError, InputError, SettingError, StorageError
+from engine.errors import CliffwatchError, HistoryError, InputError, SettingError, StorageError, VenueError
 from engine.history import History, iso, parse_time, read_history
 from engine.market import DAY_MS
 from engine.ports import Clock, MarketStore
@@ -27,7 +28,7 @@ from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
 from engine.venues.universe import FALLBACK, Universe, by_open_interest
-from engine.venues.worker import VenueWorker
+from engine.venues.worker import MOST_DAYS, VenueWorker
 from engine.watch import Watch
 from handlers.check import check, health_of
 from handlers.commands import answer
@@ -247,7 +248,8 @@ async def _recorded(settings: Settings, clock: Clock, store: RecordingStore) -> 
         chosen = (await by_open_interest(workers))[: settings.ranked] or list(FALLBACK)
         boards.update((asset, AssetBoard(asset)) for asset in chosen)
     for worker in workers:
-        await worker.follow(list(boards))
+        with contextlib.suppress(VenueError):  # lists none of them, and says so in its state
+            await worker.follow(list(boards))
     watch, feed = Watch(boards, RuleBook(), store), LiveFeed(workers, boards, store, clock, settings.poll_seconds)
 
     async def follow() -> None:
@@ -284,9 +286,14 @@ def _export(options: argparse.Namespace) -> int:
         finally:
             await store.close()
 
-    with options.out.open("x", encoding="utf-8") as handle:
-        recorder = Recorder(handle)
-        asyncio.run(run(recorder))
+    unfinished = options.out.with_suffix(".unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8") as handle:
+            recorder = Recorder(handle)
+            asyncio.run(run(recorder))
+        unfinished.replace(options.out)
+    finally:
+        unfinished.unlink(missing_ok=True)
     print(
         f"{recorder.bars:,} bars and {recorder.orders:,} forced orders written to {options.out.name}", file=sys.stderr
     )
@@ -338,10 +345,10 @@ async def _live(
         boards: dict[str, AssetBoard] = {}
         book = await store.load_book()
         workers = _workers(settings, clock, store, boards)
-        review = await _choose_assets(settings, store, workers, boards, book)
         watch = Watch(boards, book, store)
+        feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds)
+        feed.review = await _choose_assets(settings, clock, store, workers, watch, feed)
         watch.was_offline(await store.priced_until(), await store.stale_since())
-        feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds, review)
         simulated = simulated or isinstance(clock, ScaledClock)
         services = Services(watch, store, clock, settings.access, simulated)
         faces = await make_faces(settings, services, wall, terminal=terminal)
@@ -362,20 +369,25 @@ async def _live(
 
 
 async def _choose_assets(
-    settings: Settings, store: Store, workers: Sequence[VenueWorker], boards: dict[str, AssetBoard], book: RuleBook
+    settings: Settings, clock: Clock, store: Store, workers: Sequence[VenueWorker], watch: Watch, feed: LiveFeed
 ) -> Callable[[], Awaitable[None]] | None:
     """Make the boards of the named coins, or of those with the most open interest; then how to choose anew."""
 
     def make_board(asset: str) -> Awaitable[AssetBoard]:
-        return _board(store, asset, settings.venues)
+        return _board(store, asset, settings.venues, clock)
+
+    async def forget(asset: str) -> None:
+        await store.forget_asset(asset)
+        watch.forget(asset)
+        feed.forget(asset)
 
     if settings.ranked is None:
         for asset in settings.assets:
-            boards[asset] = await make_board(asset)
+            watch.boards[asset] = await make_board(asset)
         for worker in workers:
             await worker.follow(settings.assets)
         return None
-    universe = Universe(settings.ranked, workers, boards, make_board, book.assets)
+    universe = Universe(settings.ranked, workers, watch.boards, make_board, watch.book.assets, forget)
 
     async def review() -> None:
         known = json.loads(await store.get_meta(RANKED) or "[]")
@@ -385,12 +397,12 @@ async def _choose_assets(
     return review
 
 
-async def _board(store: Store, asset: str, venues: Sequence[str]) -> AssetBoard:
+async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) -> AssetBoard:
     """An asset's board from its checkpoint, or an empty one."""
     state = await store.load_checkpoint(asset)
-    if state is None:
-        return AssetBoard(asset)
-    board = AssetBoard.restore(asset, venues, state)
+    board = AssetBoard(asset) if state is None else AssetBoard.restore(asset, venues, state)
+    if clock.now() - board.closed_at > MOST_DAYS * DAY_MS:
+        return AssetBoard(asset)  # what price went through since cannot be read any more
     board.know_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
     return board
 

@@ -74,7 +74,10 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
     async def board(asset: str) -> AssetBoard:
         return AssetBoard(asset)
 
-    universe = Universe(FOLLOWED, workers, boards, board, set)
+    async def forget(asset: str) -> None:
+        boards.pop(asset, None)
+
+    universe = Universe(FOLLOWED, workers, boards, board, set, forget)
     await universe.review()
     feed = LiveFeed(workers, boards, store, clock, POLL_SECONDS)
     watch = Watch(boards, RuleBook(), store)

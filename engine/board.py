@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from engine.alerts.decide import AssetTick
@@ -13,7 +14,9 @@ from engine.alerts.tiers import Candidates
 from engine.errors import NotReadyError
 from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
-from engine.liquidation.market_map import MarketMap
+from engine.liquidation.hours import HourBuilder
+from engine.liquidation.market_map import MarketMap, Step
+from engine.liquidation.prior import REPORTING
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
@@ -25,7 +28,12 @@ BOOK_MS = 5 * MINUTE_MS
 
 
 Reported = tuple[int, Side, float, str]
-"""A forced order as it is counted: when, whose, USD, and the venue, empty where a recording does not say."""
+"""A forced order as it is counted: when, whose, USD, and its market's key."""
+
+
+def venue_of(key: str) -> str:
+    """The venue in a market's key."""
+    return key.split(" ", maxsplit=1)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,9 @@ class MarketFacts:
 class AssetBoard:
     """One asset. advance() takes what a tick brought; everything else answers questions."""
 
+    reporting: Collection[str] = REPORTING
+    """Venues whose feeds the map is held against."""
+
     def __init__(self, asset: str) -> None:
         self.asset = asset
         self.maps: dict[str, MarketMap] = {}
@@ -74,6 +85,7 @@ class AssetBoard:
         self.left_out: frozenset[str] = frozenset()
         self.missing: Mapping[str, str] = {}
         self.books: dict[str, Depth] = {}
+        self.hours = HourBuilder()
         self.first_bar_at: int | None = None
         self._view: MapView | None = None
         self._mark = 0.0
@@ -85,7 +97,8 @@ class AssetBoard:
         self._funding: dict[str, float] = {}
         self._contracts: dict[str, deque[tuple[int, float]]] = {}
         self._reported: deque[Reported] = deque()
-        self._reported_since = 0
+        self._reported_since: dict[str, int] = {}
+        self._summed_until: dict[str, int] = {}
         self._has_feed = False
 
     # -- questions
@@ -158,22 +171,24 @@ class AssetBoard:
         """USD that feeds reported as forced out since then, of these venues or of all."""
         return sum(
             usd
-            for at, whose, usd, venue in self._reported
-            if whose == side and at > since and (venues is None or venue in venues)
+            for at, whose, usd, key in self._reported
+            if whose == side and at > since and (venues is None or venue_of(key) in venues)
         )
 
     def reported_by_venue(self, since: int) -> dict[str, dict[Side, float]]:
         """USD that feeds reported as forced out since then, by venue and side."""
         found: dict[str, dict[Side, float]] = {}
-        for at, side, usd, venue in self._reported:
+        for at, side, usd, key in self._reported:
             if at > since:
-                found.setdefault(venue, {"long": 0.0, "short": 0.0})[side] += usd
+                found.setdefault(venue_of(key), {"long": 0.0, "short": 0.0})[side] += usd
         return found
 
-    @property
-    def reported_since(self) -> int:
-        """Since when forced orders have been counted, two days at most."""
-        return self._reported_since
+    def reported_since(self) -> dict[str, int]:
+        """Since when each venue's forced orders have been counted, the latest of its markets."""
+        found: dict[str, int] = {}
+        for key, since in self._reported_since.items():
+            found[venue_of(key)] = max(found.get(venue_of(key), 0), since)
+        return found
 
     def usual_shares(self) -> dict[str, float]:
         """Each venue's share of the open interest that was last known of all, those that are missing included."""
@@ -190,20 +205,17 @@ class AssetBoard:
 
     def know_reported(self, rows: Iterable[Reported]) -> None:
         """Take up what feeds reported before a restart, in place of what a checkpoint knew."""
-        known = sorted(rows)
-        if known:
-            self._reported, self._has_feed = deque(known), True
-            self._reported_since = min(self._reported_since or known[0][0], known[0][0])
+        single = [row for row in sorted(rows) if row[0] > self._summed_until.get(row[3], 0)]
+        if single:
+            summed = [row for row in self._reported if row[3] in self._summed_until]
+            summed = [row for row in summed if row[0] <= self._summed_until[row[3]]]
+            self._reported, self._has_feed = deque(sorted(summed + single)), True
+            for at, _, _, key in single:
+                self._reported_since.setdefault(key, at)
 
     @property
     def has_liquidation_feed(self) -> bool:
         return self._has_feed
-
-    def adopt(self, market: Market) -> None:
-        """Place what is opened in a market from now on by its rules of margin as they are now."""
-        known = self.maps.get(market.key)
-        if known is not None and known.market != market:
-            known.adopt(market)
 
     # -- a tick
 
@@ -219,8 +231,15 @@ class AssetBoard:
             self._count(row)
         while self._reported and self._reported[0][0] < now - 2 * DAY_MS:
             self._reported.popleft()
-        for market, bar in (*update.backfill, *update.bars):
+        for market, bar in update.backfill:
             self._step(market, bar)
+        stepped: dict[int, list[tuple[MarketMap, Bar, Step]]] = {}
+        for market, bar in update.bars:
+            step = self._step(market, bar)
+            if step is not None:
+                stepped.setdefault(bar.closed_at, []).append((self.maps[market.key], bar, step))
+        for closed_at in sorted(stepped):
+            self._count_hour(stepped[closed_at])
         for sample in update.samples:
             self._take(sample)
         if update.path:
@@ -241,18 +260,24 @@ class AssetBoard:
         marks = tuple(self.tracker.follow(path, view))
         return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates)
 
-    def _step(self, market: Market, bar: Bar) -> None:
+    def _step(self, market: Market, bar: Bar) -> Step | None:
+        """Step one market's map; what the bar did, None where it was not taken."""
         market_map = self.maps.get(market.key)
+        if market_map is not None and market_map.market != market:
+            if (market_map.market.contract_size, market_map.market.kind) != (market.contract_size, market.kind):
+                market_map = None  # other contracts under the old name: nothing of the old map can be kept
+            else:
+                market_map.adopt(market)
         if market_map is None:
             market_map = self.maps[market.key] = MarketMap(market)
         if market_map.opened and bar.closed_at <= market_map.closed_at:
-            return
+            return None
         if market_map.opened:
-            market_map.step(bar)
+            step = market_map.step(bar)
         elif bar.contracts is not None:
-            market_map.open(bar, bar.contracts)
+            step = market_map.open(bar, bar.contracts)
         else:
-            return
+            return None
         self._touched.pop(market.key, None)
         self.first_bar_at = bar.opened_at if self.first_bar_at is None else min(self.first_bar_at, bar.opened_at)
         self.traded.touch(bin_of(bar.low), bin_of(bar.high), bar.closed_at)
@@ -262,25 +287,53 @@ class AssetBoard:
         kept.append((bar.closed_at, market_map.contracts))
         while kept[0][0] < bar.closed_at - DAY_MS - HOUR_MS:
             kept.popleft()
-        self._count_bar(market.venue, bar)
+        self._count_bar(market.key, bar)
+        return step
 
-    def _count_bar(self, venue: str, bar: Bar) -> None:
-        """A bar that knows what was forced out within it replaces the single orders of its venue and time."""
+    def _count_hour(self, rows: Sequence[tuple[MarketMap, Bar, Step]]) -> None:
+        """Note what bars of one time reached and what was reported meanwhile, for the tie."""
+        leader, bar, _ = max(
+            rows, key=lambda row: (row[0].market.usd(row[0].contracts, row[1].close), row[0].market.key)
+        )
+        reached = {side: sum(step.swept_usd[side] for _, _, step in rows) for side in SIDES}
+        reported = None
+        if self._heard_throughout(bar):
+            reported = {side: self._reported_within(side, bar) for side in SIDES}
+        self.hours.add(bar, reached, reported, leader.contracts)
+
+    def _heard_throughout(self, bar: Bar) -> bool:
+        """Whether a feed that counts had begun when a bar opened; a bar that says itself what was forced out has."""
+        begun = [since for key, since in self._reported_since.items() if venue_of(key) in self.reporting]
+        return bool(begun) and bar.opened_at >= min(begun) - bar.step_ms
+
+    def _reported_within(self, side: Side, bar: Bar) -> float:
+        return sum(
+            usd
+            for at, whose, usd, key in takewhile(lambda row: row[0] > bar.opened_at - HOUR_MS, reversed(self._reported))
+            if whose == side and bar.opened_at < at <= bar.closed_at and venue_of(key) in self.reporting
+        )
+
+    def _count_bar(self, key: str, bar: Bar) -> None:
+        """A bar that knows what was forced out within it replaces the single orders of its market and time."""
         sides: tuple[tuple[Side, float | None], ...] = (
             ("long", bar.long_liquidations_usd),
             ("short", bar.short_liquidations_usd),
         )
         if all(usd is None for _, usd in sides):
             return
-        kept = (row for row in self._reported if row[3] != venue or not bar.opened_at < row[0] <= bar.closed_at)
+        kept = (row for row in self._reported if row[3] != key or not bar.opened_at < row[0] <= bar.closed_at)
         self._reported = deque(kept)
         for side, usd in sides:
             if usd is not None:
-                self._count((bar.closed_at, side, usd, venue))
+                self._count((bar.closed_at, side, usd, key))
+        self._summed_until[key] = bar.closed_at
 
     def _count(self, row: Reported) -> None:
-        if not self._has_feed:
-            self._has_feed, self._reported_since = True, row[0]
+        at, _, _, key = row
+        if at <= self._summed_until.get(key, 0):
+            return  # a bar's sum holds it already
+        self._has_feed = True
+        self._reported_since.setdefault(key, at)
         self._reported.append(row)
 
     def _take(self, sample: Sample) -> None:
@@ -349,8 +402,10 @@ class AssetBoard:
             "funding": dict(self._funding),
             "contracts": {key: list(rows) for key, rows in self._contracts.items()},
             "reported": [list(row) for row in self._reported],
+            "hours": self.hours.snapshot(),
             "has_feed": self._has_feed,
-            "reported_since": self._reported_since,
+            "reported_since": dict(self._reported_since),
+            "summed_until": dict(self._summed_until),
         }
 
     @classmethod
@@ -373,9 +428,15 @@ class AssetBoard:
         made._contracts = {
             key: deque((int(at), c) for at, c in rows) for key, rows in state["contracts"].items() if key in made.maps
         }
-        made._reported = deque((int(at), side, usd, *venue) for at, side, usd, *venue in state["reported"])
+        # Checkpoints of the first version did not say whose order it was.
+        made._reported = deque(
+            (int(row[0]), row[1], row[2], row[3] if len(row) > 3 else "") for row in state["reported"]
+        )
+        if "hours" in state:
+            made.hours = HourBuilder.restore(state["hours"])
         made._has_feed = state["has_feed"]
-        made._reported_since = state.get("reported_since", 0)
+        made._reported_since = dict(state.get("reported_since", {}))
+        made._summed_until = dict(state.get("summed_until", {}))
         if made.maps and made._mark:
             made._view = combine(asset, made.closed_at, made._mark, made._included())
         return made

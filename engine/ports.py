@@ -27,12 +27,19 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One tick's worth of market, by asset. late: what was missed while the program was down, told as such."""
+    """One tick's worth of market, by asset.
+
+    Attributes:
+        late: what was missed while the program was down, told as such.
+        silent: nothing is told of it.
+        present: it says how the venues are now, so that figures which are not in it are missing.
+    """
 
     now: int
     updates: Mapping[str, AssetUpdate]
     late: bool = False
     silent: bool = False
+    present: bool = False
 
 
 class Feed(Protocol):

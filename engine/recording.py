@@ -126,10 +126,13 @@ def take_up(path: Path) -> dict[str, Bar]:
     """
     if not path.exists() or not path.stat().st_size:
         return {}
+    lines = _Lines(path)
+    if not lines.markets:
+        raise HistoryError(f"{path.name}: it is not a recording; nothing was changed in it")
     text = path.read_bytes()
     if not text.endswith(b"\n"):
         path.write_bytes(text[: text.rfind(b"\n") + 1])
-    return {key: bars[max(bars)] for key, bars in _Lines(path).bars.items()}
+    return {key: bars[max(bars)] for key, bars in lines.bars.items()}
 
 
 def read_recording(path: Path, asset: str | None = None) -> History:

@@ -27,7 +27,7 @@ class ReplayFeed:
 
 def update_of(step: Step) -> AssetUpdate:
     """What a recorded step brings to a board."""
-    reported = tuple((e.at, e.side, e.notional_usd, e.market.venue) for e in step.events)
+    reported = tuple((e.at, e.side, e.notional_usd, e.market.key) for e in step.events)
     return AssetUpdate(path=step.bar.path, bars=step.rows, reported=reported)
 
 

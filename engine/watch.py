@@ -23,7 +23,7 @@ STALE_MS = 5 * MINUTE_MS
 class Watch:
     """Boards of all assets, and the rules over them. A tick is stored in one transaction before anything is sent."""
 
-    def __init__(self, boards: Mapping[str, AssetBoard], book: RuleBook, store: TickStore) -> None:
+    def __init__(self, boards: dict[str, AssetBoard], book: RuleBook, store: TickStore) -> None:
         self.boards = boards
         self.book = book
         self.set_aside: dict[str, str] = {}
@@ -33,6 +33,7 @@ class Watch:
         self._missed: dict[int, list[dict[str, Any]]] = {}
         self._offline_since: dict[str, int] = {}
         self._stale_since: dict[str, int] = {}
+        self._sampled_at: dict[str, int] = {}
 
     async def tick(self, delivered: Delivered) -> TickRecord:
         """Take in what the feed brought and store what follows from it.
@@ -45,7 +46,8 @@ class Watch:
         record = TickRecord(delivered.now)
         for asset, update in delivered.updates.items():
             try:
-                self._asset(asset, update, delivered, record)
+                if asset in self.boards:  # a coin may be let go while its last tick is on the way
+                    self._asset(asset, update, delivered, record)
                 self.set_aside.pop(asset, None)
             except Exception as error:
                 log.exception("the tick of %s failed and is set aside", asset)
@@ -66,9 +68,13 @@ class Watch:
     def _asset(self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord) -> None:
         board, now = self.boards[asset], delivered.now
         tick = board.advance(update, now, silent=delivered.silent)
-        if delivered.silent or not update.path:
-            if not (delivered.silent or delivered.late or update.samples or update.bars):
-                self._without_figures(board, now, record)
+        if delivered.silent:
+            return
+        if update.samples:
+            self._sampled_at[asset] = now
+        elif delivered.present:
+            self._without_figures(board, now, record)
+        if not update.path:
             return
         if not delivered.late:
             record.priced[asset] = now
@@ -89,9 +95,10 @@ class Watch:
             verdict.states |= based.states
             record.states |= self._held.get(asset, {}) | verdict.states
             record.alerts += self._alerts(board, verdict.decisions, now)
-            record.alerts += self._catch_up(board, in_range, now)
-            if asset in self._stale_since:
-                del self._stale_since[asset]
+            if update.samples or asset not in self._stale_since:
+                # Bars that still trickle in while no venue says what is now are not the end of it.
+                record.alerts += self._catch_up(board, in_range, now)
+            if update.samples and self._stale_since.pop(asset, None) is not None:
                 record.stale[asset] = None
         self.book.apply(verdict)
 
@@ -109,9 +116,9 @@ class Watch:
     # -- while no venue answers
 
     def _without_figures(self, board: AssetBoard, now: int, record: TickRecord) -> None:
-        """A tick that brought nothing at all: said once when the last figures have become old."""
+        """A tick on which no venue said what is now: told once when the last such figures have become old."""
         asset = board.asset
-        since = self.priced_until.get(asset, 0)
+        since = self._sampled_at.get(asset, self.priced_until.get(asset, 0))
         if asset in self._stale_since or not board.ready or not since or now - since < STALE_MS:
             return
         self._stale_since[asset] = self._offline_since[asset] = record.stale[asset] = since
@@ -135,10 +142,18 @@ class Watch:
     # -- after downtime
 
     def was_offline(self, priced_until: Mapping[str, int], stale_since: Mapping[str, int] | None = None) -> None:
-        """Late ticks follow: what they would have fired is told in one message a chat and asset."""
+        """A live feed follows, with late ticks: what they would have fired is told in one message a chat and asset."""
         self.priced_until = dict(priced_until)
         self._offline_since = dict(priced_until)
         self._stale_since = dict(stale_since or {})
+
+    def forget(self, asset: str) -> None:
+        """An asset is followed no more: should it come back, its past is no news."""
+        for known in (self.priced_until, self._offline_since, self._stale_since, self._sampled_at, self._held):
+            known.pop(asset, None)
+        self._missed = {
+            chat: [item for item in items if item["asset"] != asset] for chat, items in self._missed.items()
+        }
 
     def _keep_missed(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> None:
         for decision in decisions:

@@ -102,11 +102,11 @@ def _wick(facts: Facts) -> Answer:
 
 
 def _stale(facts: Facts) -> Answer:
-    asset, since = facts["asset"], iso(facts["since"])
+    asset, since, ago = facts["asset"], iso(facts["since"]), span((facts["at"] - facts["since"]) / 1000)
     reasons = [f"{wording.venue(name)}: {why}" for name, why in facts["missing"].items()]
     more = [f"and {len(reasons) - 3} more venues"] if len(reasons) > 3 else []
     lines = [
-        f"Last price {price(facts['mark'])}, {span((facts['at'] - facts['since']) / 1000)} ago. No alert can fire now.",
+        f"Last price {price(facts['mark'])}, {ago} ago. Alerts wait for figures.",
         *reasons[:3],
         *more,
         "I tell you when figures are back, and what was swept meanwhile.",

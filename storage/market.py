@@ -72,8 +72,7 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
 def reported_since(db: Database, asset: str, since: int) -> list[Reported]:
     """Forced orders of an asset since then, oldest first."""
     query = "SELECT at, side, usd, market FROM liquidation WHERE asset = ? AND at > ? ORDER BY at"
-    rows = db.conn.execute(query, (asset, since))
-    return [(at, side, usd, market.split(" ")[0]) for at, side, usd, market in rows]
+    return list(db.conn.execute(query, (asset, since)))
 
 
 def forced_since(db: Database, asset: str, since: int) -> Forced:
@@ -140,6 +139,11 @@ def load_checkpoint(db: Database, asset: str) -> dict[str, Any] | None:
     """A board's last snapshot, or None."""
     row = db.conn.execute("SELECT data FROM checkpoint WHERE asset = ?", (asset,)).fetchone()
     return json.loads(zlib.decompress(row[0]), object_hook=_decode) if row else None
+
+
+def forget_checkpoint(db: Database, asset: str) -> None:
+    """Drop a board's snapshot."""
+    db.conn.execute("DELETE FROM checkpoint WHERE asset = ?", (asset,))
 
 
 def _encode(value: object) -> Any:

@@ -129,6 +129,16 @@ class Store:
     async def load_checkpoint(self, asset: str) -> dict[str, Any] | None:
         return await self._db.read(lambda db: market.load_checkpoint(db, asset))
 
+    async def forget_asset(self, asset: str) -> None:
+        """Drop what would make an asset's return look like a long outage: its checkpoint, how far it was followed."""
+
+        def work(db: Utils) -> None:
+            market.forget_checkpoint(db, asset)
+            for prefix in (PRICED_UNTIL, STALE_SINCE):
+                chats.set_meta(db, prefix + asset, None)
+
+        await self._db.write(work)
+
     # -- rules
 
     async def load_book(self) -> RuleBook:

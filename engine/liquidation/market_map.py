@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from engine.liquidation.grid import bin_of, outward
+from engine.liquidation.grid import WINDOW, bin_of, outward, prices_outward
 from engine.liquidation.kernel import for_market
 from engine.liquidation.prior import RANGE_SHARE, TURNOVER_PER_HOUR
 from engine.liquidation.window import PaddedKernel, SideWindow
@@ -30,9 +30,13 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one bar did: contracts swept by side, and from what the turnover was estimated."""
+    """What one bar did: contracts and USD swept by side, and from what the turnover was estimated.
+
+    swept_usd is what the map predicted for the bar: what it held at the levels the bar reached, at their own prices.
+    """
 
     swept: dict[Side, float]
+    swept_usd: dict[Side, float]
     opened: float
     closed: float
     turnover_source: TurnoverSource
@@ -57,7 +61,7 @@ class MarketMap:
     def opened(self) -> bool:
         return bool(self.windows)
 
-    def open(self, bar: Bar, contracts: float) -> None:
+    def open(self, bar: Bar, contracts: float) -> Step:
         """Seed the opening inventory as entries at the bar's opening price, then step the bar.
 
         When those positions were opened is not known: what matters is that both sides hold all of the open
@@ -69,7 +73,7 @@ class MarketMap:
             at = outward(side, bin_of(bar.open))
             self.windows[side] = SideWindow(edge=at + 1)
             self._place(side, contracts, at, at)
-        self.step(bar)
+        return self.step(bar)
 
     def step(self, bar: Bar) -> Step:
         """Move the map over one closed bar.
@@ -86,6 +90,7 @@ class MarketMap:
         turnover, source = self._turnover(bar, before, after)
         opened = max(after - before, 0.0) + turnover
         closed = max(before - after, 0.0) + turnover
+        swept_usd = {side: self.reached_usd(side, bar.low if side == "long" else bar.high) for side in SIDES}
         swept = {side: self._sweep(side, bar) for side in SIDES}
         for side in SIDES:
             self.ledgers[side].exited += self.windows[side].keep(1 - closed / before)
@@ -93,7 +98,7 @@ class MarketMap:
             first, last = sorted((outward(side, bin_of(bar.low)), outward(side, bin_of(bar.high))))
             self._place(side, opened, first, last)
         self.contracts, self.close, self.closed_at = after, bar.close, bar.closed_at
-        return Step(swept, opened, closed, source)
+        return Step(swept, swept_usd, opened, closed, source)
 
     def adopt(self, market: Market) -> None:
         """Take up new margin rules: they place what is opened from now on, and move nothing that is there."""
@@ -103,6 +108,17 @@ class MarketMap:
     def held(self, side: Side) -> float:
         """Contracts the map holds on one side; never more than open interest."""
         return self.windows[side].held()
+
+    def reached_usd(self, side: Side, price: float) -> float:
+        """USD held at the levels up to a price, each at its own price."""
+        window = self.windows[side]
+        count = min(max(outward(side, bin_of(price)) - window.edge + 1, 0), WINDOW)
+        if not count:
+            return 0.0
+        contracts, size = window.contracts[:count], self.market.contract_size
+        if self.market.kind == "inverse":
+            return float(contracts.sum()) * size
+        return float(contracts @ prices_outward(side, window.edge, count)) * size
 
     def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
         """Contracts opened and closed again within the bar; never more than what was open and stayed open."""

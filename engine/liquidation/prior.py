@@ -49,7 +49,7 @@ VENUE_SHARE = {"binanceusdm": 0.52, "bybit": 0.31, "okx": 0.17}
 """Usual share of the three venues' open interest in Bitcoin."""
 
 REPORTING = frozenset({*VENUE_SHARE, ""})
-"""Whose feeds F speaks of; a recording that does not name its venues is taken to be theirs."""
+"""Whose feeds F speaks of; what does not name its venue is taken to be theirs."""
 
 BAND_DISTANCES = (0.0037, 0.007, 0.012, 0.02, 0.03)
 BAND_LOW = (0.13, 0.33, 0.45, 0.48, 0.50)

@@ -29,6 +29,7 @@ class BinanceUsdm(Format):
         "/fapi/v1/markPriceKlines": "klines",
         "/fapi/v1/ticker/24hr": "day_tickers",
         "/fapi/v1/depth": "depth",
+        "/fapi/v1/fundingInfo": "funding_info",
     }
 
     def contract(self, coin: str, *, inverse: bool) -> Contract | None:
@@ -113,6 +114,10 @@ class BinanceUsdm(Format):
             "nextFundingTime": self.next_funding(),
             "time": self.now,
         }
+
+    def funding_info(self, query: Query) -> Answer:  # noqa: ARG002
+        """Markets whose funding is paid in other intervals than eight hours."""
+        return 200, []
 
     def day_tickers(self, query: Query) -> Answer:
         return 200, [

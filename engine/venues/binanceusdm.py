@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.market import Liquidation
+from engine.venues.exchange import Access
 from engine.venues.shapes import Figures, Listing, rows_by
 from engine.venues.venue import Venue
 
@@ -26,8 +27,20 @@ class BinanceUsdm(Venue):
     tiers_public = False
     """Leverage brackets want a key: margins.py has a dated table."""
 
+    def __init__(self, access: Access | None = None) -> None:
+        super().__init__(access)
+        self._hours: dict[str, float] = {}
+        """Hours between payments of funding, of markets whose are not eight."""
+
     def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:
+        if path == "openInterestHist":
+            return 12.0  # 1,000 in 5 minutes, a limit of its own; the library counts 1
         return 10.0 if path == "premiumIndex" and "symbol" not in params else None  # the library counts 1
+
+    async def _load(self) -> None:
+        await super()._load()
+        rows = await self._exchange.fapiPublicGetFundingInfo()
+        self._hours = {str(row["symbol"]): float(row["fundingIntervalHours"]) for row in rows}
 
     async def survey(self) -> dict[str, float]:
         volume = rows_by(await self._call(self._exchange.fapiPublicGetTicker24hr()), "symbol")
@@ -48,12 +61,12 @@ class BinanceUsdm(Venue):
 
     def _figures(self, listing: Listing, row: Any) -> Figures:
         base = float(row["openInterest"])
-        # Funding is paid every eight hours on the coins watched most; the venue does not say so in this answer.
         return Figures(
             row["markPrice"],
             base * listing.coins / listing.market.contract_size,
             index=row.get("indexPrice"),
             funding_rate=row.get("lastFundingRate"),
+            funding_hours=self._hours.get(listing.id, 8.0),
             at=row["time"],
         )
 

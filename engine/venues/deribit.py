@@ -36,7 +36,7 @@ class Deribit(Venue):
     def _figures(self, listing: Listing, row: Any) -> Figures:
         return Figures(
             row["mark_price"],
-            float(row["open_interest"]) / listing.market.contract_size,
+            float(row["open_interest"]) * listing.coins / listing.market.contract_size,
             index=row.get("estimated_delivery_price"),
             funding_rate=row.get("funding_8h"),
             at=row["creation_timestamp"],

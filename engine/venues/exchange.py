@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import ccxt.pro
-from ccxt.base.errors import BaseError, PermissionDenied, RestrictedLocation
+from ccxt.base.errors import BadResponse, BaseError, PermissionDenied, RestrictedLocation
 
 from engine.errors import ImplausibleError, VenueError, VenueRefusedError
 from engine.venues.meter import Meter
@@ -95,11 +96,18 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
             config: Any = {},  # noqa: B006
         ) -> Any:
             self.meter.note(float(self.calculate_rate_limiter_cost(api, method, path, params, config)))
+            _ANSWER.set((0, None))
             return await super().fetch2(path, api, method, params, config)
 
-        def on_rest_response(self, code: Any, reason: Any, url: Any, method: Any, headers: Any, *rest: Any) -> Any:
-            self.meter.answered(int(code), headers)
-            return super().on_rest_response(code, reason, url, method, headers, *rest)
+        def on_rest_response(
+            self, code: Any, reason: Any, url: Any, method: Any, headers: Any, text: Any, *rest: Any
+        ) -> Any:
+            _ANSWER.set((int(code), _retry_after(headers)))
+            found = super().on_rest_response(code, reason, url, method, headers, text, *rest)
+            if code == HTTPStatus.OK and isinstance(found, str) and not _is_json(found):
+                # The library takes a page of HTML, or half an answer, for one that says nothing.
+                raise BadResponse("an answer that is no JSON")
+            return found
 
         def handle_liquidation(self, client: Any, message: Any) -> None:
             if self.frames.full():
@@ -116,6 +124,21 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
     return Capturing
 
 
+_ANSWER: ContextVar[tuple[int, float | None]] = ContextVar("answer", default=(0, None))
+"""Status of this task's last answer, and for how many seconds the venue then wanted to be left alone."""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    named = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    return float(named) if re.fullmatch(r"\d{1,6}", str(named)) else None
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text can be a whole JSON object or list, by its ends."""
+    text = text.strip()
+    return text[:1] + text[-1:] in ("{}", "[]")
+
+
 def _redirected(urls: Any, to: str) -> Any:
     if isinstance(urls, dict):
         return {key: _redirected(value, to) for key, value in urls.items()}
@@ -125,18 +148,16 @@ def _redirected(urls: Any, to: str) -> Any:
     return urls
 
 
-def as_venue_error(error: Exception, meter: Meter | None = None) -> VenueError:
+def as_venue_error(error: Exception) -> VenueError:
     """What a failed call means, in a few words that name no address.
 
-    ccxt says ExchangeNotAvailable for a 451 and RateLimitExceeded for a geo-block: text and status decide.
-
-    Args:
-        meter: of the instance that failed, for the status of the answer and how long to leave the venue alone.
+    ccxt says ExchangeNotAvailable for a 451 and RateLimitExceeded for a geo-block: text and status of this task's last
+    answer decide.
     """
     text = str(error)
     if isinstance(error, VenueError):
         return error
-    status = meter.last_status if meter is not None and isinstance(error, BaseError) else 0
+    status, retry_after = _ANSWER.get() if isinstance(error, BaseError) else (0, None)
     refused = (
         isinstance(error, RestrictedLocation | PermissionDenied) or status == HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS
     )
@@ -144,8 +165,8 @@ def as_venue_error(error: Exception, meter: Meter | None = None) -> VenueError:
         return VenueRefusedError("refused from this location")
     if isinstance(error, ImplausibleError):
         return VenueError(f"implausible: {text[:MOST_TEXT]}")
-    if meter is not None and isinstance(error, BaseError) and status in TOO_OFTEN:
-        return VenueError("rate limit", meter.retry_after)
+    if status in TOO_OFTEN:
+        return VenueError("rate limit", retry_after)
     if isinstance(error, BaseError):
         return VenueError(_NAMES.get(type(error).__name__, type(error).__name__))
     return VenueError(f"unreadable answer ({type(error).__name__})")
@@ -159,4 +180,5 @@ _NAMES = {
     "RateLimitExceeded": "rate limit",
     "DDoSProtection": "rate limit",
     "BadSymbol": "no such market",
+    "BadResponse": "unreadable answer",
 }

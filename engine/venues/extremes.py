@@ -10,6 +10,9 @@ from engine.market import MINUTE_MS, Market, Sample
 MINUTES = 99
 """One page on every venue, and on Binance the most that costs one: how far back a look can reach."""
 
+FAR = 2.0
+"""A minute's extreme more than this factor from the mark is not believed; a closed bar may still show it."""
+
 MinuteRow = tuple[int, float, float, float, float]
 """Opening time, open, high, low, close."""
 
@@ -56,9 +59,11 @@ class Extremes:
 
         Args:
             bar_since: when the last closed bar that was read closed.
-            rows: one-minute candles from wanted_since on; None where this market is not watched closely.
+            rows: one-minute candles from wanted_since on; None where this market is not watched closely, empty where
+                they could not be read: what they would have shown is then looked for next time.
         """
         mark, since = reading.mark, self.wanted_since(bar_since, now)
+        rows = rows if rows is None else [row for row in rows if mark / FAR < row[3] and row[2] < mark * FAR]
         first = self._polled_at == 0
         if bar_since != self._bar_since or first:
             self._bar_since, self._bar_high, self._bar_low = bar_since, mark, mark
@@ -75,8 +80,9 @@ class Extremes:
             if not seen_before or row_low < self._minute_low:
                 low = min(low, row_low)
         self._bar_high, self._bar_low = max(self._bar_high, mark), min(self._bar_low, mark)
-        watched_from = now if first or rows is None else max(self._polled_at, since)
-        self._remember(rows, mark, now)
+        watched_from = max(self._polled_at, since) if rows and not first else now
+        if rows or rows is None or first:
+            self._remember(rows, mark, now)
         return Sample(
             market=reading.market,
             at=reading.at,

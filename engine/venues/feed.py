@@ -25,14 +25,17 @@ JITTER_SHARE = 0.1
 FIRST_HISTORY_SECONDS = 180
 FIRST_POLL_SECONDS = 10
 BOOK_SECONDS = 60
-RELOAD_SECONDS = 24 * 3600
-LATE_MS = STEP_MS + MINUTE_MS
+RELOAD_SECONDS = 600
+"""Between two looks at whether a venue's markets are to be read again, which they are once a day."""
+
+REVIEW_SECONDS = 24 * 3600
+LATE_MS = STEP_MS + 2 * MINUTE_MS
 """A bar older than this when it comes is told as missed, not as news."""
 
 BACKFILL_BARS = 500
 """Bars of a laggard taken in one tick, so that a month of them does not hold up the loop."""
 
-LAGGARD_MS = 2 * MINUTE_MS
+LAGGARD_MS = 4 * MINUTE_MS
 """How long a closed bar waits for the slowest venue before the asset goes on without it."""
 
 BARS_LATE_MS = 30 * MINUTE_MS
@@ -52,9 +55,8 @@ JUMP_TOLERANCE = 0.4
 class LiveFeed:
     """Venues polled by scheduled jobs, each in its own time; a tick whenever one of them has brought something.
 
-    review, if any, chooses once a day which assets are followed.
-
     Attributes:
+        review: chooses once a day which assets are followed; None where they are named.
         late_runs, skipped_runs: polls that began late, or not at all because the one before was still running.
         prices_refused: figures left out because their price was far from the other venues'.
     """
@@ -66,7 +68,6 @@ class LiveFeed:
         store: MarketStore,
         clock: Clock,
         poll_seconds: float,
-        review: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.workers = workers
         self.late_runs = 0
@@ -74,7 +75,8 @@ class LiveFeed:
         self.prices_refused = 0
         self.in_history = True
         self._boards, self._store, self._clock = boards, store, clock
-        self._poll_seconds, self._review = poll_seconds, review
+        self._poll_seconds = poll_seconds
+        self.review: Callable[[], Awaitable[None]] | None = None
         self._changed = asyncio.Event()
         self._failure: StorageError | None = None
         self._priced_until: dict[str, int] = {}
@@ -144,9 +146,14 @@ class LiveFeed:
             self._every(RELOAD_SECONDS / self._clock.speed, self._reload, worker)
             if worker.venue.feed == "stream":
                 self._streams.append(asyncio.create_task(worker.listen(), name=f"stream {worker.id}"))
-        if self._review is not None:
+        if self.review is not None:
             self._scheduler.add_job(
-                self._review, "interval", seconds=RELOAD_SECONDS / self._clock.speed, coalesce=True, id="review"
+                self._reviewed,
+                "interval",
+                seconds=REVIEW_SECONDS / self._clock.speed,
+                coalesce=True,
+                misfire_grace_time=REVIEW_SECONDS,
+                id="review",
             )
         self._scheduler.start()
 
@@ -216,9 +223,22 @@ class LiveFeed:
             return
         except StorageError as error:
             self._failure = error
-        for market in worker.venue.markets:
-            if market.asset in self._boards:
-                self._boards[market.asset].adopt(market)
+            self._changed.set()
+
+    async def _reviewed(self) -> None:
+        assert self.review is not None  # noqa: S101  # the job is made only then
+        try:
+            await self.review()
+        except asyncio.CancelledError:
+            return
+        except StorageError as error:
+            self._failure = error
+            self._changed.set()
+
+    def forget(self, asset: str) -> None:
+        """An asset is followed no more: should it come back, its past is no news."""
+        for known in (self._priced_at, self._priced_until, self._leaders):
+            known.pop(asset, None)
 
     # -- a tick
 
@@ -250,7 +270,7 @@ class LiveFeed:
         past.sort(key=lambda delivered: delivered.now)  # of all assets the oldest first: late before news
         if not present:
             return past
-        return [*past, Delivered(now, updates)]
+        return [*past, Delivered(now, updates, present=True)]
 
     def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> Delivered:
         """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
@@ -316,7 +336,7 @@ class LiveFeed:
                     wrong[market.key] = reason
                 else:
                     left_out.discard(market.key)
-            if not markets and worker.state != "ok":
+            if not markets and not worker.opened:
                 missing[worker.id] = worker.detail or "not read yet"
             elif markets and len(wrong) == len(markets):
                 missing[worker.id] = next(iter(wrong.values()))
@@ -356,20 +376,23 @@ class LiveFeed:
             if (progress := worker.progress.get(market.key))
         ]
         everybody = min((progress.closed_at for _, progress, well in known if well), default=0)
-        limit = max(everybody, (now - LAGGARD_MS - STEP_MS) // STEP_MS * STEP_MS)
+        limit = max(everybody, (now - LAGGARD_MS) // STEP_MS * STEP_MS)
         front: dict[int, list[tuple[Market, Bar]]] = {}
         backfill: list[tuple[Market, Bar]] = []
+        room = BACKFILL_BARS
         for market, progress, _ in known:
-            for bar in progress.waiting:
-                if bar.closed_at <= board.closed_at:
-                    backfill.append((market, bar))
-                elif bar.closed_at <= limit:
+            old = [bar for bar in progress.waiting if bar.closed_at <= board.closed_at]
+            taken = old[: max(room, 0)]
+            room -= len(taken)
+            backfill += [(market, bar) for bar in taken]
+            if len(taken) == len(old):
+                # Only a market that has caught up may take part in what is new: its map steps in order of time.
+                new = [bar for bar in progress.waiting[len(old) :] if bar.closed_at <= limit]
+                for bar in new:
                     front.setdefault(bar.closed_at, []).append((market, bar))
-        backfill = backfill[:BACKFILL_BARS]
-        taken = {id(bar) for _, bar in backfill} | {id(bar) for bars in front.values() for _, bar in bars}
-        for _, progress, _ in known:
-            progress.waiting = [bar for bar in progress.waiting if id(bar) not in taken]
-        if len(backfill) == BACKFILL_BARS:
+                taken = taken + new
+            progress.waiting = progress.waiting[len(taken) :]
+        if room <= 0:
             self._changed.set()
         return front, backfill
 
@@ -378,7 +401,7 @@ class LiveFeed:
         events = [event for worker in self.workers for event in worker.forced.take()]
         found: dict[str, list[Reported]] = {}
         for event in await self._store.add_liquidations(events):
-            row = (event.at, event.side, event.notional_usd, event.market.venue)
+            row = (event.at, event.side, event.notional_usd, event.market.key)
             found.setdefault(event.market.asset, []).append(row)
         return found
 

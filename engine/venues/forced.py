@@ -83,19 +83,21 @@ class ForcedOrders:
         """Ask a venue that has a list of them, at most once a minute a market.
 
         Raises:
-            VenueRefusedError: that is the whole venue's; other failures are said in `state`.
+            VenueError: when the venue refuses this location or wants to be left alone; other failures are said in
+                `state`.
         """
+        wrong = ""
         for market in self._venue.markets:
             until = self._asked_until.get(market.key, 0)
             if now - until < ASK_EVERY_MS:
                 continue
             try:
                 found = await self._venue.recent_liquidations(market, max(until, now - HOUR_MS) - OVERLAP_MS)
-            except VenueRefusedError:
-                raise
             except VenueError as error:
-                self.state = str(error)
-                return
+                if isinstance(error, VenueRefusedError) or error.retry_after is not None:
+                    raise
+                wrong = f"{market.asset}: {error}"
+                continue
             self._waiting += found
             self._asked_until[market.key] = self.heard_at = now
-        self.state = "ok"
+        self.state = wrong or "ok"

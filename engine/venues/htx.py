@@ -39,9 +39,11 @@ class Htx(Venue):
             return_exceptions=True,
         )
         listed = [market for markets in found if not isinstance(markets, BaseException) for market in markets]
+        # Where one kind is not listed at all the library raises; any other failure must not drop half a venue.
         failed = [error for error in found if isinstance(error, BaseException)]
-        if not listed and failed:
-            raise failed[0]
+        serious = [error for error in failed if "empty response" not in str(error)]
+        if serious or not listed:
+            raise (serious or failed)[0]
         exchange.set_markets(listed)
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import MINUTE_MS
+from engine.venues.exchange import Access
 from engine.venues.shapes import Figures, Listing, make_tier
 from engine.venues.venue import STEP_MS, Venue
 
@@ -25,7 +26,7 @@ class Hyperliquid(Venue):
     minutes_cost = 22.0
     book_cost = 2.0
 
-    def __init__(self, access: Any = None) -> None:
+    def __init__(self, access: Access | None = None) -> None:
         super().__init__(access)
         self._margin_tables: dict[int, list[Any]] = {}
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
-from collections.abc import Mapping
 
 WINDOW_SECONDS = 60.0
 
@@ -17,8 +15,6 @@ class Meter:
         self.requests = 0
         self.cost = 0.0
         self._recent: deque[tuple[float, float]] = deque()
-        self.last_status = 0
-        self.retry_after: float | None = None
 
     def note(self, cost: float) -> None:
         """One request was made."""
@@ -26,12 +22,6 @@ class Meter:
         self.cost += cost
         self._recent.append((time.monotonic(), cost))
         self._forget()
-
-    def answered(self, status: int, headers: Mapping[str, str]) -> None:
-        """What came back: status, and for how many seconds the venue wants to be left alone."""
-        self.last_status = status
-        named = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-        self.retry_after = float(named) if re.fullmatch(r"\d{1,6}", str(named)) else None
 
     def last_minute(self) -> tuple[int, float]:
         """Requests and cost of the last minute."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation
+from engine.venues.exchange import Access
 from engine.venues.shapes import Figures, Listing, dig, make_tier, rows_by
 from engine.venues.venue import Venue
 
@@ -25,7 +26,7 @@ class Okx(Venue):
     """The narrowest of the endpoints used: 20 requests in 2 s and address; one costs 1 of the library's units."""
     book_limit = 400
 
-    def __init__(self, access: Any = None) -> None:
+    def __init__(self, access: Access | None = None) -> None:
         super().__init__(access)
         self._marks: dict[str, float] = {}
 

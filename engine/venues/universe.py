@@ -41,6 +41,7 @@ class Universe:
         boards: what is followed, changed in place.
         make_board: a board for a coin that joins, from its checkpoint where there is one.
         wanted: coins that somebody has a rule for: they stay whatever their rank.
+        forget: told of each coin that is let go.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class Universe:
         boards: MutableMapping[str, AssetBoard],
         make_board: Callable[[str], Awaitable[AssetBoard]],
         wanted: Callable[[], Collection[str]],
+        forget: Callable[[str], Awaitable[None]],
     ) -> None:
         self._count, self._workers, self._boards = count, workers, boards
-        self._make_board, self._wanted = make_board, wanted
+        self._make_board, self._wanted, self._forget = make_board, wanted, forget
 
     async def review(self, known: Sequence[str] = ()) -> list[str]:
         """Choose anew; the coins that are followed now. known: what to follow where no venue answers."""
@@ -62,11 +64,12 @@ class Universe:
         for asset in chosen:
             if asset not in self._boards:
                 self._boards[asset] = await self._make_board(asset)
-        for asset in [asset for asset in self._boards if asset not in chosen]:
-            del self._boards[asset]
         for worker in self._workers:
             try:
                 await worker.follow(chosen)
             except VenueError as error:
                 log.info("%s: %s", worker.id, error)
+        for asset in [asset for asset in self._boards if asset not in chosen]:
+            del self._boards[asset]
+            await self._forget(asset)
         return chosen

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from engine.errors import ImplausibleError, VenueError
 from engine.liquidation.margin import Tier
-from engine.market import MINUTE_MS, Bar, Liquidation, Market, positive
+from engine.market import MAX_BAR_RATIO, MINUTE_MS, Bar, Liquidation, Market, positive
 from engine.outlook.depth import Depth, aggregate
 from engine.venues.exchange import ODD_ANSWERS, Access, as_venue_error, make_exchange
 from engine.venues.extremes import MINUTES, MinuteRow, Reading
@@ -145,9 +145,22 @@ class Venue(ABC):
 
     def adopt(self, market: Market, lowest: Tier) -> None:
         """Take up a market's lowest margin tier in place of the table's."""
-        listing = self._followed[market.key]
+        listing = self._followed.get(market.key)
+        if listing is None:
+            return
         known = replace(listing.market, maintenance_rate=lowest.maintenance_rate, max_leverage=lowest.max_leverage)
         self._followed[market.key] = self._ids[listing.id] = replace(listing, market=known)
+
+    def _listing_of(self, market: Market) -> Listing:
+        """How a followed market is listed.
+
+        Raises:
+            VenueError: when it is followed no more.
+        """
+        listing = self._followed.get(market.key)
+        if listing is None:
+            raise VenueError("followed no more")
+        return listing
 
     async def close(self) -> None:
         await self._exchange.close()
@@ -220,7 +233,7 @@ class Venue(ABC):
 
     async def minutes(self, market: Market, since: int) -> list[MinuteRow]:
         """One-minute candles from then on, the running one included."""
-        return await self._candles(self._followed[market.key], "1m", MINUTE_MS, since, MINUTES)
+        return await self._candles(self._listing_of(market), "1m", MINUTE_MS, since, MINUTES)
 
     # -- bars
 
@@ -234,7 +247,7 @@ class Venue(ABC):
         """
         if until - since < STEP_MS:
             return []
-        listing = self._followed[market.key]
+        listing = self._listing_of(market)
         prices = await self._paged(
             lambda at, count: self._candles(listing, "5m", STEP_MS, at, count),
             self.candle_page,
@@ -303,12 +316,13 @@ class Venue(ABC):
             return await self._call(self._exchange.fetch_ohlcv(symbol, timeframe, since, count, params))
 
     def _whole(self, listing: Listing, got: Any, step_ms: int, since: int) -> list[MinuteRow]:
-        """Candles by time, each once. One that is not whole, or off the step, is a gap."""
+        """Candles by time, each once. One that is not whole, off the step, or cannot be true is a gap."""
         rows: dict[int, MinuteRow] = {}
         for row in got:
             if row and row[0] and row[0] >= since and row[0] % step_ms == 0 and all(row[1:5]):
                 opened, high, low, close = (price / listing.coins for price in row[1:5])
-                rows[row[0]] = (row[0], opened, high, low, close)
+                if 0 < low <= min(opened, close) and max(opened, close) <= high <= MAX_BAR_RATIO * low:
+                    rows[row[0]] = (row[0], opened, high, low, close)
         return [rows[at] for at in sorted(rows)]
 
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
@@ -363,7 +377,7 @@ class Venue(ABC):
 
     async def recent_liquidations(self, market: Market, since: int) -> list[Liquidation]:
         """Forced orders since then, where the venue is asked for them instead of streaming them."""
-        listing = self._followed[market.key]
+        listing = self._listing_of(market)
         found = []
         async with self._waiting:
             rows = await self._call(self._liquidation_rows(listing, since))
@@ -380,7 +394,7 @@ class Venue(ABC):
         """The venue's margin tiers, lowest first; empty where it does not publish them."""
         if not self.tiers_public:
             return []
-        listing = self._followed[market.key]
+        listing = self._listing_of(market)
         async with self._waiting:
             rows = await self._call(self._tier_rows(listing))
         try:
@@ -393,7 +407,7 @@ class Venue(ABC):
 
     async def depth(self, market: Market, now: int) -> Depth:
         """What rests in the order book, USD by level outward from the middle."""
-        listing = self._followed[market.key]
+        listing = self._listing_of(market)
         async with self._waiting:
             book = await self._call(self._exchange.fetch_order_book(market.symbol, self.book_limit))
         try:
@@ -527,7 +541,7 @@ class Venue(ABC):
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001  # ccxt lets IndexError, KeyError and TypeError of odd answers through
-            raise as_venue_error(error, self.meter) from None
+            raise as_venue_error(error) from None
 
     async def _each(self, ids: Sequence[str], ask: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
         """One request for each id, some at a time; those that failed are left out unless all did."""
@@ -539,6 +553,7 @@ class Venue(ABC):
         answers = await asyncio.gather(*(one(name) for name in ids), return_exceptions=True)
         found = {name: row for name, row in zip(ids, answers, strict=True) if not isinstance(row, BaseException)}
         errors = [row for row in answers if isinstance(row, BaseException)]
-        if errors and not found:
-            raise errors[0]
+        to_heed = [error for error in errors if isinstance(error, VenueError) and error.retry_after is not None]
+        if to_heed or (errors and not found):
+            raise (to_heed or errors)[0]
         return found

@@ -25,6 +25,7 @@ State = Literal["starting", "ok", "failing", "refused"]
 
 BACKOFF_SECONDS = (5, 300)
 REFUSED_SECONDS = 1800
+MOST_DAYS = 30
 PAGE_DAYS = 1
 """History is read and stored in pieces, so that one that breaks off is taken up where it stopped."""
 
@@ -83,6 +84,7 @@ class VenueWorker:
         self._polling = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._looked_at = 0
+        self._loaded_at = 0
         self._jitter = random.Random(venue.id)  # noqa: S311  # spreads retries, guards nothing
 
     @property
@@ -109,7 +111,7 @@ class VenueWorker:
 
     async def survey(self) -> dict[str, float]:
         """Open interest by coin, USD; empty where the venue does not answer."""
-        if not await self.open():
+        if not await self.open() or self._backing_off():
             return {}
         found: dict[str, float] = {}
 
@@ -132,6 +134,7 @@ class VenueWorker:
 
     async def _open(self) -> None:
         await self.venue.load()
+        self._loaded_at = self._clock.now()
         if self._assets:
             self.venue.follow(self._assets)
             await self._take_up()
@@ -146,7 +149,8 @@ class VenueWorker:
                 continue
             closed_at = self._map_closed_at(market)
             stored = await self._store.bars_since(market, closed_at)
-            end = max(stored[-1].closed_at if stored else 0, closed_at, start)
+            # What the map missed is read however long it was: levels that were crossed meanwhile are gone.
+            end = max(stored[-1].closed_at if stored else 0, closed_at) or start
             self.progress[market.key] = MarketProgress(end, waiting=list(stored))
         await self._store.save_markets(self.venue.markets)
         followed = {market.key for market in self.venue.markets}
@@ -156,6 +160,10 @@ class VenueWorker:
     def _history_start(self, now: int) -> int:
         """Where history begins: an hour short of what was asked for, as venues refuse what is a second too old."""
         return (now - self._history_days * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
+
+    def _oldest(self, now: int) -> int:
+        """What venues keep: a month, an hour short of it."""
+        return (now - MOST_DAYS * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
     # -- the present
 
@@ -203,7 +211,10 @@ class VenueWorker:
         return {*leading, *others[: max(most - len(leading), 0)]}
 
     async def _sample(self, reading: Reading, now: int, *, closely: bool) -> None:
-        known = self.progress[reading.market.key]
+        """Take up one market's reading, with its minutes where it is watched closely."""
+        known = self.progress.get(reading.market.key)
+        if known is None:
+            return  # followed no more, or not yet
         if known.sample is not None and reading.at < known.sample.at:
             self.late_figures += 1  # an answer from a cache, or out of order: what is known is newer
             return
@@ -213,10 +224,10 @@ class VenueWorker:
         if closely:
             try:
                 rows = await self.venue.minutes(reading.market, known.extremes.wanted_since(known.closed_at, now))
-            except VenueRefusedError:
-                raise
             except VenueError as error:
-                known.wrong = f"minutes: {error}"
+                if isinstance(error, VenueRefusedError) or error.retry_after is not None:
+                    raise
+                known.wrong, rows = f"minutes: {error}", []
         known.sample = known.extremes.take(reading, known.closed_at, now, rows)
 
     # -- bars
@@ -230,7 +241,7 @@ class VenueWorker:
         if not self._opened or self._backing_off():
             return False
         now = self._clock.now()
-        due = [market for market in self.venue.markets if STEP_MS <= now - self._closed_at(market) <= BEHIND_MS]
+        due = [market for market in self._known() if STEP_MS <= now - self._closed_at(market) <= BEHIND_MS]
         found = await asyncio.gather(*(self._read_on(market) for market in due))
         return any(found)
 
@@ -255,10 +266,14 @@ class VenueWorker:
         now, loop_now = self._clock.now(), asyncio.get_running_loop().time()
         behind = [
             market
-            for market in self.venue.markets
+            for market in self._known()
             if now - self._closed_at(market) > BEHIND_MS and self.progress[market.key].retry_at <= loop_now
         ]
         return min(behind, key=self._closed_at, default=None)
+
+    def _known(self) -> list[Market]:
+        """The followed markets that have been taken up."""
+        return [market for market in self.venue.markets if market.key in self.progress]
 
     def _closed_at(self, market: Market) -> int:
         return self.progress[market.key].closed_at
@@ -285,7 +300,7 @@ class VenueWorker:
 
     async def _read_piece(self, market: Market, known: MarketProgress) -> bool:
         now = self._clock.now()
-        since = max(known.closed_at, self._history_start(now))
+        since = max(known.closed_at, self._oldest(now))
         until = min(since + PAGE_DAYS * DAY_MS, now)
         bars = await self.venue.bars(market, since, until, now, known.interest)
         if bars and self._must_be_seeded(market, known):
@@ -297,6 +312,8 @@ class VenueWorker:
         known.closed_at = bars[-1].closed_at if bars else since
         if until < now:
             known.closed_at = max(known.closed_at, until // STEP_MS * STEP_MS)
+        elif not bars and now - since > BEHIND_MS:
+            raise VenueError("no candles")  # halted, or an answer that says nothing: not asked again at once
         return bool(bars)
 
     def _must_be_seeded(self, market: Market, known: MarketProgress) -> bool:
@@ -339,15 +356,19 @@ class VenueWorker:
                 self.books[market.key] = await self.venue.depth(market, now)
             except VenueError as error:
                 self.books.pop(market.key, None)
+                if error.retry_after is not None:
+                    self._failed(error)
+                    return
                 log.debug("%s: order book of %s: %s", self.id, market.asset, error)
 
     async def reload(self) -> None:
-        """Learn anew which markets there are, and their margin tiers: some are delisted, some begin, rules change.
+        """Once a day, learn anew which markets there are, and their margin tiers.
 
         Raises:
             StorageError: when they could not be stored.
         """
-        if self.state != "ok":
+        now = self._clock.now()
+        if self.state != "ok" or now - self._loaded_at < DAY_MS:
             return
         try:
             await self.venue.load()
@@ -355,6 +376,7 @@ class VenueWorker:
         except VenueError as error:
             log.info("%s: markets could not be read again: %s", self.id, error)
             return
+        self._loaded_at = now
         await self._take_up()
 
     async def _learn_tiers(self) -> None:
@@ -363,14 +385,17 @@ class VenueWorker:
 
         async def learn(market: Market) -> None:
             read_at, tiers = await self._store.tiers_of(market.key)
-            if not tiers or now - read_at >= TIERS_MS:
+            if (not tiers or now - read_at >= TIERS_MS) and not self._backing_off():
                 try:
                     fresh = await self.venue.tiers(market)
                 except VenueError as error:
+                    if error.retry_after is not None:
+                        self._failed(error)
                     log.debug("%s: margin tiers of %s: %s", self.id, market.asset, error)
                 else:
-                    tiers = fresh or tiers
-                    await self._store.save_tiers(market, fresh, now)
+                    if fresh:
+                        tiers = fresh
+                        await self._store.save_tiers(market, fresh, now)
             if tiers:
                 self.venue.adopt(market, tiers[0])
 
@@ -393,7 +418,7 @@ class VenueWorker:
     def _what_is_wrong(self) -> str:
         """Markets that could not be read, in a few words."""
         wrong = {}
-        for market in self.venue.markets:
+        for market in self._known():
             reason = self.venue.refused.get(market.key) or self.progress[market.key].wrong
             if reason:
                 wrong[market.asset] = reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engine.errors import InputError
-from engine.market import HOUR_MS
+from engine.market import HOUR_MS, MINUTE_MS
 from engine.ports import Forced
 from handlers import wording
 from handlers.answers import Answer, Button
@@ -15,6 +15,7 @@ from handlers.context import Request
 from handlers.numbers import price, span, usd
 
 SPANS = (1, 4, 24)
+GRACE_MS = 5 * MINUTE_MS
 UNNAMED = "feeds"
 """What a recording's liquidations are said to come from when it does not name its venues."""
 
@@ -51,8 +52,10 @@ async def rekt(request: Request, arguments: str) -> Answer:
         ranked = sorted(by_venue.items(), key=lambda item: -sum(item[1].values()))
         lines.append(" · ".join(f"{wording.venue(v) or UNNAMED} {usd(sum(sides.values()))}" for v, sides in ranked[:5]))
     lines += _orders(orders, now)
-    if board.reported_since > since:
-        lines.append(f"Counted for {span((now - board.reported_since) / 1000)} only")
+    short = {venue: begun for venue, begun in board.reported_since().items() if begun > since + GRACE_MS}
+    if short:
+        named = [f"{wording.venue(venue) or UNNAMED} {span((now - begun) / 1000)}" for venue, begun in short.items()]
+        lines.append(f"Counted for less: {', '.join(named[:4])}")
     lines.append("Feeds under-report: Binance and OKX one order a second")
     return Answer(
         f"{asset}: {usd(total)} liquidated in {hours}h{share}",

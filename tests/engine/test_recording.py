@@ -64,7 +64,7 @@ def test_a_step_brings_all_markets_bars_and_the_orders_since(path: Path) -> None
     steps = list(read_recording(path).steps(START + 3 * HOUR_MS))
     assert [len(step.rows) for step in steps] == [2, 2, 2]
     assert [len(step.events) for step in steps] == [1, 1, 0]
-    assert update_of(steps[0]).reported == ((START + 5, "long", 44_000.0, "binanceusdm"),)
+    assert update_of(steps[0]).reported == ((START + 5, "long", 44_000.0, MARKETS[0].key),)
 
 
 def test_a_recording_and_a_direct_feed_make_the_same_board(path: Path) -> None:
@@ -150,3 +150,11 @@ def test_bars_of_two_steps_are_refused(path: Path) -> None:
     write(path, [*rows, odd])
     with pytest.raises(HistoryError, match="2 different steps"):
         read_recording(path)
+
+
+def test_a_file_that_is_no_recording_is_left_as_it_is(path: Path) -> None:
+    for text in ("one line without an end", "a\nb\n", '{"x":1}\nhalf'):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(HistoryError):
+            take_up(path)
+        assert path.read_text(encoding="utf-8") == text

@@ -23,11 +23,11 @@ def board() -> AssetBoard:
 def present(board: AssetBoard, at: int, *path: float) -> Delivered:
     price = path[-1] if path else board.mark
     sample = Sample(MARKETS[0], at, at, price, price, price, price, price, 80_000.0)
-    return Delivered(at, {"BTC": AssetUpdate(path or (price,), samples=(sample,))})
+    return Delivered(at, {"BTC": AssetUpdate(path or (price,), samples=(sample,))}, present=True)
 
 
 def nothing(at: int) -> Delivered:
-    return Delivered(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))})
+    return Delivered(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))}, present=True)
 
 
 async def settled(board: AssetBoard) -> tuple[Watch, Kept, int]:
@@ -91,3 +91,23 @@ async def test_who_muted_the_coin_is_not_told(board: AssetBoard) -> None:
     watch, _, now = await settled(board)
     watch.book.mute(RULE.chat_id, "BTC", now + 60 * MINUTE_MS)
     assert (await watch.tick(nothing(now + 6 * MINUTE_MS))).alerts == []
+
+
+async def test_bars_that_trickle_in_are_not_the_end_of_it(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    told: list[str] = []
+    for minute in range(1, 40):
+        update = nothing(now + minute * MINUTE_MS)
+        if minute % 5 == 0:
+            update = Delivered(update.now, {"BTC": AssetUpdate((board.mark, board.mark), missing=GONE)})
+        told += kinds(await watch.tick(update))
+    assert told == ["stale"]
+    assert kinds(await watch.tick(present(board, now + 60 * MINUTE_MS))) == ["back"]
+
+
+async def test_a_coin_that_comes_back_into_the_ranking_has_no_past(board: AssetBoard) -> None:
+    watch, _, now = await settled(board)
+    watch.forget("BTC")
+    day = now + 5 * 24 * 60 * MINUTE_MS
+    assert (await watch.tick(nothing(day))).alerts == []
+    assert kinds(await watch.tick(present(board, day + MINUTE_MS))) == []

@@ -153,7 +153,7 @@ def test_stale_says_since_when_and_why() -> None:
     }
     assert alert_answer(facts).text.splitlines() == [
         "BTC: no figures since 23:55 UTC",
-        "Last price 88,905, 5 min ago. No alert can fire now.",
+        "Last price 88,905, 5 min ago. Alerts wait for figures.",
         "Binance: network error",
         "Bybit: network error",
         "OKX: maintenance",

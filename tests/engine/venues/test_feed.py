@@ -11,6 +11,7 @@ import pytest
 from engine.alerts.book import RuleBook
 from engine.board import AssetBoard, AssetUpdate, Reported
 from engine.clock import ManualClock, SystemClock
+from engine.errors import VenueError
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS, MINUTE_MS
 from engine.ports import Delivered
@@ -203,3 +204,26 @@ async def test_one_markets_failure_leaves_the_venues_others_alone(rig: Rig) -> N
     assert worker.state == "ok"
     assert worker.ages_ms(rig.clock.at) == [0]
     del worker.venue._followed[other.key]
+
+
+async def test_a_laggards_history_is_stepped_whole_before_its_news(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.venues.feed.BACKFILL_BARS", 100)
+    late = rig.feed.workers[2]
+    late.venue.load, load = refuse, late.venue.load  # type: ignore[method-assign]  # down at first
+    rig.start()
+    await rig.settle()
+    assert set(rig.board.missing) == {"okx"}
+    late.venue.load, late._retry_at = load, 0.0  # type: ignore[method-assign]
+    await until(lambda: not rig.board.missing, 30)
+    market = late.venue.markets[0]
+    bars = await rig.store.bars_since(market, 0)
+    direct = AssetBoard("BTC")
+    for bar in bars:
+        direct.advance(AssetUpdate(bars=((market, bar),)), bar.closed_at)
+    live, again = rig.board.maps[market.key], direct.maps[market.key]
+    assert live.closed_at == again.closed_at
+    assert live.windows["long"].contracts.tobytes() == again.windows["long"].contracts.tobytes()
+
+
+async def refuse() -> None:
+    raise VenueError("not available")

@@ -77,7 +77,12 @@ async def test_the_ranking_is_followed_and_who_waits_keeps_a_coin(server: Loopba
     async def board(asset: str) -> AssetBoard:
         return AssetBoard(asset)
 
-    universe = Universe(2, workers, boards, board, lambda: wanted)
+    gone: list[str] = []
+
+    async def forget(asset: str) -> None:
+        gone.append(asset)
+
+    universe = Universe(2, workers, boards, board, lambda: wanted, forget)
     assert await universe.review() == ["BTC", "ETH"]
     assert set(boards) == {"BTC", "ETH"}
     assert {market.asset for worker in workers for market in worker.venue.markets} == {"BTC", "ETH"}
@@ -86,6 +91,7 @@ async def test_the_ranking_is_followed_and_who_waits_keeps_a_coin(server: Loopba
     # Third of two is near enough to stay; the fourth goes, and the last stays as somebody has a rule for it.
     assert await universe.review() == ["BTC", "ETH", "SOL", "DOGE"]
     assert set(boards) == {"BTC", "ETH", "SOL", "DOGE"}
+    assert gone == ["PEPE"]
     await closed(workers)
 
 
@@ -97,7 +103,10 @@ async def test_without_any_answer_what_is_known_is_followed(server: LoopbackExch
     async def board(asset: str) -> AssetBoard:
         return AssetBoard(asset)
 
-    universe = Universe(3, workers, boards, board, set)
+    async def forget(asset: str) -> None:
+        raise AssertionError(asset)
+
+    universe = Universe(3, workers, boards, board, set, forget)
     assert await universe.review(["SOL", "XRP"]) == ["SOL", "XRP"]
     boards.clear()
     assert await universe.review() == list(FALLBACK)

@@ -9,14 +9,18 @@ import pytest
 
 from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
+from engine.errors import VenueError, VenueRefusedError
 from engine.liquidation.margin import Tier
+from engine.loopback.faults import Fault
 from engine.loopback.server import LoopbackExchange
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Liquidation, Market, Sample
 from engine.venues.exchange import Access
+from engine.venues.extremes import Extremes, Reading
 from engine.venues.registry import VENUES
 from engine.venues.venue import STEP_MS
 from engine.venues.worker import VenueWorker
 from storage.store import Store
+from tests.conftest import until
 from tests.engine.loopback.markets import START, WavySource, exchange
 from tests.engine.venues.test_feed import Rig
 
@@ -49,11 +53,13 @@ async def test_the_first_bar_is_placed_by_the_venues_own_tiers() -> None:
         assert read_at == NOW
         assert tiers == [Tier(0.0, 0.004, 0.0, 125.0), Tier(1_000_000.0, 0.005, 0.0, 100.0)]
         await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], NOW)
-        await worker.reload()  # within the day: what was read counts
         worker.state = "ok"
+        await worker.reload()  # within the day: nothing is asked again
+        assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.004
+        clock.at += DAY_MS
+        await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], clock.at)
         await worker.reload()
-        (again,) = worker.venue.markets_of("BTC")[:1]
-        assert again.maintenance_rate == 0.02
+        assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.02  # read within the day, it counts
         clock.at += DAY_MS
         await worker.reload()
         assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.004
@@ -69,10 +75,11 @@ async def test_a_map_takes_up_new_rules_without_moving_what_is_there() -> None:
         market = rig.feed.workers[0].venue.markets[0]
         market_map = rig.board.maps[market.key]
         before = market_map.windows["long"].contracts.tobytes()
-        await store.save_tiers(market, [Tier(0.0, 0.05, 0.0, 10.0)], clock.at)
-        await rig.feed._reload(rig.feed.workers[0])
-        assert market_map.market.maintenance_rate == 0.05
+        rig.feed.workers[0].venue.adopt(market, Tier(0.0, 0.05, 0.0, 10.0))
         assert market_map.windows["long"].contracts.tobytes() == before
+        clock.at += 2 * STEP_MS
+        await until(lambda: rig.board.maps[market.key].market.maintenance_rate == 0.05)
+        assert rig.board.maps[market.key] is market_map
     finally:
         await rig.stop()
         await rig.server.stop()
@@ -163,3 +170,127 @@ async def test_other_coins_are_followed_in_place_of_those_before() -> None:
         assert await worker.poll()
         assert worker.ages_ms(clock.at) == [0]
         assert clock.at - worker.progress["binanceusdm ETH/USDT:USDT"].closed_at > 20 * HOUR_MS
+
+
+async def test_a_market_without_candles_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with reader("binanceusdm") as (worker, server, _, _):
+        await worker.open()
+
+        async def nothing(*given: object, **named: object) -> list[object]:
+            return []
+
+        monkeypatch.setattr(worker.venue._exchange, "fetch_ohlcv", nothing)
+        await worker.read_history()
+        (known,) = worker.progress.values()
+        assert known.wrong == "no candles"
+        requests = server.requests["binanceusdm"]
+        await worker.read_history()
+        assert server.requests["binanceusdm"] - requests <= 1
+
+
+@pytest.mark.parametrize("fault", ["html", "empty", "truncated"])
+async def test_an_answer_that_is_no_answer_makes_no_hole_in_history(fault: Fault) -> None:
+    async with reader("bybit") as (worker, server, store, _):
+        await worker.open()
+        market = worker.venue.markets[0]
+        before = worker.progress[market.key].closed_at
+        server.fail("bybit", fault)
+        await worker.read_history()
+        assert worker.progress[market.key].closed_at == before
+        assert worker.progress[market.key].wrong
+        server.recover()
+        for known in worker.progress.values():
+            known.retry_at = 0.0
+        await worker.read_history()
+        assert len(await store.bars_since(market, 0)) > 270
+
+
+async def test_to_be_asked_less_is_heeded_whatever_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with reader("okx") as (worker, _, _, clock):
+        assert await worker.poll()
+
+        async def too_often(*given: object, **named: object) -> list[object]:
+            raise VenueError("rate limit", 60.0)
+
+        monkeypatch.setattr(worker.venue, "depth", too_often)
+        await worker.read_books(lambda market: True)
+        assert worker._backing_off()
+        worker._retry_at = 0.0
+        monkeypatch.setattr(worker.venue, "minutes", too_often)
+        clock.at += MINUTE_MS
+        assert not await worker.poll()
+        assert (worker.state, worker.detail) == ("failing", "rate limit")
+        assert worker._backing_off()
+
+
+async def test_a_market_that_fails_does_not_starve_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with reader("gate") as (worker, _, _, clock):
+        await worker.open()
+        await worker.follow(["BTC", "ETH"])
+        asked: list[str] = []
+        ask = worker.venue.recent_liquidations
+
+        async def some(market: Market, since: int) -> list[Liquidation]:
+            asked.append(market.key)
+            if market.kind == "inverse":
+                raise VenueError("no such market")
+            return await ask(market, since)
+
+        monkeypatch.setattr(worker.venue, "recent_liquidations", some)
+        await worker.forced.ask(clock.at)
+        assert {key.split(" ")[1] for key in asked} == {"BTC/USDT:USDT", "BTC/USD:BTC", "ETH/USDT:USDT"}
+        assert worker.forced.state == "BTC: no such market"
+
+
+async def test_a_coin_that_leaves_in_the_middle_of_a_look_fails_nothing() -> None:
+    async with reader("okx") as (worker, _, _, _):
+        await worker.open()
+        readings = worker.venue.readings
+
+        async def slow(now: int) -> list[Reading]:
+            found = await readings(now)
+            await worker.follow(["ETH"])
+            return found
+
+        worker.venue.readings = slow  # type: ignore[method-assign]  # a look that takes its time
+        assert await worker.poll()
+        assert worker.state == "ok"
+
+
+def sample(
+    extremes: Extremes, at: int, rows: list[tuple[int, float, float, float, float]] | None, mark: float = 100.0
+) -> Sample:
+    market = Market("okx", "BTC/USDT:USDT", "BTC")
+    return extremes.take(Reading(market, at, mark, 5.0), NOW // STEP_MS * STEP_MS, at, rows)
+
+
+def test_a_wick_is_found_after_a_look_that_failed() -> None:
+    extremes, minute = Extremes(), NOW // MINUTE_MS * MINUTE_MS
+    sample(extremes, NOW, [(minute, 100.0, 100.0, 100.0, 100.0)])
+    failed = sample(extremes, NOW + 20_000, [])
+    assert (failed.low, failed.watched_from) == (100.0, NOW + 20_000)
+    wick = [(minute, 100.0, 100.0, 95.0, 100.0), (minute + MINUTE_MS, 100.0, 100.0, 100.0, 100.0)]
+    found = sample(extremes, NOW + 80_000, wick)
+    assert found.low == 95.0
+    assert found.watched_from == NOW
+
+
+def test_a_minute_that_cannot_be_true_sweeps_nothing() -> None:
+    extremes, minute = Extremes(), NOW // MINUTE_MS * MINUTE_MS
+    sample(extremes, NOW, [(minute, 100.0, 100.0, 100.0, 100.0)])
+    found = sample(extremes, NOW + 60_000, [(minute + MINUTE_MS, 100.0, 100.0, 0.5, 100.0)])
+    assert (found.low, found.bar_low) == (100.0, 100.0)
+
+
+async def test_an_old_status_is_not_taken_for_that_of_a_timeout() -> None:
+    async with reader("okx") as (worker, server, _, _):
+        await worker.open()
+        server.fail("okx", "451")
+        with pytest.raises(VenueRefusedError):
+            await worker.venue.readings(NOW)
+        worker.venue._exchange.timeout = 200
+        server.fail("okx", "hangs")
+        with pytest.raises(VenueError) as caught:
+            await worker.venue.readings(NOW)
+        assert not isinstance(caught.value, VenueRefusedError)
+        assert str(caught.value) == "no answer in time"

@@ -1,0 +1,145 @@
+"""How well predictions match what was reported, against rivals that know no map.
+
+d2 is the share of Tweedie deviance that predictions remove from a rival that knows the distance swept; d2_path from one
+that knows the whole price path (both sides of the hour, six past extremes), but neither open interest nor a map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.errors import HistoryError
+from engine.liquidation.hours import Hours
+from engine.liquidation.tie import EXTREMES, SMALL, beyond
+from engine.liquidation.tweedie import FLOOR_USD, deviance, fit
+from engine.market import DAY_MS
+
+LEAST_SCORED = 24
+LEAST_KNOWN = 24 * 14
+RIVAL_RIDGE = 1e-3
+BAND_DAYS = 60
+BAND_NEIGHBOURS = 300
+BAND_SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Figures of one stretch of hours.
+
+    Attributes:
+        bars: hours scored.
+        r, r_baseline: correlation of predicted and reported USD, both sides pooled; of the plain rival.
+        d2, d2_path: share of deviance removed from the plain rival and from the one that knows the path.
+        d2_scaled: d2 after both are given the right total.
+        spearman: rank correlation.
+        bias: predicted total over reported total.
+        coverage: share of reports within their 80 % band, None where no band was known.
+    """
+
+    bars: int
+    r: float
+    r_baseline: float
+    d2: float
+    d2_path: float
+    d2_scaled: float
+    spearman: float
+    bias: float
+    coverage: float | None
+
+
+def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None) -> Score:
+    """Score predictions of the hours that opened at or after start and before end; rivals are fitted before start.
+
+    Args:
+        expected: (n, 2) float64, USD.
+        start, end: UTC ms.
+
+    Raises:
+        HistoryError: when there is too little to score or to fit rivals on, or an hour has no prediction.
+    """
+    known = hours.at < start
+    scored = (hours.at >= start) & (hours.at < (end if end is not None else np.iinfo(np.int64).max))
+    reported = ~np.isnan(hours.reported).any(axis=1)
+    known, scored = known & reported, scored & reported
+    if scored.sum() < LEAST_SCORED or known.sum() < LEAST_KNOWN:
+        raise HistoryError("a score needs 24 hours with reports, and two weeks of them before")
+    missing = scored & np.isnan(expected).any(axis=1)
+    if missing.any():
+        raise HistoryError(f"{int(missing.sum())} hours have no prediction: too little came before them")
+    plain, path = (rival(hours, known, path=flag)[scored].ravel() for flag in (False, True))
+    x, y = expected[scored].ravel(), hours.reported[scored].ravel()
+    low, high = bands(hours, expected)
+    inside = (hours.reported >= low) & (hours.reported <= high)
+    banded = scored & ~np.isnan(low).any(axis=1)
+    scaled = deviance(x * y.sum() / x.sum(), y) / deviance(plain * y.sum() / plain.sum(), y)
+    return Score(
+        int(scored.sum()),
+        float(np.corrcoef(x, y)[0, 1]),
+        float(np.corrcoef(plain, y)[0, 1]),
+        1 - deviance(x, y) / deviance(plain, y),
+        1 - deviance(x, y) / deviance(path, y),
+        1 - scaled,
+        float(np.corrcoef(_ranks(x), _ranks(y))[0, 1]),
+        float(x.sum() / y.sum()),
+        float(inside[banded].mean()) if banded.any() else None,
+    )
+
+
+def rival(hours: Hours, known: np.ndarray, *, path: bool) -> np.ndarray:
+    """What a regression without a map predicts, (n, 2) float64, USD; fitted on the known hours."""
+    swept, seen = hours.swept, hours.reported
+    width = np.log(swept.sum(axis=1) + SMALL)
+    out = np.zeros_like(seen)
+    for side in (0, 1):
+        if path:
+            share = swept[:, side] / (swept.sum(axis=1) + 1e-9)
+            columns = [width, width**2, share, share**2, width * share, width * share**2]
+            for bars in EXTREMES:
+                gone = beyond(hours, bars)[:, side]
+                columns += [np.log(gone + SMALL), (gone > 0).astype(float)]
+        else:
+            size = np.log(np.maximum(swept[:, side], 1e-5))
+            edge = (beyond(hours, 24)[:, side] > 0).astype(float)
+            columns = [size, size**2, edge, edge * size]
+        features = np.stack([np.ones(len(hours)), *columns], axis=1)
+        made = fit(features[known], seen[known, side], np.ones(int(known.sum())), RIVAL_RIDGE)
+        out[:, side] = np.clip(made.predict(features), FLOOR_USD, 4 * seen[known, side].max())
+    return out
+
+
+def bands(hours: Hours, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """80 % bands of one-hour predictions, two (n, 2) float64 arrays, USD; NaN before there were enough to tell from.
+
+    From the ratios of reported to expected among the 300 past predictions of like size, of 60 days, both sides, anew
+    each day.
+    """
+    low, high = np.full_like(expected, np.nan), np.full_like(expected, np.nan)
+    tail = (1 - BAND_SHARE) / 2
+    days = hours.at // DAY_MS
+    for day in np.unique(days):
+        today = days == day
+        past = (hours.at < hours.at[today][0]) & (hours.at >= hours.at[today][0] - BAND_DAYS * DAY_MS)
+        pairs = past[:, None] & ~np.isnan(expected) & ~np.isnan(hours.reported)
+        if pairs.sum() < BAND_NEIGHBOURS:
+            continue
+        size, ratio = np.log(expected[pairs]), hours.reported[pairs] / expected[pairs]
+        order = np.argsort(size, kind="stable")
+        size, ratio = size[order], ratio[order]
+        here = np.searchsorted(size, np.log(np.nan_to_num(expected[today], nan=1.0)))
+        first = np.clip(here - BAND_NEIGHBOURS // 2, 0, len(size) - BAND_NEIGHBOURS)
+        near = np.lib.stride_tricks.sliding_window_view(ratio, BAND_NEIGHBOURS)[first]
+        low[today] = np.quantile(near, tail, axis=-1) * expected[today]
+        high[today] = np.quantile(near, 1 - tail, axis=-1) * expected[today]
+    return low, high
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks, ties at their mean."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first, last = (np.searchsorted(ordered, ordered, side) for side in ("left", "right"))
+    out = np.empty(len(values))
+    out[order] = (first + last - 1) / 2
+    return out

@@ -1,0 +1,94 @@
+"""What feeds reported is counted once, per market; contracts that change under their name begin anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from engine.board import AssetBoard, AssetUpdate
+from engine.market import HOUR_MS, MINUTE_MS, Bar, Market
+from tests.handlers.kit import START
+
+LINEAR = Market("gate", "BTC/USDT:USDT", "BTC", "linear", 1.0)
+INVERSE = Market("gate", "BTC/USD:BTC", "BTC", "inverse", 1.0)
+STEP = 5 * MINUTE_MS
+
+
+def bar(number: int, longs: float | None = None, contracts: float = 1000.0) -> Bar:
+    opened = START + number * STEP
+    known = {"long_liquidations_usd": longs, "short_liquidations_usd": None if longs is None else 0.0}
+    return Bar(opened, STEP, 90_000.0, 90_100.0, 89_900.0, 90_000.0, contracts, **known)
+
+
+def advance(
+    board: AssetBoard, number: int, *rows: tuple[Market, Bar], orders: tuple[tuple[int, float], ...] = ()
+) -> None:
+    reported = tuple((at, "long", usd, LINEAR.key) for at, usd in orders)
+    board.advance(AssetUpdate(bars=rows, reported=reported), START + (number + 1) * STEP)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def board() -> AssetBoard:
+    made = AssetBoard("BTC")
+    advance(made, 0, (LINEAR, bar(0, 0.0)), (INVERSE, bar(0, 0.0)))
+    return made
+
+
+def test_two_markets_of_a_venue_do_not_erase_each_others_sums(board: AssetBoard) -> None:
+    advance(board, 1, (LINEAR, bar(1, 5e6)), (INVERSE, bar(1, 1e3)))
+    assert board.reported_by_venue(0) == {"gate": {"long": 5.001e6, "short": 0.0}}
+
+
+def test_a_bars_sum_replaces_single_orders_and_late_ones_are_in_it(board: AssetBoard) -> None:
+    within = START + STEP + 60_000
+    advance(board, 1, orders=((within, 3e6),))
+    assert board.reported_usd("long", 0) == 3e6
+    advance(board, 1, (LINEAR, bar(1, 5e6)))
+    assert board.reported_usd("long", 0) == 5e6
+    advance(board, 1, orders=((within, 3e6), (START + 2 * STEP + 1, 1e6)))
+    assert board.reported_usd("long", 0) == 6e6
+
+
+def test_a_restart_keeps_sums_and_takes_up_single_orders_after_them(board: AssetBoard) -> None:
+    advance(board, 1, (LINEAR, bar(1, 5e6)))
+    again = AssetBoard.restore("BTC", ["gate"], board.snapshot())
+    again.know_reported([(START + STEP + 5, "long", 3e6, LINEAR.key), (START + 2 * STEP + 5, "long", 1e6, LINEAR.key)])
+    assert again.reported_usd("long", 0) == 6e6
+    assert again.reported_since() == board.reported_since()
+
+
+def test_other_contracts_under_the_same_name_begin_a_new_map(board: AssetBoard) -> None:
+    split = replace(LINEAR, contract_size=0.1)
+    advance(board, 1, (split, bar(1, contracts=10_000.0)))
+    market_map = board.maps[LINEAR.key]
+    assert market_map.market == split
+    assert market_map.held("long") == pytest.approx(10_000, rel=0.05)
+    assert market_map.ledgers["long"].entered == pytest.approx(10_000, rel=0.05)
+    entered = market_map.ledgers["long"].entered
+    advance(board, 2, (split, bar(2, contracts=10_000.0)))
+    assert board.maps[LINEAR.key].ledgers["long"].entered - entered < 100
+
+
+def test_new_margin_rules_place_what_comes_and_keep_what_is_there(board: AssetBoard) -> None:
+    before = board.maps[LINEAR.key]
+    advance(board, 1, (replace(LINEAR, maintenance_rate=0.05, max_leverage=10.0), bar(1)))
+    assert board.maps[LINEAR.key] is before
+    assert before.market.maintenance_rate == 0.05
+
+
+def test_hours_know_what_was_reached_and_what_was_reported() -> None:
+    board = AssetBoard("BTC")
+    market = replace(LINEAR, venue="binanceusdm")
+    for number in range(36):
+        price = 90_000.0 - 100 * number
+        made = replace(bar(number, 1e5 * number), open=price + 100, high=price + 150, low=price - 50, close=price)
+        board.advance(AssetUpdate(bars=((market, made),)), made.closed_at)
+    hours = board.hours.hours()
+    assert len(hours) == 3
+    first = START // HOUR_MS * HOUR_MS
+    assert list(hours.at) == [first, first + HOUR_MS, first + 2 * HOUR_MS]
+    assert hours.reported[1, 0] == pytest.approx(sum(1e5 * n for n in range(12, 24)))
+    assert hours.before[1] == 90_000.0 - 100 * 11
+    assert hours.low[1] == 90_000.0 - 100 * 23 - 50
+    assert hours.reached[2, 0] > 0
