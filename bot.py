@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from engine.market import DAY_MS
 from engine.ports import Clock, MarketStore
 from engine.recording import SUFFIX, Recorder, RecordingStore, read_recording, take_up
 from engine.replay import ReplayFeed, board_at
-from engine.study import cluster_figures
+from engine.study import cluster_figures, skill_figures, span_figures, walk_history, write_predictions
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
@@ -109,6 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--env", type=Path, metavar="FILE", help="settings file")
     export.set_defaults(run=_export)
 
+    skill = commands.add_parser("skill", help="how well the map predicted what was liquidated in a history")
+    _history_options(skill)
+    skill.add_argument(
+        "--from", dest="since", type=_time, required=True, help="score from then; fit on what came before"
+    )
+    skill.add_argument("--until", type=_time, help="score up to there")
+    skill.add_argument("--out", type=Path, metavar="PREDICTIONS", help="write each hour's prediction: time, USD, USD")
+    skill.add_argument("--spans", type=_spans, metavar="1h,4h,24h", help="also hold F(P) against new ground")
+    skill.set_defaults(run=_skill)
+
     clusters = commands.add_parser("clusters", help="number, life and churn of clusters over a history")
     _history_options(clusters)
     clusters.set_defaults(run=_clusters)
@@ -126,6 +137,13 @@ def _time(text: str) -> int:
         return parse_time(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2025-12-14T00:00:00Z") from None
+
+
+def _spans(text: str) -> tuple[int, ...]:
+    hours = tuple(int(word[:-1]) if re.fullmatch(r"[1-9]\d?h", word) else 0 for word in text.split(","))
+    if not all(hours):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a list of spans such as 1h,4h,24h")
+    return hours
 
 
 def _seed(text: str) -> int:
@@ -214,6 +232,32 @@ def _clusters(options: argparse.Namespace) -> int:
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):32} {value}")
     return 0
+
+
+def _skill(options: argparse.Namespace) -> int:
+    walked = walk_history(_history(options))
+    figures: dict[str, Any] = {"asset": walked.asset, **skill_figures(walked, options.since, options.until)}
+    if options.spans:
+        figures["spans"] = span_figures(walked, options.spans, options.since)
+    if options.out:
+        write_predictions(walked, options.out)
+    print(json.dumps(figures) if options.json else _skill_text(figures))
+    return 0
+
+
+def _skill_text(figures: dict[str, Any]) -> str:
+    lines = [f"{name:12} {value}" for name, value in figures.items() if name != "spans"]
+    for row in figures.get("spans", ()):
+        lines.append(
+            f"F over {row['span_hours']} h: {row['deviance_removed']:.2f} of deviance removed, folds {row['folds']}"
+        )
+        for key, count in row["count"].items():
+            over, coverage = row["over"][key], row["coverage"][key]
+            shown = f"coverage {coverage:.2f}" if coverage is not None else "unmeasured"
+            lines.append(
+                f"  {key:14} {count:5} moves  reported / expected {over if over is not None else '-':5}  {shown}"
+            )
+    return "\n".join(lines)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -97,7 +97,7 @@ def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulat
     prices = mark * np.exp(np.linspace(-reach, reach, ROWS + 1))
     past = board.usual.past(PAST_HOURS)
     heat = {
-        side: np.stack([_rows(side, at_mark, density[side], prices) for _, at_mark, density in past], axis=1)
+        side: np.stack([_rows(side, shot.mark, shot.density[side], prices) for shot in past], axis=1)
         if past
         else np.zeros((ROWS, 0))
         for side in SIDES
@@ -109,8 +109,8 @@ def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulat
         f"{marked}{board.asset} {price(mark)}: open positions by liquidation level",
         f"{stamp} · {source}\n{wording.DISCLAIMER}",
         mark,
-        np.array([(at - now) / HOUR_MS for at, _, _ in past]),
-        np.array([at_mark for _, at_mark, _ in past]),
+        np.array([(shot.at - now) / HOUR_MS for shot in past]),
+        np.array([shot.mark for shot in past]),
         prices,
         heat,
         {side: _rows(side, mark, board.view.open_usd[side], prices) for side in SIDES},

@@ -94,7 +94,7 @@ class ForcedCurve:
         """F and its 80 % band from a mark at that price, up to and including the level `last`, USD."""
         start = outward(self.side, bin_of(price))
         forced = self.from_level(start, last)
-        low, high = _factors(np.array([max(last - start, 1) * BIN]))
+        low, high = band_factors(np.array([max(last - start, 1) * BIN]))
         return forced, forced * float(low[0]), forced * float(high[0])
 
     def at_distances(self, distances: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class ForcedCurve:
         distance, levels = self._distance(price), self.levels_to(price)
         if distance <= 0:
             return 0.0, 0.0
-        low, high = _factors(np.array([distance]))
+        low, high = band_factors(np.array([distance]))
         here = self.forced_usd(price)
         least, most = self._running_band
         before = max(min(levels, WINDOW) - 1, 0)
@@ -120,7 +120,7 @@ class ForcedCurve:
         levels = np.arange(WINDOW)
         distances = levels * BIN
         forced = self._forced(levels, distances)
-        low, high = _factors(np.maximum(distances, BIN))
+        low, high = band_factors(np.maximum(distances, BIN))
         return np.maximum.accumulate(forced * low), np.maximum.accumulate(forced * high)
 
     def _forced(self, levels: np.ndarray, distances: np.ndarray) -> np.ndarray:
@@ -143,8 +143,8 @@ class ForcedCurve:
         return outward(self.side, 1) * (edge - math.log(self.mark))
 
 
-def _factors(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Band as factors of F, interpolated in log distance, wider beyond what was measured."""
+def band_factors(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """80 % band as factors of F, interpolated in log distance, wider beyond what was measured."""
     logs, known = np.log(distances), np.log(BAND_DISTANCES)
     low, high = np.interp(logs, known, BAND_LOW), np.interp(logs, known, BAND_HIGH)
     far = distances > BAND_WIDER_BEYOND

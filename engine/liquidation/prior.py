@@ -52,8 +52,8 @@ REPORTING = frozenset({*VENUE_SHARE, ""})
 """Whose feeds F speaks of; what does not name its venue is taken to be theirs."""
 
 BAND_DISTANCES = (0.0037, 0.007, 0.012, 0.02, 0.03)
-BAND_LOW = (0.13, 0.33, 0.45, 0.48, 0.50)
-BAND_HIGH = (3.0, 2.2, 1.9, 1.8, 1.7)
+BAND_LOW = (0.13, 0.33, 0.49, 0.54, 0.54)
+BAND_HIGH = (3.0, 2.2, 1.8, 1.65, 1.6)
 BAND_WIDER_BEYOND = 0.03
 BAND_WIDER_BY = 1.15
 """80 % band as factors of F over log distance, from refits on four months of Bitcoin."""

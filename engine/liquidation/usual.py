@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,20 @@ DENSITY_LEVELS = 700
 """Levels outward from the close at which density is kept: to 35 %."""
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An asset's map as it stood at a close.
+
+    Attributes:
+        density: per side, (DENSITY_LEVELS,) float32, USD by level outward from the mark.
+    """
+
+    at: int
+    mark: float
+    interest_usd: float
+    density: dict[Side, np.ndarray]
+
+
 class Usual:
     """Rolling medians of F and of density, per side, from hourly snapshots.
 
@@ -26,6 +41,7 @@ class Usual:
     def __init__(self) -> None:
         self._at: list[int] = []
         self._marks: list[float] = []
+        self._interest: list[float] = []
         self._forced: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
         self._density: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
         self._refreshed_at = 0
@@ -41,11 +57,12 @@ class Usual:
         """Take a snapshot; forget those older than 30 days."""
         self._at.append(view.at)
         self._marks.append(view.mark)
+        self._interest.append(sum(view.interest_usd.values()))
         for side in SIDES:
             self._forced[side].append(view.curves[side].at_distances(DISTANCES))
             self._density[side].append(view.open_usd[side][:DENSITY_LEVELS].astype(np.float32))
         while self._at[0] < view.at - DAYS * DAY_MS:
-            del self._at[0], self._marks[0]
+            del self._at[0], self._marks[0], self._interest[0]
             for side in SIDES:
                 del self._forced[side][0]
                 del self._density[side][0]
@@ -64,11 +81,11 @@ class Usual:
         """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""
         return self._density_median.get(side)
 
-    def past(self, count: int) -> list[tuple[int, float, dict[Side, np.ndarray]]]:
-        """The last snapshots, oldest first: time, mark, and per side (DENSITY_LEVELS,) USD by level outward from it."""
+    def past(self, count: int) -> list[Snapshot]:
+        """The last snapshots, oldest first."""
         first = max(len(self._at) - count, 0)
         return [
-            (self._at[i], self._marks[i], {side: self._density[side][i] for side in SIDES})
+            Snapshot(self._at[i], self._marks[i], self._interest[i], {side: self._density[side][i] for side in SIDES})
             for i in range(first, len(self._at))
         ]
 
@@ -83,6 +100,7 @@ class Usual:
         return {
             "at": np.array(self._at, dtype=np.int64),
             "marks": np.array(self._marks),
+            "interest": np.array(self._interest),
             "refreshed_at": self._refreshed_at,
             "forced": {side: np.array(self._forced[side]) for side in SIDES},
             "density": {side: np.array(self._density[side]) for side in SIDES},
@@ -96,6 +114,7 @@ class Usual:
         made = cls()
         made._at = [int(at) for at in state["at"]]
         made._marks = [float(mark) for mark in state["marks"]]
+        made._interest = [float(usd) for usd in state.get("interest", np.zeros(len(made._at)))]
         made._refreshed_at = state["refreshed_at"]
         for side in SIDES:
             made._forced[side] = list(state["forced"][side])

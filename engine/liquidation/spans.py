@@ -1,0 +1,242 @@
+"""F(P) held against new ground: what was reported beyond a span's earlier extreme, against what F said would be.
+
+For each hour's close and each span, price went to its furthest on either side; F says what is forced out on the way.
+Of each hour's reports only the share counts that fell beyond the span's earlier extreme: the rest are positions opened
+and lost again on the same ground, which belong to no level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from engine.liquidation.forced import band_factors
+from engine.liquidation.grid import BIN
+from engine.liquidation.hours import Hours
+from engine.liquidation.prior import FORCED, ForcedPrior
+from engine.liquidation.tweedie import POWER, deviance, fit
+from engine.liquidation.usual import Snapshot
+from engine.market import HOUR_MS, SIDES
+
+LEAST_DISTANCE = 0.001
+"""Moves of under two levels say more about rounding than about the map."""
+
+DISTANCES = ((LEAST_DISTANCE, 0.01), (0.01, 0.03), (0.03, 1.0))
+FOLDS = 5
+PRIOR_SPREAD = (0.3, 0.2, 0.4)
+"""How far the coefficients a, g and f may be from the prior's, standard deviations of their logs."""
+
+STEPS = 25
+HELD_OUT_DAYS = 14
+LEAST_DAYS = 28
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Moves of one span, both sides.
+
+    Attributes:
+        at: (n,) int64, when the span began, UTC ms.
+        short: (n,) bool, upward moves.
+        distance: (n,) float64, log distance to the furthest price.
+        mass, near: (n,) float64, USD open on the way, and within ten basis points of where it began.
+        interest: (n,) float64, open interest, USD.
+        forced: (n,) float64, USD reported on new ground.
+    """
+
+    at: np.ndarray
+    short: np.ndarray
+    distance: np.ndarray
+    mass: np.ndarray
+    near: np.ndarray
+    interest: np.ndarray
+    forced: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def where(self, which: np.ndarray) -> Moves:
+        """Some of them."""
+        return Moves(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedPrior = FORCED) -> Moves:
+    """The moves of each span of so many hours that has no gap, beginning at a snapshot's time."""
+    by_close = {int(at) + HOUR_MS: i for i, at in enumerate(hours.at)}
+    near_levels = round(prior.near_distance / BIN)
+    rows = []
+    for shot in snapshots:
+        first = by_close.get(shot.at)
+        if first is None or first + span >= len(hours) or hours.at[first + span] - hours.at[first] != span * HOUR_MS:
+            continue
+        later = slice(first + 1, first + span + 1)
+        for number, side in enumerate(SIDES):
+            distance, forced = _new_ground(hours, later, number, shot.mark)
+            if distance < LEAST_DISTANCE or np.isnan(forced):
+                continue
+            density = shot.density[side]
+            step = -1 if side == "long" else 1
+            start = np.floor(np.log(shot.mark) / BIN)
+            levels = int(step * (np.floor((np.log(shot.mark) + step * distance) / BIN) - start))
+            mass, near = float(density[:levels].sum()), float(density[: min(levels, near_levels)].sum())
+            rows.append((shot.at, number, distance, mass, near, shot.interest_usd, forced))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    return Moves(table[:, 0].astype(np.int64), table[:, 1] > 0, *table[:, 2:].T)
+
+
+def _new_ground(hours: Hours, later: slice, side: int, mark: float) -> tuple[float, float]:
+    """How far price went, in logs, and what was reported beyond each earlier extreme, USD."""
+    step = -1 if side == 0 else 1
+    reached = step * np.log((hours.low if side == 0 else hours.high)[later] / mark)
+    before = np.concatenate([[0.0], np.maximum.accumulate(np.maximum(reached, 0.0))[:-1]])
+    own = np.maximum(step * np.log((hours.low if side == 0 else hours.high)[later] / hours.before[later]), 1e-12)
+    fresh = np.clip((reached - before) / own, 0.0, 1.0)
+    return float(max(reached.max(), 0.0)), float((fresh * hours.reported[later, side]).sum())
+
+
+def expected(of: Moves, prior: ForcedPrior = FORCED) -> np.ndarray:
+    """F of each move, (n,) float64, USD."""
+    held = of.mass + prior.near_boost * np.minimum(of.mass, of.near)
+    factor = prior.scale * np.where(of.short, prior.short_factor, prior.long_factor)
+    forced: np.ndarray = factor * (held + prior.ground * _ground(of, prior))
+    return forced
+
+
+def _ground(of: Moves, prior: ForcedPrior) -> np.ndarray:
+    ground: np.ndarray = of.interest * (of.distance / 0.01) ** prior.ground_power
+    return ground
+
+
+def refit(of: Moves, prior: ForcedPrior = FORCED) -> ForcedPrior:
+    """a, g and f fitted to moves, drawn to the prior; the other coefficients stay as they are.
+
+    Gauss-Newton on the penalised Tweedie deviance in the logs of the three; its dispersion is Pearson's.
+    """
+    shift, made = np.zeros(3), prior
+    for _ in range(STEPS):
+        made = replace(
+            prior,
+            scale=prior.scale * float(np.exp(shift[0])),
+            short_factor=prior.short_factor * float(np.exp(shift[1])),
+            ground=prior.ground * float(np.exp(shift[2])),
+        )
+        mean = expected(of, made)
+        factor = made.scale * np.where(of.short, made.short_factor, made.long_factor)
+        slopes = np.stack([np.ones(len(of)), of.short, factor * made.ground * _ground(of, made) / mean], axis=1)
+        weight = mean ** (2 - POWER)
+        residual = (of.forced - mean) / mean
+        dispersion = float((weight * residual**2).mean())
+        pull = dispersion / np.square(PRIOR_SPREAD)
+        left = slopes.T @ (weight[:, None] * slopes) + np.diag(pull)
+        step = np.linalg.solve(left, slopes.T @ (weight * residual) - pull * shift)
+        shift = shift + np.clip(step, -0.5, 0.5)
+        if np.abs(step).max() < 1e-6:
+            break
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Coefficients for one asset with how they were come by.
+
+    Attributes:
+        coefficients: the fitted ones, or the prior's where a fit did worse than they on what it had not seen.
+        fitted: whether they are fitted.
+        why: what decided, for people.
+        start, end: the window fitted on, UTC ms; both 0 for the prior.
+        held_out, held_out_prior: mean deviance on the last two weeks, of a fit on what came before and of the prior.
+    """
+
+    coefficients: ForcedPrior
+    fitted: bool
+    why: str
+    start: int = 0
+    end: int = 0
+    held_out: float | None = None
+    held_out_prior: float | None = None
+
+
+def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:
+    """Fit an asset's own coefficients; never worse than the prior on two weeks that the fit has not seen."""
+    if not len(of) or not of.forced.any():
+        return Calibration(prior, fitted=False, why="no liquidation feed to fit to")
+    start, end = int(of.at.min()), int(of.at.max())
+    if end - start < LEAST_DAYS * 24 * HOUR_MS:
+        return Calibration(prior, fitted=False, why=f"under {LEAST_DAYS} days of reports")
+    cut = end - HELD_OUT_DAYS * 24 * HOUR_MS
+    seen, unseen = of.where(of.at < cut - 24 * HOUR_MS), of.where(of.at >= cut)
+    if (seen.forced > 0).sum() < 100 or not len(unseen):
+        return Calibration(prior, fitted=False, why="too few liquidations to fit to")
+    scores = [deviance(expected(unseen, made), unseen.forced) / len(unseen) for made in (refit(seen, prior), prior)]
+    if scores[0] > scores[1]:
+        return Calibration(prior, False, "a fit did worse than the shipped coefficients", 0, 0, *scores)
+    return Calibration(refit(of, prior), True, "fitted to reports", start, end, *scores)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanReport:
+    """How F did over one span.
+
+    Attributes:
+        removed: share of deviance removed from c·d^p per side, each of the rolling folds, fitted on what came before.
+        over: reported over expected, by distance and side.
+        coverage: share of moves within the 80 % band, by distance and side; None where there were fewer than twenty.
+        count: moves, by distance and side.
+    """
+
+    hours: int
+    removed: tuple[float, ...]
+    over: dict[str, float | None]
+    coverage: dict[str, float | None]
+    count: dict[str, int]
+
+
+def report(
+    hours: Hours, snapshots: Sequence[Snapshot], span: int, start: int, prior: ForcedPrior = FORCED
+) -> SpanReport:
+    """Hold F against new ground from start on, with rolling folds that are fitted on what came before only."""
+    every = moves(hours, snapshots, span, prior)
+    later = every.where(every.at >= start)
+    edges = np.linspace(start, int(later.at.max()) + 1, FOLDS + 1)
+    removed, guesses = [], np.full(len(later), np.nan)
+    for left, right in pairwise(edges):
+        known = every.where(every.at < left - span * HOUR_MS)
+        which = (later.at >= left) & (later.at < right)
+        fold = later.where(which)
+        made = calibrate(known, prior).coefficients
+        guesses[which] = expected(fold, made)
+        removed.append(1 - deviance(guesses[which], fold.forced) / deviance(_rival(known, fold), fold.forced))
+    low, high = band_factors(later.distance)
+    inside = (later.forced >= guesses * low) & (later.forced <= guesses * high)
+    over: dict[str, float | None] = {}
+    coverage: dict[str, float | None] = {}
+    count: dict[str, int] = {}
+    for nearest, farthest in DISTANCES:
+        for number, side in enumerate(SIDES):
+            which = (later.distance >= nearest) & (later.distance < farthest) & (later.short == bool(number))
+            name = f"{side} {_named(nearest, farthest)}"
+            count[name] = int(which.sum())
+            enough = count[name] >= 20
+            over[name] = float(later.forced[which].sum() / guesses[which].sum()) if count[name] else None
+            coverage[name] = float(inside[which].mean()) if enough else None
+    return SpanReport(span, tuple(removed), over, coverage, count)
+
+
+def _rival(known: Moves, of: Moves) -> np.ndarray:
+    """What c·d^p per side says, fitted to the known moves."""
+    out = np.zeros(len(of))
+    for short in (False, True):
+        mine, theirs = known.short == short, of.short == short
+        features = np.stack([np.ones(len(known)), np.log(known.distance)], axis=1)
+        made = fit(features[mine], known.forced[mine], np.ones(int(mine.sum())), 0.0)
+        out[theirs] = made.predict(np.stack([np.ones(int(theirs.sum())), np.log(of.distance[theirs])], axis=1))
+    return out
+
+
+def _named(nearest: float, farthest: float) -> str:
+    if farthest >= 1:
+        return f"over {nearest:.0%}"
+    return f"under {farthest:.0%}" if nearest < farthest / 5 else f"{nearest * 100:.0f}-{farthest:.0%}"

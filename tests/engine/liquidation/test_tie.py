@@ -1,0 +1,186 @@
+"""The tie looks at nothing that was not known, and finds what there is to find."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from engine.board import AssetBoard
+from engine.history import History
+from engine.liquidation.hours import COLUMNS, HourBuilder, Hours
+from engine.liquidation.tie import LEAST_HOURS, beyond, online_level, past_mean, walk_forward
+from engine.liquidation.tweedie import deviance, fit
+from engine.market import HOUR_MS, SIDES, Bar
+from engine.replay import update_of
+from tests.conftest import needs_history
+
+START = 1_765_000_000_000 // HOUR_MS * HOUR_MS
+COUNT = LEAST_HOURS + 24 * 8
+
+
+@cache
+def made_up(seed: int = 3, count: int = COUNT) -> Hours:
+    """Hours in which what is reported is what the map held, times something of the hour's range, and noise."""
+    rng = np.random.default_rng(seed)
+    close = 90_000 * np.exp(np.cumsum(0.004 * rng.standard_normal(count + 1)))
+    before, after = close[:-1], close[1:]
+    high = np.maximum(before, after) * np.exp(0.002 * rng.exponential(size=count))
+    low = np.minimum(before, after) * np.exp(-0.002 * rng.exponential(size=count))
+    swept = np.stack([np.log(before / low), np.log(high / before)], axis=1)
+    reached = 1e7 * rng.gamma(0.5, 2.0, (count, 2)) * (swept > 0.001)
+    reported = (0.05 * reached + 3e7 * swept) * rng.gamma(4.0, 0.25, (count, 2))
+    at = START + HOUR_MS * np.arange(count)
+    return Hours(at, before, high, low, reached, np.log(0.01 + 0.005 * rng.random(count)), reported)
+
+
+def test_a_later_hour_changes_no_earlier_prediction() -> None:
+    hours = made_up()
+    expected = walk_forward(hours).expected
+    cut = LEAST_HOURS + 24 * 5 + 7
+    changed = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
+    for name in ("high", "reached", "stir", "reported"):
+        getattr(changed, name)[cut:] *= 1.7
+    changed.low[cut:] /= 1.7
+    again = walk_forward(changed).expected
+    assert np.array_equal(expected[:cut], again[:cut], equal_nan=True)
+    assert not np.array_equal(expected[cut:], again[cut:])
+
+
+def test_an_hours_own_reports_and_interest_do_not_change_its_own_prediction() -> None:
+    hours = made_up()
+    expected = walk_forward(hours).expected
+    for hour in (LEAST_HOURS + 1, LEAST_HOURS + 60, COUNT - 1):
+        changed = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
+        changed.reported[hour] *= 50
+        changed.stir[hour] += 3
+        again = walk_forward(changed).expected
+        assert np.array_equal(expected[: hour + 1], again[: hour + 1], equal_nan=True)
+
+
+@needs_history
+def test_a_bars_own_open_close_interest_and_liquidations_do_not_change_its_own_prediction(recorded: History) -> None:
+    bars = recorded.bars[: LEAST_HOURS + 24 * 4]
+    expected = predicted(replace(recorded, bars=bars))
+    last = bars[-1]
+    assert last.contracts is not None
+    middle = (last.high + last.low) / 2
+    odd = replace(
+        last,
+        open=middle,
+        close=middle * 1.00001,
+        contracts=last.contracts * 1.4,
+        contracts_high=last.contracts * 2,
+        long_liquidations_usd=9e8,
+        short_liquidations_usd=0.0,
+    )
+    again = predicted(replace(recorded, bars=(*bars[:-1], odd)))
+    assert np.array_equal(expected, again, equal_nan=True)
+    other = predicted(replace(recorded, bars=(*bars[:-1], replace(last, low=last.low * 0.98))))
+    assert other[-1, 0] > expected[-1, 0]
+
+
+def predicted(history: History) -> np.ndarray:
+    board = AssetBoard("BTC")
+    for step in history.steps():
+        board.advance(update_of(step), step.bar.closed_at, silent=True)
+    return walk_forward(board.hours.hours()).expected
+
+
+def test_it_finds_what_the_map_knows() -> None:
+    hours = made_up(count=LEAST_HOURS + 24 * 20)
+    known = walk_forward(hours).expected
+    shuffled = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
+    np.random.default_rng(1).shuffle(shuffled.reached)
+    blind = walk_forward(shuffled).expected
+    late = slice(LEAST_HOURS + 48, None)
+    seen = hours.reported[late]
+    assert deviance(known[late], seen) < 0.75 * deviance(blind[late], seen)
+
+
+def test_nothing_is_said_before_there_is_enough_to_fit_on() -> None:
+    hours = made_up()
+    expected = walk_forward(hours).expected
+    assert np.isnan(expected[:LEAST_HOURS]).all()
+    assert not np.isnan(expected[LEAST_HOURS:]).any()
+    silent = replace(hours, reported=np.full_like(hours.reported, np.nan))
+    assert np.isnan(walk_forward(silent).expected).all()
+    nothing = replace(hours, reported=np.zeros_like(hours.reported))
+    assert np.isnan(walk_forward(nothing).expected).all()
+
+
+def test_hours_without_a_feed_are_left_out_of_the_fit() -> None:
+    hours = made_up()
+    gappy = replace(hours, reported=hours.reported.copy())
+    gappy.reported[200:260] = np.nan
+    expected = walk_forward(gappy).expected
+    assert not np.isnan(expected[LEAST_HOURS:]).any()
+
+
+def test_the_level_rises_when_reports_run_over() -> None:
+    hours = made_up()
+    expected = np.full_like(hours.reported, 1e6)
+    doubled = replace(hours, reported=np.full_like(hours.reported, 2e6))
+    level = online_level(doubled, expected)
+    assert level[0] == 0
+    assert 0.2 < level[100] < np.log(2)
+    assert (np.diff(level[:30]) >= 0).all()
+
+
+def test_past_means_and_extremes_know_only_the_past() -> None:
+    values = np.array([1.0, np.nan, 3.0, 100.0])
+    assert past_mean(values, 1.0).tolist() == pytest.approx([0.0, 1.0, 1.0, (1 / 4 + 3) / (1 + 1 / 4)], rel=0.2)
+    hours = made_up()
+    gone = beyond(hours, 3)
+    for t in (5, 50, 300):
+        assert gone[t, 0] == pytest.approx(max(np.log(hours.low[t - 3 : t].min() / hours.low[t]), 0))
+        assert gone[t, 1] == pytest.approx(max(np.log(hours.high[t] / hours.high[t - 3 : t].max()), 0))
+
+
+def test_a_fit_finds_coefficients_in_natural_units() -> None:
+    rng = np.random.default_rng(5)
+    features = np.stack([np.ones(4000), 5 + 3 * rng.standard_normal(4000), rng.standard_normal(4000)], axis=1)
+    true = np.array([12.0, 0.3, -0.5])
+    seen = np.exp(features @ true) * rng.gamma(2.0, 0.5, 4000)
+    made = fit(features, seen, np.ones(4000), 0.0)
+    assert made.coefficients == pytest.approx(true, abs=0.05)
+    again = fit(features, seen, np.ones(4000), 0.0, made)
+    assert again.coefficients == pytest.approx(made.coefficients, abs=1e-6)
+    with pytest.raises(ValueError, match="nothing was liquidated"):
+        fit(features, np.zeros(4000), np.ones(4000), 0.0)
+
+
+def test_hours_from_bars_of_five_minutes_and_of_an_hour_agree() -> None:
+    long = HourBuilder()
+    short = HourBuilder()
+    price = 90_000.0
+    for hour in range(6):
+        opened = START + hour * HOUR_MS
+        parts = []
+        for minute in range(0, 60, 5):
+            after = price * (1 + 0.001 * np.sin(hour * 12 + minute))
+            high, low = max(price, after) * 1.0005, min(price, after) * 0.9995
+            parts.append(Bar(opened + minute * 60_000, 300_000, price, high, low, after, 100.0 + minute))
+            price = after
+        for bar in parts:
+            short.add(bar, dict.fromkeys(SIDES, 1e6), dict.fromkeys(SIDES, 2e5), bar.contracts or 0.0)
+        whole = Bar(
+            opened,
+            HOUR_MS,
+            parts[0].open,
+            max(b.high for b in parts),
+            min(b.low for b in parts),
+            parts[-1].close,
+            155.0,
+            155.0,
+            100.0,
+        )
+        long.add(whole, dict.fromkeys(SIDES, 12e6), dict.fromkeys(SIDES, 24e5), 155.0)
+    assert np.array(short.rows) == pytest.approx(np.array(long.rows))
+    assert len(short.rows[0]) == len(COLUMNS)
+    again = HourBuilder.restore(short.snapshot())
+    assert again.rows == short.rows
+    short.forget_before(START + 2 * HOUR_MS)
+    assert short.rows[0][0] == START + 2 * HOUR_MS
