@@ -23,6 +23,9 @@ from engine.liquidation.view import MapView, Touched, combine
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side
 from engine.outlook.depth import Depth
 
+HOURS_KEPT_MS = 200 * DAY_MS
+"""How long hours are kept for the tie: four times the half-life with which they count."""
+
 BOOK_MS = 5 * MINUTE_MS
 """An order book older than this says nothing any more."""
 
@@ -300,6 +303,7 @@ class AssetBoard:
         if self._heard_throughout(bar):
             reported = {side: self._reported_within(side, bar) for side in SIDES}
         self.hours.add(bar, reached, reported, leader.contracts)
+        self.hours.forget_before(bar.closed_at - HOURS_KEPT_MS)
 
     def _heard_throughout(self, bar: Bar) -> bool:
         """Whether a feed that counts had begun when a bar opened; a bar that says itself what was forced out has."""

@@ -203,6 +203,14 @@ class MarketStore(Protocol):
         ...
 
 
+class TrackStore(Protocol):
+    """Where track records are kept, one a day."""
+
+    async def save_track_record(self, asset: str, day: str, figures: dict[str, Any]) -> None: ...
+
+    async def track_records(self, asset: str) -> list[dict[str, Any]]: ...
+
+
 class RuleStore(Protocol):
     """Where wishes are kept."""
 
@@ -267,7 +275,7 @@ class Outbox(Protocol):
     async def counts(self) -> dict[str, int]: ...
 
 
-class Store(TickStore, RuleStore, ChatStore, Outbox, Protocol):
+class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
     """All that commands and delivery need to outlive a restart."""
 
     async def forced_since(self, asset: str, since: int) -> Forced:

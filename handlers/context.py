@@ -10,6 +10,7 @@ from typing import Protocol
 from engine.board import AssetBoard
 from engine.errors import NotReadyError
 from engine.ports import Chat, Clock, Store
+from engine.track import TrackRecord
 from engine.watch import Watch
 
 
@@ -94,6 +95,7 @@ class Services:
         access: open, chats or list.
         simulated: the market is not real; every message says so.
         wake: tells the dispatchers that messages are waiting.
+        records: track records by asset, as they were last made.
         ready: set once there is a first map; commands wait for it before they say that it is not.
     """
 
@@ -104,6 +106,7 @@ class Services:
     simulated: bool = False
     health: Callable[[], Health] = lambda: Health(0)
     wake: Callable[[], None] = lambda: None
+    records: dict[str, TrackRecord] = field(default_factory=dict)
     configured_operators: frozenset[tuple[str, str]] = frozenset()
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 

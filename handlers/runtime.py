@@ -8,7 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from engine.history import iso
 from engine.ports import Clock, Feed, MarketStore, Message
+from engine.track import track_record
 from engine.watch import Watch
 from handlers.answers import Answer
 from handlers.context import Services
@@ -108,15 +110,26 @@ class Runtime:
                 return
 
     async def _checkpoints(self) -> None:
-        """Store the map every hour of the market's time."""
+        """Store the map every hour of the market's time, and how it has done once a day."""
         watch, clock = self.services.watch, self.services.clock
-        saved_at = clock.now()
+        saved_at, day = clock.now(), ""
         while True:
             await asyncio.sleep(min(CHECKPOINT_MS / 1000 / clock.speed, 60) / 4)
             due = clock.now() - saved_at >= CHECKPOINT_MS
             if due and self.services.ready.is_set() and watch.storable:
                 await save_checkpoint(watch, self.market_store)
                 saved_at = clock.now()
+                if iso(saved_at)[:10] != day:
+                    day = iso(saved_at)[:10]
+                    await self._track(day)
+
+    async def _track(self, day: str) -> None:
+        """Store how each map has done, once a day; the walk through its hours runs off the loop."""
+        for asset, board in tuple(self.services.watch.boards.items()):
+            if board.ready:
+                record = await asyncio.to_thread(track_record, asset, board.hours.hours())
+                self.services.records[asset] = record
+                await self.services.store.save_track_record(asset, day, record.figures)
 
     async def _drain(self) -> None:
         """Let what is waiting be sent before a leader's end ends everything."""

@@ -146,6 +146,18 @@ def forget_checkpoint(db: Database, asset: str) -> None:
     db.conn.execute("DELETE FROM checkpoint WHERE asset = ?", (asset,))
 
 
+def save_track_record(db: Database, asset: str, day: str, figures: dict[str, Any]) -> None:
+    """Keep how an asset's map had done as of a day."""
+    query = "INSERT OR REPLACE INTO track_record (asset, day, figures) VALUES (?, ?, ?)"
+    db.conn.execute(query, (asset, day, json.dumps(figures)))
+
+
+def track_records(db: Database, asset: str) -> list[dict[str, Any]]:
+    """An asset's track records, one a day, oldest first."""
+    rows = db.conn.execute("SELECT figures FROM track_record WHERE asset = ? ORDER BY day", (asset,))
+    return [json.loads(figures) for (figures,) in rows]
+
+
 def _encode(value: object) -> Any:
     if isinstance(value, np.ndarray):
         packed = np.ascontiguousarray(value)

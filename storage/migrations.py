@@ -78,6 +78,9 @@ _TABLES_0002 = (
         SELECT market, at, side, price, contracts, 0, usd, asset FROM liquidation_before""",
     "DROP TABLE liquidation_before",
     "CREATE INDEX liquidation_by_asset ON liquidation (asset, at)",
+    """CREATE TABLE track_record (
+        asset TEXT NOT NULL, day TEXT NOT NULL, figures TEXT NOT NULL,
+        PRIMARY KEY (asset, day)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE market (
         key TEXT PRIMARY KEY, words TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     """CREATE TABLE margin_tier (

@@ -94,6 +94,13 @@ class Store:
     async def forced_since(self, asset: str, since: int) -> Forced:
         return await self._db.read(lambda db: market.forced_since(db, asset, since))
 
+    async def save_track_record(self, asset: str, day: str, figures: dict[str, Any]) -> None:
+        await self._db.write(lambda db: market.save_track_record(db, asset, day, figures))
+
+    async def track_records(self, asset: str) -> list[dict[str, Any]]:
+        """An asset's track records, one a day, oldest first."""
+        return await self._db.read(lambda db: market.track_records(db, asset))
+
     async def save_markets(self, of: Sequence[Market]) -> None:
         await self._db.write(lambda db: market.save_markets(db, of))
 

@@ -101,6 +101,11 @@ class HourBuilder:
         self.rows.append([values[name] for name in COLUMNS])
         self._part = {}
 
+    @property
+    def last_closed_at(self) -> int:
+        """End of the last closed hour, UTC ms; 0 before the first."""
+        return int(self.rows[-1][0]) + HOUR_MS if self.rows else 0
+
     def hours(self) -> Hours:
         """All closed hours."""
         table = np.array(self.rows, dtype=np.float64).reshape(-1, len(COLUMNS))
@@ -117,7 +122,8 @@ class HourBuilder:
 
     def forget_before(self, at: int) -> None:
         """Drop hours that opened before then."""
-        self.rows = [row for row in self.rows if row[0] >= at]
+        while self.rows and self.rows[0][0] < at:
+            del self.rows[0]
 
     def snapshot(self) -> dict[str, Any]:
         """State for a checkpoint; arrays stay arrays."""

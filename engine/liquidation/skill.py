@@ -19,6 +19,9 @@ from engine.market import DAY_MS
 LEAST_SCORED = 24
 LEAST_KNOWN = 24 * 14
 RIVAL_RIDGE = 1e-3
+NOTHING = 1e-6
+"""A rival that leaves less deviance than this share of what there is has nothing to be beaten in."""
+
 BAND_DAYS = 60
 BAND_NEIGHBOURS = 300
 BAND_SHARE = 0.8
@@ -70,6 +73,8 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
         raise HistoryError(f"{int(missing.sum())} hours have no prediction: too little came before them")
     plain, path = (rival(hours, known, path=flag)[scored].ravel() for flag in (False, True))
     x, y = expected[scored].ravel(), hours.reported[scored].ravel()
+    if min(deviance(plain, y), deviance(path, y)) <= NOTHING * np.sqrt(y).sum():
+        raise HistoryError("reports are too much alike to tell predictions apart")
     low, high = bands(hours, expected)
     inside = (hours.reported >= low) & (hours.reported <= high)
     banded = scored & ~np.isnan(low).any(axis=1)

@@ -11,7 +11,7 @@ from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
 from handlers.access import FREE_COMMANDS, allowed
 from handlers.answers import Answer, Button
-from handlers.commands import admin, alerts, clusters, liq, market, mute, rekt, start, status, subscribe, why
+from handlers.commands import admin, alerts, clusters, liq, market, mute, rekt, skill, start, status, subscribe, why
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
 from handlers.commands.registry import Command, all_commands, find_command, split
@@ -22,7 +22,7 @@ __all__ = ["Command", "all_commands", "answer", "find_command"]
 
 log = logging.getLogger(__name__)
 
-_FEATURES = (start, liq, clusters, map_command, market, rekt, alerts, mute, subscribe, status, why, admin)
+_FEATURES = (start, liq, clusters, map_command, market, rekt, skill, alerts, mute, subscribe, status, why, admin)
 """Imported for what they register."""
 
 

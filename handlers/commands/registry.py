@@ -49,6 +49,7 @@ MENU = (
     "map",
     "market",
     "rekt",
+    "skill",
     "threshold",
     "alerts",
     "mute",

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from engine.announce import forced_facts
 from engine.board import AssetBoard, AssetUpdate
+from engine.liquidation.tie import LEAST_HOURS
 from engine.market import Liquidation
 from engine.outlook.depth import aggregate
+from engine.track import track_record
 from handlers.access import ensure_claim_code
 from handlers.answers import MOST_LINES, TABLE_WIDTH, set_table
 from handlers.commands import all_commands
@@ -21,6 +23,7 @@ from handlers.commands.registry import split
 from handlers.context import Health, SourceState
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.telegram_idiom import render_telegram
+from tests.engine.liquidation.test_tie import made_up
 from tests.handlers.kit import MARKETS, Kit
 from tests.servers.telegram import _Checker
 
@@ -358,3 +361,24 @@ async def test_status_shows_budget_history_and_what_was_refused(kit: Kit) -> Non
     assert "Bybit: ok, 5 s old, liquidations 3 s ago, 30 requests/min, under 1% of its limit, 2 figures refused" in text
     assert "OKX: ok, 12 d of 3 markets to read, 7 liquidations lost" in text
     assert "Prices refused as far from the other venues': 4" in text
+
+
+async def test_skill_says_what_is_missing_until_there_is_a_record(kit: Kit) -> None:
+    del kit.services.watch.boards["BTC"].hours.rows[240:]
+    found = await kit.ask("/skill")
+    assert found.headline == "BTC: no track record yet"
+    assert found.lines[0] == "10 of 15 days of liquidation reports so far"
+    assert found.data["score"] is None
+
+
+async def test_skill_says_how_the_hours_were_predicted(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    hours = made_up(count=LEAST_HOURS + 24 * 25)
+    kit.services.records["BTC"] = track_record("BTC", hours)
+    board.hours.rows.clear()
+    found = await kit.ask("/skill btc")
+    score = found.data["score"]
+    assert found.headline == f"BTC: the map removes {score['d2']:.0%} of the error of distance alone"
+    assert 0.7 < score["coverage"] < 0.9
+    assert any(line.startswith("Longs: predicted $") for line in found.lines)
+    json.dumps(found.data, allow_nan=False)

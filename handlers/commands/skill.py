@@ -1,0 +1,67 @@
+"""/skill: how well the map has done, against rivals that know no map."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.liquidation.prior import FORCED
+from engine.track import LEAST_DAYS, SCORED_DAYS, TrackRecord, track_record
+from handlers import wording
+from handlers.answers import Answer, Button
+from handlers.commands.arguments import fresh, only_asset
+from handlers.commands.registry import Parameter, command
+from handlers.context import Request
+from handlers.numbers import usd
+
+PRIOR_LINE = f"F(P) rests on recorded Bitcoin until {FORCED.fitted_until}; only that was fitted"
+
+
+@command(
+    "skill",
+    "How well the map predicted what was liquidated",
+    "/skill btc",
+    Parameter("asset", "A coin such as BTC"),
+)
+async def skill(request: Request, arguments: str) -> Answer:
+    """Answer /skill [asset]."""
+    asset = only_asset(request, arguments, "/skill btc")
+    board, source = fresh(request, asset)
+    records = request.services.records
+    record = records.get(asset)
+    if record is None or record.at < board.hours.last_closed_at:
+        record = records[asset] = await asyncio.to_thread(track_record, asset, board.hours.hours())
+    footer, buttons = wording.sources(source), (Button("Clusters", f"/clusters {asset.lower()}"),)
+    data: dict[str, Any] = {"asset": asset, "at": request.now, **record.figures}
+    if record.score is None:
+        lines = (
+            f"{record.days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far",
+            "Until then figures rest on the shipped coefficients alone.",
+            PRIOR_LINE,
+        )
+        return Answer(f"{asset}: no track record yet", lines, footer=footer, buttons=buttons, data=data)
+    return Answer(_headline(record), _lines(record), footer=footer, buttons=buttons, data=data)
+
+
+def _headline(record: TrackRecord) -> str:
+    assert record.score is not None  # noqa: S101  # asked for by the caller
+    better = record.score.d2
+    if better <= 0:
+        return f"{record.asset}: the map did no better than distance alone"
+    return f"{record.asset}: the map removes {better:.0%} of the error of distance alone"
+
+
+def _lines(record: TrackRecord) -> tuple[str, ...]:
+    found = record.score
+    assert found is not None  # noqa: S101
+    (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
+    held = f"80% bands held {found.coverage:.0%} of them" if found.coverage is not None else "bands unmeasured"
+    path = f"{found.d2_path:.0%}" if found.d2_path > 0 else "nothing"
+    return (
+        f"Of the error of the whole price path without a map: {path}",
+        f"Last {min(SCORED_DAYS, found.bars / 24):.0f} d, {found.bars} hours, each from what came before it; {held}",
+        f"Longs: predicted {usd(longs)}, reported {usd(seen_longs)}",
+        f"Shorts: predicted {usd(shorts)}, reported {usd(seen_shorts)}",
+        "Skill at where and how much, given where price went; none at whether it goes there",
+        PRIOR_LINE,
+    )
