@@ -27,7 +27,7 @@ from tests.engine.loopback.markets import WavySource, burst
 from tests.process import Process
 
 SPEED = 40.0
-SECONDS = float(os.environ.get("SOAK_SECONDS", "25"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "12"))
 """How long faults rain; the environment makes it minutes."""
 
 FAULTY = ("bybit", "okx", "bitget", "gate", "htx", "hyperliquid")
