@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from pathlib import Path
@@ -9,13 +10,17 @@ from pathlib import Path
 import pytest
 
 import bot
-from engine.clock import ManualClock
+from engine.clock import ManualClock, SystemClock
 from engine.history import iso
+from engine.market import Bar, Liquidation
+from engine.recording import read_recording
 from handlers.check import check
 from handlers.settings import load
+from storage.store import Store
 from tests.conftest import HISTORY, needs_history
 from tests.engine.loopback.markets import START as MARKET_START
 from tests.engine.loopback.markets import exchange
+from tests.handlers.kit import MARKETS
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TelegramServer
 
@@ -158,3 +163,69 @@ async def test_check_says_what_is_set_and_what_can_be_reached(tmp_path: Path) ->
     assert discord.token not in text
     for each in (server, telegram, discord):
         await each.stop()
+
+
+async def filled_store(path: Path) -> Store:
+    store = Store(path, SystemClock())
+    await store.open()
+    rows = [(MARKETS[0], bar) for bar in short_bars()]
+    await store.save_markets(MARKETS)
+    await store.add_bars(rows)
+    await store.add_liquidations([Liquidation(MARKETS[0], MARKET_START + 5, "long", 88_000.0, 0.5)])
+    return store
+
+
+def short_bars() -> list[Bar]:
+    return [
+        Bar(MARKET_START + i * 300_000, 300_000, 90_000.0, 90_100.0, 89_900.0, 90_050.0, 80_000.0 + i)
+        for i in range(20)
+    ]
+
+
+async def test_export_reads_the_database_of_a_running_bot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIFFWATCH_DATABASE", str(tmp_path / "a.sqlite"))
+    store = await filled_store(tmp_path / "a.sqlite")  # open all the while: its lock is held
+    out = tmp_path / "market.jsonl"
+    status, _, err = await asyncio.to_thread(run, capsys, "export", "--out", str(out))
+    assert (status, err) == (0, "20 bars and 1 forced orders written to market.jsonl\n")
+    history = read_recording(out)
+    assert list(history.bars) == short_bars()
+    assert [event.notional_usd for event in history.events] == [44_000.0]
+    status, _, err = await asyncio.to_thread(run, capsys, "export", "--out", str(out))
+    assert (status, err) == (2, "cliffwatch: market.jsonl exists already; name another file\n")
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("export", "--out", "x.csv"), "x.csv: a recording's name ends in .jsonl"),
+        (("export", "--out", "nowhere/x.jsonl"), "there is no directory"),
+        (("record", "--out", "x.csv"), "x.csv: a recording's name ends in .jsonl"),
+        (("skill", "--history", "HISTORY", "--from", "2025-12-07"), "two weeks"),
+    ],
+)
+def test_what_cannot_be_written_or_scored_is_one_sentence(
+    history: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
+) -> None:
+    status, _, err = run(capsys, *(str(history) if word == "HISTORY" else word for word in arguments))
+    assert status == 2
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@needs_history
+def test_skill_prints_a_line_a_figure_and_writes_predictions(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "p.csv"
+    options = ("--from", "2026-03-01T00:00:00Z", "--until", "2026-03-08T00:00:00Z", "--spans", "4h", "--out", str(out))
+    status, text, _ = run(capsys, "skill", "--history", str(HISTORY), *options)
+    assert status == 0
+    assert "bars         168" in text
+    assert "F over 4 h: " in text
+    assert out.read_text(encoding="utf-8").startswith("time,long_usd,short_usd\n")
+    with pytest.raises(SystemExit):
+        bot.main(["skill", "--history", "x", "--from", "2026-03-01", "--spans", "soon"])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import ClientSession, web
 
 from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
@@ -294,3 +295,38 @@ async def test_an_old_status_is_not_taken_for_that_of_a_timeout() -> None:
             await worker.venue.readings(NOW)
         assert not isinstance(caught.value, VenueRefusedError)
         assert str(caught.value) == "no answer in time"
+
+
+async def test_one_venue_goes_through_its_proxy_and_the_others_do_not() -> None:
+    asked: list[str] = []
+
+    async def forward(request: web.BaseRequest) -> web.Response:
+        asked.append(str(request.url))
+        async with ClientSession() as session, session.get(request.url) as answer:
+            return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
+
+    proxy = web.Server(forward)
+    runner = web.ServerRunner(proxy)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    clock, port = ManualClock(NOW), runner.addresses[0][1]
+    server = await exchange(clock)
+    through = VENUES["bybit"](Access(server.url, f"http://me:s3cret@127.0.0.1:{port}", clock.now))
+    direct = VENUES["okx"](Access(server.url, None, clock.now))
+    try:
+        for venue in (through, direct):
+            await venue.load()
+            venue.follow(["BTC"])
+            assert await venue.readings(NOW)
+        assert asked
+        assert all("/bybit/" in url for url in asked)
+        await runner.cleanup()
+        with pytest.raises(VenueError) as caught:
+            await through.readings(NOW)
+        assert "s3cret" not in str(caught.value)
+        assert await direct.readings(NOW)
+    finally:
+        await through.close()
+        await direct.close()
+        await server.stop()
+        await runner.cleanup()
