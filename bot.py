@@ -24,7 +24,7 @@ from engine.market import DAY_MS
 from engine.ports import Clock, MarketStore
 from engine.recording import SUFFIX, Recorder, RecordingStore, read_recording, take_up
 from engine.replay import ReplayFeed, board_at
-from engine.study import cluster_figures, skill_figures, span_figures, walk_history, write_predictions
+from engine.study import cluster_figures, entry_figures, skill_figures, span_figures, walk_history, write_predictions
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
@@ -122,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
 
     clusters = commands.add_parser("clusters", help="number, life and churn of clusters over a history")
     _history_options(clusters)
+    clusters.add_argument("--entered", action="store_true", help="how often they are entered, against placebo levels")
+    clusters.add_argument(
+        "--distance", type=float, default=0.01, help="of the near rule, a fraction (default %(default)s)"
+    )
     clusters.set_defaults(run=_clusters)
     return parser
 
@@ -225,7 +229,10 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _clusters(options: argparse.Namespace) -> int:
-    figures = cluster_figures(_history(options))
+    history = _history(options)
+    figures = cluster_figures(history)
+    if options.entered:
+        figures |= entry_figures(history, options.distance)
     if options.json:
         print(json.dumps(figures))
     else:

@@ -24,8 +24,8 @@ class EntryRate:
     distances: tuple[float, float]
 
 
-MEASURED_ENTRY = EntryRate("BTC", 4, 0.40, (0.0075, 0.0125))
-"""Recorded Bitcoin, 3 January to 31 March 2026, placebo levels at the same distance as near alerts."""
+MEASURED_ENTRY = EntryRate("BTC", 4, 0.44, (0.0075, 0.0125))
+"""Recorded Bitcoin, 3 January to 31 March 2026: placebo levels under the near rule, `bot.py clusters --entered`."""
 
 
 def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, Any]:

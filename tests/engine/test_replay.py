@@ -11,13 +11,14 @@ import pytest
 
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import parse_rule
-from engine.announce import forced_facts
+from engine.announce import MEASURED_ENTRY, forced_facts
 from engine.board import AssetBoard, AssetUpdate
 from engine.clock import ManualClock
 from engine.history import History, parse_time
 from engine.market import HOUR_MS, SIDES
 from engine.ports import TickRecord
 from engine.replay import ReplayFeed, board_at
+from engine.study import entry_figures
 from engine.watch import Watch
 from tests.conftest import needs_history
 
@@ -148,3 +149,16 @@ async def test_nothing_fires_before_the_start_that_was_asked_for(recorded: Histo
     times = [alert.at for [*alerts] in [(await watch.tick(d)).alerts async for d in feed.ticks()] for alert in alerts]
     assert times
     assert min(times) > start
+
+
+@needs_history
+def test_near_messages_say_the_entry_rate_that_was_measured(recorded: History) -> None:
+    found = entry_figures(recorded, 0.01)
+    near, placebo, any_time = (found[name] for name in ("near_clusters", "placebo_levels", "any_time"))
+    hours = MEASURED_ENTRY.within_hours
+    assert placebo[f"within_{hours}h"] == pytest.approx(MEASURED_ENTRY.share, abs=0.005)
+    # No skill at whether price goes there: a cluster's share lies within the placebo's interval.
+    low, high = placebo[f"within_{hours}h_90"]
+    assert low <= near[f"within_{hours}h"] <= high
+    assert any_time["within_1h"] < placebo["within_1h"]
+    assert near["count"] > 200

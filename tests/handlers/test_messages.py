@@ -67,7 +67,7 @@ def test_near_reads_as_the_design_has_it() -> None:
         "~$38M longs forced out down to 87,713 (likely $20-75M), 1.7x usual\n"
         "Larger of 2 long clusters within 10% · untraded for 41 h\n"
         "OI +3.0% 24h · funding 0.010%/8h\n"
-        "Levels this near were entered within 4h 40% of the time, cluster or not\n"
+        "Levels this near were entered within 4h 44% of the time, cluster or not\n"
         "mark · Binance Bybit OKX · 14 s old"
     )
 
