@@ -50,6 +50,7 @@ class AssetUpdate:
         left_out: keys of markets that are not in the sum.
         missing: what of it people read: venues with the reason.
         reported: forced orders the feeds reported.
+        listening: since when each market's forced orders are heard, by its key.
         backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
     """
 
@@ -59,6 +60,7 @@ class AssetUpdate:
     left_out: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
+    listening: Mapping[str, int] = field(default_factory=dict)
     backfill: tuple[tuple[Market, Bar], ...] = ()
 
 
@@ -230,6 +232,9 @@ class AssetBoard:
         """
         tick = self._follow(update, now, silent=silent) if self._view is not None and len(update.path) else None
         self.left_out, self.missing = update.left_out, dict(update.missing)
+        for key, since in update.listening.items():
+            self._has_feed = True
+            self._reported_since.setdefault(key, since)
         for row in update.reported:
             self._count(row)
         while self._reported and self._reported[0][0] < now - 2 * DAY_MS:

@@ -25,7 +25,8 @@ class Process:
         self.errors = ""
         self.output = ""
 
-    async def start(self, *command: str) -> None:
+    async def start(self, *command: str, typing: bool = False) -> None:
+        """Start it; typing: with a standard input that is open and says nothing."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CLIFFWATCH_")}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -34,7 +35,7 @@ class Process:
             *(command or ("run",)),
             cwd=self._folder,
             env={**environment, **self._settings, "PYTHONPATH": str(ROOT)},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if typing else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

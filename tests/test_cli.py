@@ -17,10 +17,11 @@ from engine.recording import read_recording
 from handlers.check import check
 from handlers.settings import load
 from storage.store import Store
-from tests.conftest import HISTORY, needs_history
+from tests.conftest import HISTORY, needs_history, until
 from tests.engine.loopback.markets import START as MARKET_START
 from tests.engine.loopback.markets import exchange
 from tests.handlers.kit import MARKETS
+from tests.process import Process
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TelegramServer
 
@@ -229,3 +230,25 @@ def test_skill_prints_a_line_a_figure_and_writes_predictions(
     assert out.read_text(encoding="utf-8").startswith("time,long_usd,short_usd\n")
     with pytest.raises(SystemExit):
         bot.main(["skill", "--history", "x", "--from", "2026-03-01", "--spans", "soon"])
+
+
+async def test_a_terminal_that_says_nothing_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    clock = ManualClock(MARKET_START + 3 * 86_400_000)
+    server = await exchange(clock)
+    process = Process(
+        tmp_path,
+        DATABASE=str(tmp_path / "a.sqlite"),
+        VENUE_GATEWAY=server.url,
+        VENUES="okx",
+        ASSETS="BTC",
+        CLOCK=f"{clock.at}@{SystemClock().now()}x1",
+        HISTORY_DAYS="1",
+    )
+    try:
+        await process.start("run", "--face", "terminal", typing=True)
+        await until(lambda: server.requests["okx"] > 5)
+        assert await process.terminate() == 0, process.errors
+        assert "Fatal" not in process.errors
+    finally:
+        await process.close()
+        await server.stop()

@@ -255,7 +255,9 @@ class LiveFeed:
             if reference is not None:
                 self._leaders[asset] = reference.market.key
             watched = present and len(front) == 1 and self._watched(asset, next(iter(front)))
-            left_out, missing = self._left_out(asset, {sample.market.key for sample in samples}, now)
+            stepping = {m.key: bar.closed_at for at in sorted(front) for m, bar in front[at]}
+            stepping |= {m.key: bar.closed_at for m, bar in backfill if m.key not in stepping}
+            left_out, missing = self._left_out(asset, {sample.market.key for sample in samples}, stepping, now)
             if not watched:
                 past += [self._past(asset, at, bars, now) for at, bars in sorted(front.items())]
             updates[asset] = AssetUpdate(
@@ -265,6 +267,7 @@ class LiveFeed:
                 left_out=left_out if present else frozenset(),
                 missing=missing if present else {},
                 reported=tuple(reported.get(asset, ())),
+                listening=self._listening(asset),
                 backfill=tuple(backfill),
             )
         past.sort(key=lambda delivered: delivered.now)  # of all assets the oldest first: late before news
@@ -323,15 +326,30 @@ class LiveFeed:
                 self.prices_refused += 1
         return agreeing
 
-    def _left_out(self, asset: str, sampled: set[str], now: int) -> tuple[frozenset[str], dict[str, str]]:
-        """Markets that are not in the sum, and what people read of it: venues with the reason."""
+    def _listening(self, asset: str) -> dict[str, int]:
+        """Since when each market's forced orders are heard."""
+        return {
+            market.key: worker.forced.since
+            for worker in self.workers
+            if worker.forced.since
+            for market in worker.venue.markets_of(asset)
+        }
+
+    def _left_out(
+        self, asset: str, sampled: set[str], stepping: Mapping[str, int], now: int
+    ) -> tuple[frozenset[str], dict[str, str]]:
+        """Markets that are not in the sum, and what people read of it: venues with the reason.
+
+        stepping: until when markets' maps will have been stepped by the bars of this tick.
+        """
         board = self._boards[asset]
         left_out, missing = set(board.maps), {}
         for worker in self.workers:
             wrong: dict[str, str] = {}
             markets = worker.venue.markets_of(asset)
             for market in markets:
-                reason = self._why_out(worker, market, sampled, now)
+                stepped = max(board.map_closed_at(market), stepping.get(market.key, 0))
+                reason = self._why_out(worker, market, sampled, stepped, now)
                 if reason:
                     wrong[market.key] = reason
                 else:
@@ -345,10 +363,9 @@ class LiveFeed:
                 missing |= {f"{worker.id} {kinds[key]}": reason for key, reason in wrong.items()}
         return frozenset(left_out), missing
 
-    def _why_out(self, worker: VenueWorker, market: Market, sampled: set[str], now: int) -> str:
+    def _why_out(self, worker: VenueWorker, market: Market, sampled: set[str], stepped: int, now: int) -> str:
         """Why a market is not in the sum, empty if it is."""
         known = worker.progress.get(market.key)
-        stepped = self._boards[market.asset].map_closed_at(market)
         if worker.state == "refused":
             return worker.detail
         if known is None or (not stepped and not known.wrong):

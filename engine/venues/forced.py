@@ -29,11 +29,13 @@ class ForcedOrders:
     Attributes:
         state: ok, or what is wrong.
         heard_at: when the venue last answered or said something, 0 before.
+        since: from when on its orders are known, 0 before.
     """
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
         self.state = "starting"
         self.heard_at = 0
+        self.since = 0
         self._venue, self._clock = venue, clock
         self._waiting: list[Liquidation] = []
         self._asked_until: dict[str, int] = {}
@@ -56,6 +58,7 @@ class ForcedOrders:
                 continue
             try:
                 self.state = "ok"
+                self.since = self.since or self._clock.now()
                 await self._hear()
                 wait = float(BACKOFF_SECONDS[0])
             except VenueError as error:
@@ -100,4 +103,5 @@ class ForcedOrders:
                 continue
             self._waiting += found
             self._asked_until[market.key] = self.heard_at = now
+            self.since = self.since or now
         self.state = wrong or "ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -102,15 +103,22 @@ class TerminalFace:
 def _read_lines(lines: asyncio.Queue[str | None]) -> None:
     """Put standard input's lines on a queue, None at its end.
 
-    A daemon thread: a person who types nothing must not keep the process from ending.
+    A daemon thread: a person who types nothing must not keep the process from ending. It reads the file itself: one
+    that waits within sys.stdin holds its lock, and the interpreter then aborts at its end.
     """
     loop = asyncio.get_running_loop()
+    number = sys.stdin.fileno()
 
     def read() -> None:
         with contextlib.suppress(RuntimeError):  # the loop may be gone before the last line is read
+            rest = b""
             try:
-                while line := sys.stdin.buffer.readline():
-                    loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", errors="replace"))
+                while data := os.read(number, 65_536):
+                    *whole, rest = (rest + data).split(b"\n")
+                    for line in whole:
+                        loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", errors="replace"))
+                if rest:
+                    loop.call_soon_threadsafe(lines.put_nowait, rest.decode("utf-8", errors="replace"))
             except (OSError, ValueError):
                 return  # closed under its reader: that is its end
             finally:
