@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
 
@@ -16,7 +16,8 @@ from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
 from engine.liquidation.hours import HourBuilder
 from engine.liquidation.market_map import MarketMap, Step
-from engine.liquidation.prior import REPORTING
+from engine.liquidation.prior import FORCED, REPORTING, ForcedPrior
+from engine.liquidation.spans import Calibration
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
@@ -91,6 +92,10 @@ class AssetBoard:
         self.missing: Mapping[str, str] = {}
         self.books: dict[str, Depth] = {}
         self.hours = HourBuilder()
+        self.calibration = Calibration(FORCED, fitted=False, why="nothing was fitted yet")
+        self._next_calibration: Calibration | None = None
+        self.recalibrated = False
+        """Whether F's coefficients have changed since somebody last looked: rules then begin anew."""
         self.first_bar_at: int | None = None
         self._view: MapView | None = None
         self._mark = 0.0
@@ -222,6 +227,27 @@ class AssetBoard:
     def has_liquidation_feed(self) -> bool:
         return self._has_feed
 
+    def calibrate(self, made: Calibration) -> None:
+        """Have F speak with these coefficients from the next bar's close on."""
+        self._next_calibration = made
+
+    def _adopt(self, made: Calibration) -> None:
+        before, after = self.calibration.coefficients, made.coefficients
+        if before != after:
+            factors = {
+                side: after.scale * after.side_factor(side) / (before.scale * before.side_factor(side))
+                for side in SIDES
+            }
+            # What is compared with the past must not jump because the ruler did.
+            self.usual.rescale(factors)
+            self.candidates.rescale(factors)
+            self.recalibrated = True
+        self.calibration, self._next_calibration = made, None
+
+    def _combined(self, at: int, mark: float, touched: Mapping[str, Touched] | None = None) -> MapView:
+        coefficients = self.calibration.coefficients
+        return combine(self.asset, at, mark, self._included(), touched, coefficients)
+
     # -- a tick
 
     def advance(self, update: AssetUpdate, now: int, *, silent: bool = False) -> AssetTick | None:
@@ -255,7 +281,7 @@ class AssetBoard:
         elif update.bars and not update.samples:
             self._mark = update.bars[-1][1].close
         if self._mark and any(m.opened for m in self.maps.values()):
-            self._view = combine(self.asset, now, self._mark, self._included(), self._touched)
+            self._view = self._combined(now, self._mark, self._touched)
             self._close_bar()
         return tick
 
@@ -361,7 +387,9 @@ class AssetBoard:
             return
         self._measured_at = closed_at
         close = next(m.close for m in self.maps.values() if m.closed_at == closed_at)
-        view = self._unmeasured = combine(self.asset, closed_at, close, self._included())
+        if self._next_calibration is not None:
+            self._adopt(self._next_calibration)
+        view = self._unmeasured = self._combined(closed_at, close)
         if closed_at // HOUR_MS > self._detected_at // HOUR_MS:
             # Hourly whatever the bars' step: on the hour is how the detector's constants were measured.
             self._detected_at = closed_at
@@ -412,6 +440,7 @@ class AssetBoard:
             "contracts": {key: list(rows) for key, rows in self._contracts.items()},
             "reported": [list(row) for row in self._reported],
             "hours": self.hours.snapshot(),
+            "calibration": asdict(self.calibration),
             "has_feed": self._has_feed,
             "reported_since": dict(self._reported_since),
             "summed_until": dict(self._summed_until),
@@ -443,9 +472,11 @@ class AssetBoard:
         )
         if "hours" in state:
             made.hours = HourBuilder.restore(state["hours"])
+            kept = state["calibration"]
+            made.calibration = Calibration(**{**kept, "coefficients": ForcedPrior(**kept["coefficients"])})
         made._has_feed = state["has_feed"]
         made._reported_since = dict(state.get("reported_since", {}))
         made._summed_until = dict(state.get("summed_until", {}))
         if made.maps and made._mark:
-            made._view = combine(asset, made.closed_at, made._mark, made._included())
+            made._view = made._combined(made.closed_at, made._mark)
         return made

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from engine.history import iso
+from engine.liquidation.spans import calibrate_from
 from engine.ports import Clock, Feed, MarketStore, Message
 from engine.track import track_record
 from engine.watch import Watch
@@ -20,6 +21,7 @@ from handlers.messages import alert_answer
 log = logging.getLogger(__name__)
 
 CHECKPOINT_MS = 3_600_000
+ALL_SNAPSHOTS = 10_000
 RESTART_SECONDS = (1.0, 60.0)
 DRAIN_SECONDS = 10.0
 END_SECONDS = 10.0
@@ -124,10 +126,12 @@ class Runtime:
                     await self._track(day)
 
     async def _track(self, day: str) -> None:
-        """Store how each map has done, once a day; the walk through its hours runs off the loop."""
+        """Once a day, store how each map has done and fit F to what was reported; both off the loop."""
         for asset, board in tuple(self.services.watch.boards.items()):
             if board.ready:
-                record = await asyncio.to_thread(track_record, asset, board.hours.hours())
+                hours, snapshots = board.hours.hours(), board.usual.past(ALL_SNAPSHOTS)
+                record = await asyncio.to_thread(track_record, asset, hours)
+                board.calibrate(await asyncio.to_thread(calibrate_from, hours, snapshots))
                 self.services.records[asset] = record
                 await self.services.store.save_track_record(asset, day, record.figures)
 

@@ -59,7 +59,7 @@ BAND_WIDER_BY = 1.15
 """80 % band as factors of F over log distance, from refits on four months of Bitcoin."""
 
 
-def scale_for(interest_usd: Mapping[str, float]) -> float:
+def scale_for(interest_usd: Mapping[str, float], scale: float = FORCED.scale) -> float:
     """The scale that makes F mean "what the feeds of Binance, Bybit and OKX report", from these venues' interest.
 
     It was fitted with Binance's open interest alone. Those of the three that are in the sum say, by their usual
@@ -69,6 +69,6 @@ def scale_for(interest_usd: Mapping[str, float]) -> float:
     share = sum(VENUE_SHARE[venue] for venue in interest_usd if venue in VENUE_SHARE)
     total = sum(interest_usd.values())
     if not share or not total:
-        return FORCED.scale
+        return scale
     of_three = sum(usd for venue, usd in interest_usd.items() if venue in VENUE_SHARE)
-    return FORCED.scale * VENUE_SHARE["binanceusdm"] * of_three / share / total
+    return scale * VENUE_SHARE["binanceusdm"] * of_three / share / total

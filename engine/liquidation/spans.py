@@ -25,6 +25,7 @@ LEAST_DISTANCE = 0.001
 """Moves of under two levels say more about rounding than about the map."""
 
 DISTANCES = ((LEAST_DISTANCE, 0.01), (0.01, 0.03), (0.03, 1.0))
+SPANS = (1, 4, 24)
 FOLDS = 5
 PRIOR_SPREAD = (0.3, 0.2, 0.4)
 """How far the coefficients a, g and f may be from the prior's, standard deviations of their logs."""
@@ -42,8 +43,9 @@ class Moves:
         at: (n,) int64, when the span began, UTC ms.
         short: (n,) bool, upward moves.
         distance: (n,) float64, log distance to the furthest price.
-        mass, near: (n,) float64, USD open on the way, and within ten basis points of where it began.
-        interest: (n,) float64, open interest, USD.
+        mass, near: (n,) float64, USD open on the way, and within ten basis points of where it began; weighed so that
+            the venues in the sum stand for those that F speaks of.
+        interest: (n,) float64, open interest, USD, weighed alike.
         forced: (n,) float64, USD reported on new ground.
     """
 
@@ -82,7 +84,8 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
             start = np.floor(np.log(shot.mark) / BIN)
             levels = int(step * (np.floor((np.log(shot.mark) + step * distance) / BIN) - start))
             mass, near = float(density[:levels].sum()), float(density[: min(levels, near_levels)].sum())
-            rows.append((shot.at, number, distance, mass, near, shot.interest_usd, forced))
+            weighed = (shot.weight * value for value in (mass, near, shot.interest_usd))
+            rows.append((shot.at, number, distance, *weighed, forced))
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     return Moves(table[:, 0].astype(np.int64), table[:, 1] > 0, *table[:, 2:].T)
 
@@ -157,6 +160,13 @@ class Calibration:
     end: int = 0
     held_out: float | None = None
     held_out_prior: float | None = None
+
+
+def calibrate_from(hours: Hours, snapshots: Sequence[Snapshot]) -> Calibration:
+    """Fit an asset's coefficients to its own hours; one fit serves all spans."""
+    found = [moves(hours, snapshots, span) for span in SPANS]
+    columns = (np.concatenate([getattr(of, name) for of in found]) for name in Moves.__dataclass_fields__)
+    return calibrate(Moves(*columns))
 
 
 def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:

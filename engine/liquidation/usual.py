@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from engine.liquidation.prior import scale_for
 from engine.liquidation.view import MapView
 from engine.market import DAY_MS, SIDES, Side
 
@@ -23,12 +25,14 @@ class Snapshot:
     """An asset's map as it stood at a close.
 
     Attributes:
+        weight: what open USD counts for, so that the venues in the sum stand for those that F speaks of.
         density: per side, (DENSITY_LEVELS,) float32, USD by level outward from the mark.
     """
 
     at: int
     mark: float
     interest_usd: float
+    weight: float
     density: dict[Side, np.ndarray]
 
 
@@ -42,6 +46,7 @@ class Usual:
         self._at: list[int] = []
         self._marks: list[float] = []
         self._interest: list[float] = []
+        self._weights: list[float] = []
         self._forced: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
         self._density: dict[Side, list[np.ndarray]] = {side: [] for side in SIDES}
         self._refreshed_at = 0
@@ -58,11 +63,12 @@ class Usual:
         self._at.append(view.at)
         self._marks.append(view.mark)
         self._interest.append(sum(view.interest_usd.values()))
+        self._weights.append(scale_for(view.interest_usd, 1.0))
         for side in SIDES:
             self._forced[side].append(view.curves[side].at_distances(DISTANCES))
             self._density[side].append(view.open_usd[side][:DENSITY_LEVELS].astype(np.float32))
         while self._at[0] < view.at - DAYS * DAY_MS:
-            del self._at[0], self._marks[0], self._interest[0]
+            del self._at[0], self._marks[0], self._interest[0], self._weights[0]
             for side in SIDES:
                 del self._forced[side][0]
                 del self._density[side][0]
@@ -77,6 +83,13 @@ class Usual:
         logs = np.interp(np.log(clipped), np.log(DISTANCES), np.log(np.maximum(self._forced_median[side], 1.0)))
         return float(np.exp(logs))
 
+    def rescale(self, factors: Mapping[Side, float]) -> None:
+        """Take what was expected in the past as other coefficients would have had it, about."""
+        for side, factor in factors.items():
+            self._forced[side] = [forced * factor for forced in self._forced[side]]
+            if side in self._forced_median:
+                self._forced_median[side] = self._forced_median[side] * factor
+
     def density(self, side: Side) -> np.ndarray | None:
         """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""
         return self._density_median.get(side)
@@ -85,7 +98,13 @@ class Usual:
         """The last snapshots, oldest first."""
         first = max(len(self._at) - count, 0)
         return [
-            Snapshot(self._at[i], self._marks[i], self._interest[i], {side: self._density[side][i] for side in SIDES})
+            Snapshot(
+                self._at[i],
+                self._marks[i],
+                self._interest[i],
+                self._weights[i],
+                {side: self._density[side][i] for side in SIDES},
+            )
             for i in range(first, len(self._at))
         ]
 
@@ -101,6 +120,7 @@ class Usual:
             "at": np.array(self._at, dtype=np.int64),
             "marks": np.array(self._marks),
             "interest": np.array(self._interest),
+            "weights": np.array(self._weights),
             "refreshed_at": self._refreshed_at,
             "forced": {side: np.array(self._forced[side]) for side in SIDES},
             "density": {side: np.array(self._density[side]) for side in SIDES},
@@ -115,6 +135,7 @@ class Usual:
         made._at = [int(at) for at in state["at"]]
         made._marks = [float(mark) for mark in state["marks"]]
         made._interest = [float(usd) for usd in state.get("interest", np.zeros(len(made._at)))]
+        made._weights = [float(weight) for weight in state.get("weights", np.zeros(len(made._at)))]
         made._refreshed_at = state["refreshed_at"]
         for side in SIDES:
             made._forced[side] = list(state["forced"][side])

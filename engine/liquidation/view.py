@@ -11,7 +11,7 @@ import numpy as np
 from engine.liquidation.forced import ForcedCurve
 from engine.liquidation.grid import WINDOW, bin_of, outward, prices_outward
 from engine.liquidation.market_map import MarketMap
-from engine.liquidation.prior import scale_for
+from engine.liquidation.prior import FORCED, ForcedPrior, scale_for
 from engine.market import SIDES, Side
 
 
@@ -33,6 +33,7 @@ class MapView:
         mark: reference price, USD.
         by_venue: per side and venue, (WINDOW,) float64, USD open in the levels outward from the mark's own.
         interest_usd: open interest of each venue at the mark.
+        coefficients: of F, the shipped ones or those fitted to this asset.
     """
 
     asset: str
@@ -40,6 +41,7 @@ class MapView:
     mark: float
     by_venue: Mapping[Side, Mapping[str, np.ndarray]]
     interest_usd: Mapping[str, float]
+    coefficients: ForcedPrior = FORCED
 
     @property
     def venues(self) -> tuple[str, ...]:
@@ -58,8 +60,9 @@ class MapView:
     @cached_property
     def curves(self) -> dict[Side, ForcedCurve]:
         """F(P) on both sides."""
-        total, scale = sum(self.interest_usd.values()), scale_for(self.interest_usd)
-        return {side: ForcedCurve(side, self.mark, self.open_usd[side], total, scale) for side in SIDES}
+        total, made = sum(self.interest_usd.values()), self.coefficients
+        scale = scale_for(self.interest_usd, made.scale)
+        return {side: ForcedCurve(side, self.mark, self.open_usd[side], total, scale, made) for side in SIDES}
 
     def side_of(self, price: float) -> Side:
         """Whose positions are forced out on the way to a price."""
@@ -88,7 +91,12 @@ class MapView:
 
 
 def combine(
-    asset: str, at: int, mark: float, maps: Sequence[MarketMap], touched: Mapping[str, Touched] | None = None
+    asset: str,
+    at: int,
+    mark: float,
+    maps: Sequence[MarketMap],
+    touched: Mapping[str, Touched] | None = None,
+    coefficients: ForcedPrior = FORCED,
 ) -> MapView:
     """Add up the maps of an asset's markets around a mark; levels touched since the last bar count as swept."""
     touched = touched or {}
@@ -100,7 +108,7 @@ def combine(
         for side in SIDES:
             usd = _usd_outward(market_map, side, mark, touched.get(market.key))
             by_venue[side][market.venue] = by_venue[side].get(market.venue, 0.0) + usd
-    return MapView(asset, at, mark, by_venue, interest)
+    return MapView(asset, at, mark, by_venue, interest, coefficients)
 
 
 def _usd_outward(market_map: MarketMap, side: Side, mark: float, touched: Touched | None) -> np.ndarray:

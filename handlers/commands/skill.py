@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from engine.history import iso
 from engine.liquidation.prior import FORCED
+from engine.liquidation.spans import Calibration
+from engine.market import DAY_MS
 from engine.track import LEAST_DAYS, SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
 from handlers.answers import Answer, Button
@@ -13,8 +16,6 @@ from handlers.commands.arguments import fresh, only_asset
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import usd
-
-PRIOR_LINE = f"F(P) rests on recorded Bitcoin until {FORCED.fitted_until}; only that was fitted"
 
 
 @command(
@@ -36,11 +37,11 @@ async def skill(request: Request, arguments: str) -> Answer:
     if record.score is None:
         lines = (
             f"{record.days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far",
-            "Until then figures rest on the shipped coefficients alone.",
-            PRIOR_LINE,
+            *_coefficients(board.calibration),
         )
         return Answer(f"{asset}: no track record yet", lines, footer=footer, buttons=buttons, data=data)
-    return Answer(_headline(record), _lines(record), footer=footer, buttons=buttons, data=data)
+    lines = (*_lines(record), *_coefficients(board.calibration))
+    return Answer(_headline(record), lines, footer=footer, buttons=buttons, data=data)
 
 
 def _headline(record: TrackRecord) -> str:
@@ -63,5 +64,12 @@ def _lines(record: TrackRecord) -> tuple[str, ...]:
         f"Longs: predicted {usd(longs)}, reported {usd(seen_longs)}",
         f"Shorts: predicted {usd(shorts)}, reported {usd(seen_shorts)}",
         "Skill at where and how much, given where price went; none at whether it goes there",
-        PRIOR_LINE,
     )
+
+
+def _coefficients(made: Calibration) -> tuple[str, ...]:
+    """What F(P) rests on."""
+    if made.fitted:
+        days = (made.end - made.start) / DAY_MS
+        return (f"F(P) is fitted to {days:.0f} d of reports until {iso(made.end)[:10]}",)
+    return (f"F(P) rests on recorded Bitcoin until {FORCED.fitted_until}: {made.why}",)

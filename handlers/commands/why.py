@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from engine.announce import forced_facts
+from engine.history import iso
 from engine.liquidation.prior import FORCED
+from engine.liquidation.spans import Calibration
 from handlers import wording
 from handlers.answers import Answer
 from handlers.commands.arguments import asset_and_rest, fresh
@@ -27,9 +29,17 @@ async def why(request: Request, arguments: str) -> Answer:
             "Open: contracts by entry price, spread over leverages, less all that was closed or swept since.",
             "Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first.",
             f"{forced['map_share']:.0%} of it is the map's; the rest are positions opened on the way.",
-            f"Fitted on recorded Bitcoin until {FORCED.fitted_until}; band: 80 % of comparable moves.",
+            f"Fitted {_where(board.calibration)}; band: 80 % of comparable moves.",
             "Heatmaps that show billions show positions opened, not those forced out.",
             wording.rough(source) or "Reported figures are a lower bound.",
         ),
         footer=wording.sources(source, shares=True),
+    )
+
+
+def _where(made: Calibration) -> str:
+    return (
+        f"to this coin's reports until {iso(made.end)[:10]}"
+        if made.fitted
+        else f"on Bitcoin until {FORCED.fitted_until}"
     )

@@ -11,6 +11,9 @@ from engine.alerts.book import RuleBook
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard, AssetUpdate
+from engine.liquidation.prior import FORCED
+from engine.liquidation.spans import Calibration
+from engine.market import HOUR_MS, Bar
 from engine.ports import Delivered, TickRecord
 from engine.watch import Watch
 from tests.handlers.kit import filled_board
@@ -135,3 +138,33 @@ async def test_a_paused_chats_rules_rest_and_remember(board: AssetBoard) -> None
     assert {alert.chat_id for alert in record.alerts} == {2}
     book.add(RULE)
     assert {rule.id for rule in book.rules} == {1, 2}
+
+
+async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBoard) -> None:
+    watch, _ = await settled(board)
+    before = {cluster.id: cluster.forced_usd for cluster in board.clusters}
+    usual = board.usual.forced_usd("long", 0.02)
+    twice = replace(FORCED, scale=2 * FORCED.scale)
+    board.calibrate(Calibration(twice, fitted=True, why="fitted to reports", start=1, end=2))
+    now = board.closed_at
+    record = await watch.tick(delivered(board, (board.mark,), seconds=60))
+    assert kinds(record) == []
+    assert {cluster.id: cluster.forced_usd for cluster in board.clusters} == before  # not before a bar has closed
+    close = board.mark
+    bars = tuple(
+        (m.market, Bar(now, HOUR_MS, close, close * 1.0001, close * 0.9999, close, m.contracts))
+        for m in board.maps.values()
+    )
+    # The price walks into a cluster's range in the very tick in which the rules see the new numbers first.
+    inside = max((c for c in board.clusters if c.side == "long"), key=lambda c: c.high).high * 1.001
+    assert kinds(await watch.tick(Delivered(now + HOUR_MS, {"BTC": AssetUpdate((inside, close), bars)}))) == []
+    after = {cluster.id: cluster.forced_usd for cluster in board.clusters}
+    same = set(before) & set(after)
+    assert same
+    for cluster in same:
+        assert after[cluster] / before[cluster] == pytest.approx(2, rel=0.2)
+    assert usual is not None
+    assert board.usual.forced_usd("long", 0.02) == pytest.approx(2 * usual, rel=0.05)
+    again = AssetBoard.restore("BTC", ["binanceusdm", "bybit"], board.snapshot())
+    assert again.calibration == board.calibration
+    assert again.view.coefficients.scale == twice.scale

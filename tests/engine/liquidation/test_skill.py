@@ -116,7 +116,7 @@ def test_only_new_ground_counts() -> None:
     )
     table.low[101] = 98.0
     density = dict.fromkeys(("long", "short"), np.full(DENSITY_LEVELS, 1e5, dtype=np.float32))
-    shot = Snapshot(int(hours.at[99]) + HOUR_MS, 100.0, 7e9, density)  # type: ignore[arg-type]  # both sides
+    shot = Snapshot(int(hours.at[99]) + HOUR_MS, 100.0, 7e9, 1.0, density)  # type: ignore[arg-type]  # both sides
     (move,) = [m for m in (moves(table, [shot], 3),) if len(m) == 1]
     # The first hour is all new; of the second half of the way; the third reaches nothing new.
     fresh = np.log(99 / 98) / np.log(100 / 98)
