@@ -28,6 +28,7 @@ class TrackRecord:
         days: of reports there have been.
         score: None before there was enough.
         expected_usd, reported_usd: totals over the hours scored, longs and shorts.
+        days_usd: by day: UTC ms, then USD expected of longs and shorts, and reported of each.
     """
 
     asset: str
@@ -36,6 +37,7 @@ class TrackRecord:
     score: Score | None
     expected_usd: tuple[float, float] = (0.0, 0.0)
     reported_usd: tuple[float, float] = (0.0, 0.0)
+    days_usd: tuple[tuple[float, ...], ...] = ()
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -63,4 +65,11 @@ def track_record(asset: str, hours: Hours) -> TrackRecord:
         found,
         (float(expected[scored, 0].sum()), float(expected[scored, 1].sum())),
         (float(hours.reported[scored, 0].sum()), float(hours.reported[scored, 1].sum())),
+        _by_day(hours.at[scored], expected[scored], hours.reported[scored]),
     )
+
+
+def _by_day(at: np.ndarray, expected: np.ndarray, reported: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    days, which = np.unique(at // DAY_MS * DAY_MS, return_inverse=True)
+    columns = [np.bincount(which, weights=column) for column in (*expected.T, *reported.T)]
+    return tuple(tuple(float(value) for value in row) for row in np.stack([days, *columns], axis=1))

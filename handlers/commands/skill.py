@@ -11,7 +11,7 @@ from engine.liquidation.spans import Calibration
 from engine.market import DAY_MS
 from engine.track import LEAST_DAYS, SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
-from handlers.answers import Answer, Button
+from handlers.answers import Answer, Button, PictureRequest
 from handlers.commands.arguments import fresh, only_asset
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -41,7 +41,9 @@ async def skill(request: Request, arguments: str) -> Answer:
         )
         return Answer(f"{asset}: no track record yet", lines, footer=footer, buttons=buttons, data=data)
     lines = (*_lines(record), *_coefficients(board.calibration))
-    return Answer(_headline(record), lines, footer=footer, buttons=buttons, data=data)
+    alt = f"Liquidations of {asset} predicted and reported over {len(record.days_usd)} days"
+    picture = PictureRequest("skill", asset, 0.0, alt)
+    return Answer(_headline(record), lines, footer=footer, buttons=buttons, picture=picture, data=data)
 
 
 def _headline(record: TrackRecord) -> str:

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from engine.liquidation.grid import bin_of, outward, prices_outward
+from engine.liquidation.tie import LEAST_HOURS
 from engine.market import SIDES, Side
+from engine.track import track_record
 from handlers import pictures
 from handlers.numbers import label
-from handlers.pictures import MapPicture, Pictures, draw_map, map_picture
+from handlers.pictures import Pictures
+from handlers.pictures.map import MapPicture, draw_map, map_picture
+from handlers.pictures.skill import skill_picture
+from tests.engine.liquidation.test_tie import made_up
 from tests.handlers.kit import Kit
 
 
@@ -99,3 +104,19 @@ async def test_an_asset_without_a_past_can_be_drawn(kit: Kit) -> None:
 def _levels(usd: np.ndarray, side: Side, data: MapPicture) -> list[tuple[float, float]]:
     prices = prices_outward(side, outward(side, bin_of(data.mark)) + 1, len(usd))
     return list(zip(usd.tolist(), prices.tolist(), strict=True))
+
+
+async def test_a_track_record_is_drawn_day_by_day(kit: Kit) -> None:
+    record = track_record("BTC", made_up(count=LEAST_HOURS + 24 * 25))
+    kit.services.records["BTC"] = record
+    kit.services.watch.boards["BTC"].hours.rows.clear()
+    found = await kit.ask("/skill")
+    assert found.picture is not None
+    assert "predicted and reported" in found.picture.alt
+    made = Pictures(kit.services)
+    assert size(await made.draw(found)) == (1080, 810)
+    made.close()
+    data = skill_picture(kit.services.watch.boards["BTC"], record, kit.clock.at)
+    assert data.reported.sum(axis=0) == pytest.approx(np.array(record.reported_usd))
+    assert data.expected.sum(axis=0) == pytest.approx(np.array(record.expected_usd))
+    assert (np.diff(data.days) == 1).all()

@@ -1,14 +1,10 @@
-"""Pictures of the map: what is drawn is taken from the board on the loop, drawing itself happens in one worker."""
+"""The map as a picture: what is drawn is taken from the board on the loop."""
 
 from __future__ import annotations
 
-import asyncio
-import io
-from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,23 +13,15 @@ from engine.board import AssetBoard
 from engine.liquidation.grid import bin_of, outward, prices_outward
 from engine.market import HOUR_MS, SIDES, Side
 from handlers import wording
-from handlers.answers import Answer, PictureRequest
-from handlers.context import Services
+from handlers.answers import PictureRequest
 from handlers.numbers import label, price, usd
+from handlers.pictures.style import BACKGROUND, FAINT, INK, LONG, SHORT, new_figure, png, rgb, style, ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PAST_HOURS = 96
 ROWS = 160
-KEPT = 32
-
-BACKGROUND = "#11151c"
-INK = "#e6e9ef"
-FAINT = "#7b8494"
-LONG = "#4fa3ff"
-SHORT = "#ffb347"
-"""Blue and orange: told apart by every common colour vision."""
 
 
 @dataclass(frozen=True)
@@ -58,37 +46,6 @@ class MapPicture:
     heat: dict[Side, np.ndarray]
     now: dict[Side, np.ndarray]
     clusters: tuple[tuple[Side, float, float, float, float], ...]
-
-
-class Pictures:
-    """Draws on demand; equal requests of one closed bar share a picture."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="drawing")
-        self._made: OrderedDict[tuple[Any, ...], asyncio.Future[bytes]] = OrderedDict()
-
-    async def draw(self, found: Answer) -> bytes:
-        """The PNG of an answer's picture."""
-        request = found.picture
-        if request is None:
-            raise ValueError("the answer has no picture")
-        board = self._services.board(request.asset)
-        key = (request.kind, request.asset, request.reach, board.closed_at, round(board.view.mark, 2))
-        if key not in self._made:
-            data = map_picture(board, request, self._services.clock.now(), simulated=self._services.simulated)
-            loop = asyncio.get_running_loop()
-            self._made[key] = asyncio.ensure_future(loop.run_in_executor(self._worker, draw_map, data))
-            while len(self._made) > KEPT:
-                self._made.popitem(last=False)
-        try:
-            return await asyncio.shield(self._made[key])
-        except Exception:
-            self._made.pop(key, None)
-            raise
-
-    def close(self) -> None:
-        self._worker.shutdown(wait=True, cancel_futures=True)
 
 
 def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> MapPicture:
@@ -130,11 +87,7 @@ def _rows(side: Side, mark: float, density: np.ndarray, prices: np.ndarray) -> n
 
 def draw_map(data: MapPicture) -> bytes:
     """The map as a PNG, 1080 by 810 pixels. Uses no global state of the drawing library."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 5.4), dpi=150, facecolor=BACKGROUND)
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     grid = figure.add_gridspec(1, 2, width_ratios=(3.2, 1), wspace=0.03, left=0.11, right=0.97, top=0.88, bottom=0.16)
     left = figure.add_subplot(grid[0])
     right = figure.add_subplot(grid[1], sharey=left)
@@ -145,22 +98,20 @@ def draw_map(data: MapPicture) -> bytes:
     figure.text(0.86, 0.895, "longs", color=LONG, fontsize=10, ha="right")
     figure.text(0.97, 0.895, "shorts", color=SHORT, fontsize=10, ha="right")
     figure.text(0.02, 0.02, data.source, color=FAINT, fontsize=8.5, linespacing=1.4)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor=BACKGROUND)
-    return out.getvalue()
+    return png(figure)
 
 
 def _draw_heat(axes: Axes, data: MapPicture) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    _style(axes)
+    style(axes)
     axes.set_ylim(data.prices[0], data.prices[-1])
     axes.set_xlim(-PAST_HOURS, 0)
     if len(data.hours) > 1:
         top = max(float(np.quantile(np.concatenate([data.heat[side].ravel() for side in SIDES]), 0.995)), 1.0)
         times = np.append(data.hours - 1, data.hours[-1])
         for side, colour in (("long", LONG), ("short", SHORT)):
-            clear = LinearSegmentedColormap.from_list(side, [(*_rgb(colour), 0.0), (*_rgb(colour), 1.0)])
+            clear = LinearSegmentedColormap.from_list(side, [(*rgb(colour), 0.0), (*rgb(colour), 1.0)])
             heat = data.heat["long" if side == "long" else "short"]
             axes.pcolormesh(times, data.prices, heat, cmap=clear, vmin=0, vmax=top, shading="flat", rasterized=True)
         axes.plot(np.append(data.hours, 0), np.append(data.marks, data.mark), color=INK, linewidth=1.4)
@@ -170,14 +121,14 @@ def _draw_heat(axes: Axes, data: MapPicture) -> None:
 
 
 def _draw_bars(axes: Axes, data: MapPicture) -> None:
-    _style(axes)
+    style(axes)
     heights = np.diff(data.prices)
     middles = data.prices[:-1] + heights / 2
     for side, colour in (("long", LONG), ("short", SHORT)):
         amounts = data.now["long" if side == "long" else "short"]
         axes.barh(middles, amounts, height=heights, color=colour, linewidth=0)
     axes.tick_params(labelleft=False)
-    axes.xaxis.set_major_locator(_ticks())
+    axes.xaxis.set_major_locator(ticks())
     axes.xaxis.set_major_formatter(lambda value, _: usd(value))
     axes.set_xlabel("open per row", color=FAINT, fontsize=9)
 
@@ -196,23 +147,3 @@ def _draw_clusters(left: Axes, right: Axes, data: MapPicture) -> None:
             va="center",
             bbox={"boxstyle": "round,pad=0.25", "facecolor": BACKGROUND, "edgecolor": colour, "alpha": 0.85},
         )
-
-
-def _style(axes: Axes) -> None:
-    axes.set_facecolor(BACKGROUND)
-    axes.tick_params(colors=FAINT, labelsize=9)
-    for spine in axes.spines.values():
-        spine.set_color("#2a313d")
-    axes.grid(color="#2a313d", linewidth=0.5)
-
-
-def _ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(3, prune="lower")
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(colour)
