@@ -104,17 +104,17 @@ def liquidations_of(db: Database, market: Market) -> list[Liquidation]:
 def save_tiers(db: Database, market: Market, tiers: Sequence[Tier], at: int) -> None:
     """Keep a market's margin tiers in place of those before."""
     db.conn.execute("DELETE FROM margin_tier WHERE market = ?", (market.key,))
-    columns = "market, floor_usd, maintenance_rate, maintenance_amount_usd, max_leverage, read_at"
+    columns = "market, floor, maintenance_rate, maintenance_amount, max_leverage, read_at"
     db.conn.executemany(
         f"INSERT OR REPLACE INTO margin_tier ({columns}) VALUES (?, ?, ?, ?, ?, ?)",
-        [(market.key, t.floor_usd, t.maintenance_rate, t.maintenance_amount_usd, t.max_leverage, at) for t in tiers],
+        [(market.key, t.floor, t.maintenance_rate, t.maintenance_amount, t.max_leverage, at) for t in tiers],
     )
 
 
 def tiers_of(db: Database, market: str) -> tuple[int, list[Tier]]:
     """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
-    query = """SELECT read_at, floor_usd, maintenance_rate, maintenance_amount_usd, max_leverage
-        FROM margin_tier WHERE market = ? ORDER BY floor_usd"""
+    query = """SELECT read_at, floor, maintenance_rate, maintenance_amount, max_leverage
+        FROM margin_tier WHERE market = ? ORDER BY floor"""
     rows = list(db.conn.execute(query, (market,)))
     return (rows[0][0] if rows else 0), [Tier(*row[1:]) for row in rows]
 

@@ -84,9 +84,9 @@ _TABLES_0002 = (
     """CREATE TABLE market (
         key TEXT PRIMARY KEY, words TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     """CREATE TABLE margin_tier (
-        market TEXT NOT NULL, floor_usd REAL NOT NULL, maintenance_rate REAL NOT NULL,
-        maintenance_amount_usd REAL NOT NULL, max_leverage REAL NOT NULL, read_at INTEGER NOT NULL,
-        PRIMARY KEY (market, floor_usd)) STRICT, WITHOUT ROWID""",
+        market TEXT NOT NULL, floor REAL NOT NULL, maintenance_rate REAL NOT NULL,
+        maintenance_amount REAL NOT NULL, max_leverage REAL NOT NULL, read_at INTEGER NOT NULL,
+        PRIMARY KEY (market, floor)) STRICT, WITHOUT ROWID""",
 )
 
 

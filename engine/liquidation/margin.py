@@ -9,20 +9,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import ImplausibleError
 from engine.market import Kind, Side, positive, sign
 
+EDGE = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One row of a venue's risk limits: from this notional (USD) on, this maintenance rate and amount (USD)."""
+    """One row of a venue's risk limits: from this notional on, this maintenance rate and amount.
 
-    floor_usd: float
+    Notional and amount are in what the contract is settled in: USD if linear, coins if inverse.
+    """
+
+    floor: float
     maintenance_rate: float
-    maintenance_amount_usd: float = 0.0
+    maintenance_amount: float = 0.0
     max_leverage: float = 125.0
+
+
+def with_amounts(tiers: Sequence[Tier]) -> list[Tier]:
+    """Tiers with the maintenance amounts that make the margin rise without a jump, lowest first.
+
+    Each is the one below plus floor · (rate - rate below); venues publish rates and leave the amounts to be worked
+    out (Binance, "How to calculate liquidation price of COIN-M futures contracts", maintenance amount formula).
+    """
+    made: list[Tier] = []
+    for tier in sorted(tiers, key=lambda row: row.floor):
+        below = made[-1] if made else replace(tier, floor=0.0, maintenance_amount=0.0)
+        amount = below.maintenance_amount + tier.floor * (tier.maintenance_rate - below.maintenance_rate)
+        made.append(replace(tier, maintenance_amount=amount))
+    return made
 
 
 def isolated_price(entry: float, leverage: float, side: Side, maintenance_rate: float, kind: Kind = "linear") -> float:
@@ -49,27 +68,44 @@ def isolated_price(entry: float, leverage: float, side: Side, maintenance_rate: 
 
 
 def position_price(
-    entry: float, amount_base: float, margin_usd: float, side: Side, tiers: Sequence[Tier]
+    entry: float,
+    amount: float,
+    margin: float,
+    side: Side,
+    tiers: Sequence[Tier],
+    kind: Kind = "linear",
+    fee_rate: float = 0.0,
 ) -> float | None:
-    """Liquidation price of one linear position under full tiers, USD; None when it cannot be forced out.
+    """Liquidation price of one position under full tiers, USD; None when it cannot be forced out.
 
-    (margin + cum - s Q E) / (Q m - s Q), the tier being that of the notional at the liquidation price.
+    Linear, amount Q in coins, margin W in USD: (W + cum - s Q E) / (Q m - s Q), from W + s Q (P - E) = m Q P - cum.
+    Inverse, amount Q in USD, margin W in coins: Q (1 + s m) / (Q/E + s (W + cum)), from W + s Q (1/E - 1/P) =
+    m Q/P - cum (Binance and Bybit give these forms; OKX and Gate add the fee to m). The tier is that of the notional at
+    the liquidation price; s is +1 long and -1 short.
+
+    Args:
+        fee_rate: what the venue adds to the maintenance rate.
 
     Raises:
         ImplausibleError: when a figure is not positive or there is no tier.
     """
     positive(entry, "entry")
-    positive(amount_base, "amount")
-    positive(margin_usd, "margin")
+    positive(amount, "amount")
+    positive(margin, "margin")
     if not tiers:
         raise ImplausibleError("no maintenance tiers are known")
     s = sign(side)
-    ordered = sorted(tiers, key=lambda tier: tier.floor_usd)
-    ceilings = [tier.floor_usd for tier in ordered[1:]] + [math.inf]
+    ordered = sorted(tiers, key=lambda tier: tier.floor)
+    ceilings = [tier.floor for tier in ordered[1:]] + [math.inf]
     for tier, ceiling in zip(ordered, ceilings, strict=True):
-        price = (margin_usd + tier.maintenance_amount_usd - s * amount_base * entry) / (
-            amount_base * tier.maintenance_rate - s * amount_base
-        )
-        if price > 0 and tier.floor_usd <= amount_base * price <= ceiling:
+        rate, held = tier.maintenance_rate + fee_rate, margin + tier.maintenance_amount
+        if kind == "linear":
+            price = (held - s * amount * entry) / (amount * rate - s * amount)
+        else:
+            coins = amount / entry + s * held
+            price = amount * (1 + s * rate) / coins if coins > 0 else math.inf
+        notional = amount * price if kind == "linear" else amount / price if price > 0 else math.inf
+        # Amounts make the margin continuous, so that a bound belongs to both tiers; rounding must not lose it.
+        if 0 < price < math.inf and tier.floor * (1 - EDGE) <= notional <= ceiling * (1 + EDGE):
             return price
     return None

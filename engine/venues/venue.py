@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from engine.errors import ImplausibleError, VenueError
-from engine.liquidation.margin import Tier
+from engine.liquidation.margin import Tier, with_amounts
 from engine.market import MAX_BAR_RATIO, MINUTE_MS, Bar, Liquidation, Market, positive
 from engine.outlook.depth import Depth, aggregate
 from engine.venues.exchange import ODD_ANSWERS, Access, as_venue_error, make_exchange
@@ -391,7 +391,7 @@ class Venue(ABC):
     # -- margin and books
 
     async def tiers(self, market: Market) -> list[Tier]:
-        """The venue's margin tiers, lowest first; empty where it does not publish them."""
+        """The venue's margin tiers with their amounts, lowest first; empty where it does not publish them."""
         if not self.tiers_public:
             return []
         listing = self._listing_of(market)
@@ -401,9 +401,9 @@ class Venue(ABC):
             found = [self._tier(listing, row) for row in rows]
         except ODD_ANSWERS as error:
             raise as_venue_error(error) from None
-        found.sort(key=lambda tier: (tier.floor_usd, -tier.max_leverage))
+        found.sort(key=lambda tier: (tier.floor, -tier.max_leverage))
         # Bounds of inverse contracts are in the coin on most venues: only what begins at nothing is known in USD.
-        return found[:1] if market.kind == "inverse" else found
+        return with_amounts(found[:1] if market.kind == "inverse" else found)
 
     async def depth(self, market: Market, now: int) -> Depth:
         """What rests in the order book, USD by level outward from the middle."""

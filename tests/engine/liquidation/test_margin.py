@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ImplausibleError
-from engine.liquidation.margin import Tier, isolated_price, position_price
+from engine.liquidation.margin import Tier, isolated_price, position_price, with_amounts
 from engine.market import Kind, Side
 
 sides = st.sampled_from(["long", "short"])
@@ -64,3 +66,49 @@ def test_a_long_with_all_its_value_as_margin_is_never_forced_out() -> None:
 def test_what_cannot_be_is_refused(entry: float, leverage: float, rate: float) -> None:
     with pytest.raises(ImplausibleError):
         isolated_price(entry, leverage, "long", rate)
+
+
+def test_amounts_follow_from_floors_and_rates_as_binance_says() -> None:
+    # Binance's page: level 5 of BTCUSD begins at 50 BTC with 5 % after 2.5 %; 0.56 BTC below it makes 1.81 BTC.
+    rates = [(0.0, 0.004), (5.0, 0.005), (10.0, 0.01), (20.0, 0.025), (50.0, 0.05)]
+    made = with_amounts([Tier(floor, rate) for floor, rate in reversed(rates)])
+    assert [round(tier.maintenance_amount, 3) for tier in made] == [0.0, 0.005, 0.055, 0.355, 1.605]
+    assert pytest.approx(1.81) == 50 * (0.05 - 0.025) + 0.56
+    for lower, upper in itertools.pairwise(made):
+        below = upper.floor * lower.maintenance_rate - lower.maintenance_amount
+        assert upper.floor * upper.maintenance_rate - upper.maintenance_amount == pytest.approx(below)
+
+
+def test_an_inverse_position_as_bybit_gives_it() -> None:
+    # Bybit's form for a long: size (1 + rate) / (size/entry + size/entry/leverage); 60,000 USD at 50,000, tenfold.
+    price = position_price(50_000, 60_000, 0.12, "long", [Tier(0, 0.005)], "inverse")
+    assert price == pytest.approx(60_000 * 1.005 / (1.2 + 0.12))
+    short = position_price(50_000, 60_000, 0.12, "short", [Tier(0, 0.005)], "inverse")
+    assert short == pytest.approx(60_000 * 0.995 / (1.2 - 0.12))
+
+
+@given(leverage=st.floats(1.5, 100), side=sides, kind=kinds, fee=st.floats(0, 0.001))
+def test_one_tier_gives_the_isolated_form_of_either_kind(leverage: float, side: Side, kind: Kind, fee: float) -> None:
+    amount, margin = (2.0, 200 / leverage) if kind == "linear" else (200.0, 2.0 / leverage)
+    price = position_price(100, amount, margin, side, [Tier(0, 0.004)], kind, fee)
+    assert price == pytest.approx(isolated_price(100, leverage, side, 0.004 + fee, kind))
+
+
+@given(entry=st.floats(1, 1e5), size=st.floats(1e3, 5e7), leverage=st.floats(2, 50), side=sides, kind=kinds)
+def test_at_the_liquidation_price_margin_is_what_its_tier_demands(
+    entry: float, size: float, leverage: float, side: Side, kind: Kind
+) -> None:
+    scale = 1.0 if kind == "linear" else 1 / entry
+    ladder = [Tier(0, 0.004), Tier(5e4, 0.005), Tier(2.5e5, 0.01), Tier(1e6, 0.019)]
+    tiers = with_amounts([replace(tier, floor=tier.floor * scale) for tier in ladder])
+    amount = size / entry if kind == "linear" else size
+    margin = size * scale / leverage
+    price = position_price(entry, amount, margin, side, tiers, kind)
+    assert price is not None
+    assert (price < entry) == (side == "long")
+    s = 1 if side == "long" else -1
+    notional = amount * price if kind == "linear" else amount / price
+    tier = max((t for t in tiers if t.floor <= notional * (1 + 1e-9)), key=lambda t: t.floor)
+    profit = amount * (price - entry) if kind == "linear" else amount * (1 / entry - 1 / price)
+    demanded = tier.maintenance_rate * notional - tier.maintenance_amount
+    assert margin + s * profit == pytest.approx(demanded, abs=1e-9 * size * scale, rel=1e-6)

@@ -165,10 +165,10 @@ async def test_margin_tiers_begin_at_nothing_and_rise(name: str) -> None:
             if name == "htx" and market.kind == "inverse":
                 assert tiers == []
                 continue
-            assert tiers[0].floor_usd == 0
+            assert tiers[0].floor == 0
             assert 0.002 < tiers[0].maintenance_rate < 0.03
             assert all(a.maintenance_rate < b.maintenance_rate for a, b in itertools.pairwise(tiers))
-            assert all(a.floor_usd < b.floor_usd for a, b in itertools.pairwise(tiers))
+            assert all(a.floor < b.floor for a, b in itertools.pairwise(tiers))
 
 
 @pytest.mark.parametrize("name", STREAMS)
