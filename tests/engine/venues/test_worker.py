@@ -52,7 +52,11 @@ async def test_the_first_bar_is_placed_by_the_venues_own_tiers() -> None:
         assert (linear.maintenance_rate, linear.fee_rate, linear.max_leverage) == (0.004, 0.00075, 125.0)
         read_at, tiers = await store.tiers_of(linear.key)
         assert read_at == NOW
-        assert tiers == [Tier(0.0, 0.004, 0.0, 125.0), Tier(1_000_000.0, 0.005, pytest.approx(1000.0), 100.0)]
+        assert [(tier.floor, tier.maintenance_rate, tier.max_leverage) for tier in tiers] == [
+            (0.0, 0.004, 125.0),
+            (1_000_000.0, 0.005, 100.0),
+        ]
+        assert [tier.maintenance_amount for tier in tiers] == pytest.approx([0.0, 1000.0])
         await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], NOW)
         worker.state = "ok"
         await worker.reload()  # within the day: nothing is asked again
