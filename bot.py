@@ -19,12 +19,20 @@ from engine.alerts.rules import RULE_EXAMPLE, parse_rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock
 from engine.errors import CliffwatchError, HistoryError, InputError, SettingError, StorageError, VenueError
-from engine.history import History, iso, parse_time, read_history
+from engine.history import History, iso, parse_time, read_history, read_orders
 from engine.market import DAY_MS
 from engine.ports import Clock, MarketStore
 from engine.recording import SUFFIX, Recorder, RecordingStore, read_recording, take_up
 from engine.replay import ReplayFeed, board_at
-from engine.study import cluster_figures, entry_figures, skill_figures, span_figures, walk_history, write_predictions
+from engine.study import (
+    cluster_figures,
+    entry_figures,
+    location_figures,
+    skill_figures,
+    span_figures,
+    walk_history,
+    write_predictions,
+)
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
@@ -119,6 +127,13 @@ def _parser() -> argparse.ArgumentParser:
     skill.add_argument("--out", type=Path, metavar="PREDICTIONS", help="write each hour's prediction: time, USD, USD")
     skill.add_argument("--spans", type=_spans, metavar="1h,4h,24h", help="also hold F(P) against new ground")
     skill.set_defaults(run=_skill)
+
+    located = commands.add_parser("located", help="where among the levels reached single forced orders fell")
+    _history_options(located)
+    located.add_argument(
+        "--orders", type=Path, required=True, metavar="FILE", help="time,symbol,side,price,notional_usd"
+    )
+    located.set_defaults(run=_located)
 
     clusters = commands.add_parser("clusters", help="number, life and churn of clusters over a history")
     _history_options(clusters)
@@ -249,6 +264,17 @@ def _skill(options: argparse.Namespace) -> int:
     if options.out:
         write_predictions(walked, options.out)
     print(json.dumps(figures) if options.json else _skill_text(figures))
+    return 0
+
+
+def _located(options: argparse.Namespace) -> int:
+    history = _history(options)
+    figures = location_figures(history, read_orders(options.orders, history.market.asset))
+    if options.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name.replace('_', ' '):24} {value}")
     return 0
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
+
 from engine.alerts.decide import AssetTick
 from engine.alerts.rules import default_distance
 from engine.alerts.tiers import Candidates
@@ -158,6 +160,13 @@ class AssetBoard:
     def history_days(self) -> float:
         """Days of bars the map has been through."""
         return (self.closed_at - self.first_bar_at) / DAY_MS if self.first_bar_at is not None else 0.0
+
+    def held_at(self, side: Side, levels: np.ndarray) -> np.ndarray:
+        """USD that all maps hold at outward coordinates, as of their last closed bars, (n,) float64."""
+        held = np.zeros(len(levels))
+        for market_map in self._included():
+            held += market_map.held_usd(side, levels)
+        return held
 
     def untraded_hours(self, cluster: Cluster, now: int) -> tuple[float, bool]:
         """Hours since any price of a cluster was traded, and whether that is all that has been watched."""

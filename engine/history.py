@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from engine.errors import HistoryError, ImplausibleError
-from engine.market import HOUR_MS, MINUTE_MS, Bar, Liquidation, Market
+from engine.market import HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Side
 
 REQUIRED = ("time", "open", "high", "low", "close", "open_interest_usd")
 STEPS_MS = tuple(m * MINUTE_MS for m in (1, 5, 15, 30, 60, 240))
@@ -197,3 +197,39 @@ def _bar(path: Path, line: int, at: int, step: int, row: dict[str, str | None]) 
         )
     except (ImplausibleError, ZeroDivisionError) as error:
         raise HistoryError(f"{where}: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedOrder:
+    """One forced order of a file: when, whose, at what price, how much."""
+
+    at: int
+    side: Side
+    price: float
+    usd: float
+
+
+def read_orders(path: Path, asset: str) -> list[ForcedOrder]:
+    """Single forced orders of an asset: time, symbol, side (long or short: who was forced out), price, notional_usd.
+
+    Raises:
+        HistoryError: naming the file, the line and what is wrong with it.
+    """
+    found = []
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = csv.DictReader(handle)
+            for row in rows:
+                if str(row.get("symbol", "")).split("/")[0] != asset:
+                    continue
+                side: Side = "long" if row["side"] == "long" else "short"
+                found.append(
+                    ForcedOrder(parse_time(row["time"]), side, float(row["price"]), float(row["notional_usd"]))
+                )
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise HistoryError(f"{path.name}: cannot be read: {error}") from None
+    except (KeyError, ValueError, TypeError) as error:
+        raise HistoryError(f"{path.name}, line {rows.line_num}: {error} is missing or no such value") from None
+    if not found:
+        raise HistoryError(f"{path.name}: no forced order of {asset} in it")
+    return sorted(found, key=lambda order: order.at)

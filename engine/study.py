@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import statistics
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,15 +18,15 @@ from engine.alerts.decide import decide
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.errors import HistoryError
-from engine.history import History, iso
-from engine.liquidation.grid import BIN
+from engine.history import ForcedOrder, History, iso
+from engine.liquidation.grid import BIN, bin_of, outward
 from engine.liquidation.hours import Hours
 from engine.liquidation.peaks import REACH
 from engine.liquidation.skill import score
 from engine.liquidation.spans import report as report_span
 from engine.liquidation.tie import Walk, walk_forward
 from engine.liquidation.usual import Snapshot
-from engine.market import DAY_MS, HOUR_MS, SIDES, Side, sign
+from engine.market import DAY_MS, HOUR_MS, SIDES, Bar, Side, sign
 from engine.replay import update_of
 
 WARM_UP_DAYS = 30
@@ -258,3 +259,73 @@ def _interval(hit: np.ndarray, days: np.ndarray, rng: np.random.Generator) -> li
     drawn = rng.integers(0, len(names), (RESAMPLES, len(names)))
     shares = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     return [round(float(value), 3) for value in np.quantile(shares, (0.05, 0.95))]
+
+
+LEAST_LEVELS = 4
+SPREAD = 0.05
+"""Share of each guess that is spread evenly: no guess may call a level impossible."""
+
+
+def location_figures(history: History, orders: Sequence[ForcedOrder]) -> dict[str, Any]:
+    """Where among the levels that a bar reached its forced orders fell: the map against distance and freshness alone.
+
+    Distance alone calls every level reached as likely as the others; freshness alone goes by the hours a level had not
+    been traded. Figures are mean log likelihood over distance alone, in nats, weighed by USD and one an order. The map
+    stands as it did before the bar. Orders outside the levels that the bar reached from its opening are left out.
+    """
+    board = AssetBoard(history.market.asset)
+    gains: dict[str, list[float]] = {"map": [], "freshness": []}
+    weights: list[float] = []
+    waiting = deque(order for order in orders if order.at >= history.bars[0].opened_at)
+    for step in history.steps():
+        within = []
+        while waiting and waiting[0].at < step.bar.closed_at:
+            within.append(waiting.popleft())
+        for side in SIDES if board.ready else ():
+            mine = [order for order in within if order.side == side]
+            for order, gain in _placed(board, step.bar, side, mine):
+                weights.append(order.usd)
+                for name, value in gain.items():
+                    gains[name].append(value)
+        board.advance(update_of(step), step.bar.closed_at, silent=True)
+    if not weights:
+        raise HistoryError("no forced order falls within the history's bars")
+    figures: dict[str, Any] = {"asset": board.asset, "orders": len(weights), "usd": round(sum(weights))}
+    for name, values in gains.items():
+        figures[f"{name}_nats_by_usd"] = round(float(np.average(values, weights=weights)), 3)
+        figures[f"{name}_nats_by_order"] = round(statistics.fmean(values), 3)
+    return figures
+
+
+def _placed(
+    board: AssetBoard, bar: Bar, side: Side, orders: Sequence[ForcedOrder]
+) -> list[tuple[ForcedOrder, dict[str, float]]]:
+    """The orders that fell on levels the bar reached, with what each guess gained over an even one, nats."""
+    market_map = board.maps[next(iter(board.maps))]
+    first = outward(side, bin_of(market_map.close)) + 1
+    count = outward(side, bin_of(bar.low if side == "long" else bar.high)) - first + 1
+    if count < LEAST_LEVELS:
+        return []
+    levels = np.arange(first, first + count)
+    guesses = {"map": board.held_at(side, levels), "freshness": _untraded(board, bar, side, levels)}
+    shares = {
+        name: weight / weight.sum() if weight.any() else np.full(count, 1 / count) for name, weight in guesses.items()
+    }
+    found = []
+    for order in orders:
+        place = outward(side, bin_of(order.price)) - first
+        if 0 <= place < count:
+            gain = {name: math.log((1 - SPREAD) * share[place] * count + SPREAD) for name, share in shares.items()}
+            found.append((order, gain))
+    return found
+
+
+def _untraded(board: AssetBoard, bar: Bar, side: Side, levels: np.ndarray) -> np.ndarray:
+    """Hours for which levels had not been traded when a bar opened, at least half of one."""
+    hours = []
+    for level in levels:
+        number = int(outward(side, int(level)))
+        last = board.traded.last(number, number)
+        since = last if last is not None else board.traded.since or bar.opened_at
+        hours.append(max((bar.opened_at - since) / HOUR_MS, 0.5))
+    return np.array(hours)

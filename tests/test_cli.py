@@ -252,3 +252,34 @@ async def test_a_terminal_that_says_nothing_does_not_keep_the_process_from_endin
     finally:
         await process.close()
         await server.stop()
+
+
+@needs_history
+def test_located_holds_the_map_against_distance_and_freshness(capsys: pytest.CaptureFixture[str]) -> None:
+    orders = str(HISTORY.with_name("okx_liquidations_2026-03-04_2026-03-05.csv"))
+    status, text, _ = run(capsys, "located", "--history", str(HISTORY), "--orders", orders, "--json")
+    found = json.loads(text)
+    assert status == 0
+    assert found["orders"] > 800
+    assert found["map_nats_by_usd"] > 0.15
+    assert found["freshness_nats_by_usd"] > 0.15
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("time,symbol,side,price,notional_usd\n", "no forced order of BTC in it"),
+        ("time,symbol,side,price,notional_usd\nnoon,BTC/USDT:USDT,long,1,1\n", "line 2"),
+        ("time,symbol\n2026-01-01,BTC/USDT:USDT\n", "line 2"),
+        ("time,symbol,side,price,notional_usd\n2001-01-01,BTC/USDT:USDT,long,1,1\n", "falls within the history"),
+    ],
+)
+def test_orders_that_cannot_be_read_or_placed_are_one_sentence(
+    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    orders = tmp_path / "orders.csv"
+    orders.write_text(text, encoding="utf-8")
+    status, _, err = run(capsys, "located", "--history", str(history), "--orders", str(orders))
+    assert status == 2
+    assert says in err
+    assert len(err.strip().splitlines()) == 1

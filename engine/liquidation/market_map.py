@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from engine.liquidation.grid import WINDOW, bin_of, outward, prices_outward
+import numpy as np
+
+from engine.liquidation.grid import BIN, WINDOW, bin_of, outward, prices_outward
 from engine.liquidation.kernel import for_market
 from engine.liquidation.prior import RANGE_SHARE, TURNOVER_PER_HOUR
 from engine.liquidation.window import PaddedKernel, SideWindow
@@ -108,6 +110,17 @@ class MarketMap:
     def held(self, side: Side) -> float:
         """Contracts the map holds on one side; never more than open interest."""
         return self.windows[side].held()
+
+    def held_usd(self, side: Side, levels: np.ndarray) -> np.ndarray:
+        """USD held at single outward coordinates, each at its own price, (n,) float64."""
+        window = self.windows[side]
+        places = levels - window.edge
+        inside = (places >= 0) & (places < WINDOW)
+        contracts = np.where(inside, window.contracts[np.clip(places, 0, WINDOW - 1)], 0.0)
+        usd: np.ndarray = contracts * self.market.contract_size
+        if self.market.kind == "inverse":
+            return usd
+        return usd * np.exp((outward(side, 1) * levels + 0.5) * BIN)
 
     def reached_usd(self, side: Side, price: float) -> float:
         """USD held at the levels up to a price, each at its own price."""
