@@ -257,10 +257,14 @@ def _clusters(options: argparse.Namespace) -> int:
 
 
 def _skill(options: argparse.Namespace) -> int:
+    if options.until is not None and options.until <= options.since:
+        raise HistoryError("--until is not after --from")
+    if options.out and not options.out.parent.is_dir():
+        raise HistoryError(f"there is no directory {options.out.parent}")
     walked = walk_history(_history(options))
     figures: dict[str, Any] = {"asset": walked.asset, **skill_figures(walked, options.since, options.until)}
     if options.spans:
-        figures["spans"] = span_figures(walked, options.spans, options.since)
+        figures["spans"] = span_figures(walked, options.spans, options.since, options.until)
     if options.out:
         write_predictions(walked, options.out)
     print(json.dumps(figures) if options.json else _skill_text(figures))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -17,8 +17,8 @@ from engine.errors import NotReadyError
 from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
 from engine.liquidation.hours import HourBuilder
-from engine.liquidation.market_map import MarketMap, Step
-from engine.liquidation.prior import FORCED, REPORTING, ForcedPrior
+from engine.liquidation.market_map import MarketMap
+from engine.liquidation.prior import FORCED, REPORTING, ForcedPrior, scale_for
 from engine.liquidation.spans import Calibration
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
@@ -53,7 +53,7 @@ class AssetUpdate:
         left_out: keys of markets that are not in the sum.
         missing: what of it people read: venues with the reason.
         reported: forced orders the feeds reported.
-        listening: since when each market's forced orders are heard, by its key.
+        listening: since when each market's forced orders are heard without a break, by its key; None where nobody says.
         backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
     """
 
@@ -63,8 +63,14 @@ class AssetUpdate:
     left_out: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
     reported: tuple[Reported, ...] = ()
-    listening: Mapping[str, int] = field(default_factory=dict)
+    listening: Mapping[str, int] | None = None
     backfill: tuple[tuple[Market, Bar], ...] = ()
+
+
+def _size(market_map: MarketMap) -> tuple[float, str]:
+    """Open interest of a market, USD, and its key to tell equals apart."""
+    market = market_map.market
+    return market.usd(market_map.contracts, market_map.close), market.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +102,11 @@ class AssetBoard:
         self.hours = HourBuilder()
         self.calibration = Calibration(FORCED, fitted=False, why="nothing was fitted yet")
         self._next_calibration: Calibration | None = None
-        self.recalibrated = False
-        """Whether F's coefficients have changed since somebody last looked: rules then begin anew."""
         self.first_bar_at: int | None = None
         self._view: MapView | None = None
         self._mark = 0.0
         self._measured_at = 0
+        self._last_close = 0.0
         self._detected_at = 0
         self._unmeasured: MapView | None = None
         self._touched: dict[str, Touched] = {}
@@ -109,6 +114,7 @@ class AssetBoard:
         self._funding: dict[str, float] = {}
         self._contracts: dict[str, deque[tuple[int, float]]] = {}
         self._reported: deque[Reported] = deque()
+        self._listening: dict[str, int] = {}
         self._reported_since: dict[str, int] = {}
         self._summed_until: dict[str, int] = {}
         self._has_feed = False
@@ -205,7 +211,7 @@ class AssetBoard:
     def reported_since(self) -> dict[str, int]:
         """Since when each venue's forced orders have been counted, the latest of its markets."""
         found: dict[str, int] = {}
-        for key, since in self._reported_since.items():
+        for key, since in (self._reported_since | self._listening).items():
             found[venue_of(key)] = max(found.get(venue_of(key), 0), since)
         return found
 
@@ -242,16 +248,16 @@ class AssetBoard:
 
     def _adopt(self, made: Calibration) -> None:
         before, after = self.calibration.coefficients, made.coefficients
-        if before != after:
-            factors = {
-                side: after.scale * after.side_factor(side) / (before.scale * before.side_factor(side))
-                for side in SIDES
-            }
-            # What is compared with the past must not jump because the ruler did.
-            self.usual.rescale(factors)
-            self.candidates.rescale(factors)
-            self.recalibrated = True
         self.calibration, self._next_calibration = made, None
+        if before == after:
+            return
+        # What is compared with the past must not jump because the ruler did.
+        ratios = self.usual.remeasure(after)
+        self.candidates.rescale(ratios)
+        if self._view is not None:
+            self._view = self._combined(self._view.at, self._mark, self._touched)
+        if self._measured_at:
+            self._unmeasured = self._combined(self._measured_at, self._last_close)
 
     def _combined(self, at: int, mark: float, touched: Mapping[str, Touched] | None = None) -> MapView:
         coefficients = self.calibration.coefficients
@@ -265,24 +271,24 @@ class AssetBoard:
         None while there is no map yet to hold the path against. silent: nobody will decide anything on it, so
         that the clusters' figures need not be renewed.
         """
+        if self._next_calibration is not None and update.bars:
+            self._adopt(self._next_calibration)
         tick = self._follow(update, now, silent=silent) if self._view is not None and len(update.path) else None
         self.left_out, self.missing = update.left_out, dict(update.missing)
-        for key, since in update.listening.items():
-            self._has_feed = True
-            self._reported_since.setdefault(key, since)
+        if update.listening is not None:
+            self._listening = dict(update.listening)
+            self._has_feed = self._has_feed or bool(self._listening)
         for row in update.reported:
             self._count(row)
         while self._reported and self._reported[0][0] < now - 2 * DAY_MS:
             self._reported.popleft()
         for market, bar in update.backfill:
             self._step(market, bar)
-        stepped: dict[int, list[tuple[MarketMap, Bar, Step]]] = {}
         for market, bar in update.bars:
-            step = self._step(market, bar)
-            if step is not None:
-                stepped.setdefault(bar.closed_at, []).append((self.maps[market.key], bar, step))
-        for closed_at in sorted(stepped):
-            self._count_hour(stepped[closed_at])
+            self._end_hour(bar)
+            self._step(market, bar)
+        if update.bars and update.bars[-1][1].closed_at % HOUR_MS == 0:
+            self._end_hour(None)
         for sample in update.samples:
             self._take(sample)
         if update.path:
@@ -303,8 +309,8 @@ class AssetBoard:
         marks = tuple(self.tracker.follow(path, view))
         return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates)
 
-    def _step(self, market: Market, bar: Bar) -> Step | None:
-        """Step one market's map; what the bar did, None where it was not taken."""
+    def _step(self, market: Market, bar: Bar) -> None:
+        """Step one market's map over a closed bar; one that it has been over already is left out."""
         market_map = self.maps.get(market.key)
         if market_map is not None and market_map.market != market:
             if (market_map.market.contract_size, market_map.market.kind) != (market.contract_size, market.kind):
@@ -314,13 +320,14 @@ class AssetBoard:
         if market_map is None:
             market_map = self.maps[market.key] = MarketMap(market)
         if market_map.opened and bar.closed_at <= market_map.closed_at:
-            return None
+            return
+        self.hours.begin(market_map, bar)
         if market_map.opened:
-            step = market_map.step(bar)
+            market_map.step(bar)
         elif bar.contracts is not None:
-            step = market_map.open(bar, bar.contracts)
+            market_map.open(bar, bar.contracts)
         else:
-            return None
+            return
         self._touched.pop(market.key, None)
         self.first_bar_at = bar.opened_at if self.first_bar_at is None else min(self.first_bar_at, bar.opened_at)
         self.traded.touch(bin_of(bar.low), bin_of(bar.high), bar.closed_at)
@@ -331,30 +338,34 @@ class AssetBoard:
         while kept[0][0] < bar.closed_at - DAY_MS - HOUR_MS:
             kept.popleft()
         self._count_bar(market.key, bar)
-        return step
 
-    def _count_hour(self, rows: Sequence[tuple[MarketMap, Bar, Step]]) -> None:
-        """Note what bars of one time reached and what was reported meanwhile, for the tie."""
-        leader, bar, _ = max(
-            rows, key=lambda row: (row[0].market.usd(row[0].contracts, row[1].close), row[0].market.key)
-        )
-        reached = {side: sum(step.swept_usd[side] for _, _, step in rows) for side in SIDES}
-        reported = None
-        if self._heard_throughout(bar):
-            reported = {side: self._reported_within(side, bar) for side in SIDES}
-        self.hours.add(bar, reached, reported, leader.contracts)
-        self.hours.forget_before(bar.closed_at - HOURS_KEPT_MS)
+    def _end_hour(self, bar: Bar | None) -> None:
+        """Note a whole hour for the tie: when a bar of the next one comes, or with its own last bars (None)."""
+        hours, at = self.hours, self.hours.running_at
+        if not at or (bar is not None and bar.opened_at < at + HOUR_MS):
+            return
+        leader = self.maps[hours.leader]
+        reported = {side: self._reported_within(side, at) for side in SIDES} if self._heard_throughout(at) else None
+        interest: dict[str, float] = {}
+        for m in self._included():
+            interest[m.market.venue] = interest.get(m.market.venue, 0.0) + m.market.usd(m.contracts, m.close)
+        hours.finish(leader.close, reported, scale_for(interest, 1.0))
+        hours.forget_before(at - HOURS_KEPT_MS)
 
-    def _heard_throughout(self, bar: Bar) -> bool:
-        """Whether a feed that counts had begun when a bar opened; a bar that says itself what was forced out has."""
-        begun = [since for key, since in self._reported_since.items() if venue_of(key) in self.reporting]
-        return bool(begun) and bar.opened_at >= min(begun) - bar.step_ms
+    def _heard_throughout(self, at: int) -> bool:
+        """Whether all feeds that count were heard for a whole hour, or bars said themselves what was forced out."""
+        counting = [key for key in self._listening if venue_of(key) in self.reporting and key not in self.left_out]
+        summed = [key for key in self._summed_until if venue_of(key) in self.reporting]
+        if not counting and not summed:
+            return False
+        return all(self._listening[key] <= at for key in counting) and self.hours.summed(summed)
 
-    def _reported_within(self, side: Side, bar: Bar) -> float:
+    def _reported_within(self, side: Side, at: int) -> float:
+        """USD reported within the hour that began then, of the feeds that count."""
         return sum(
             usd
-            for at, whose, usd, key in takewhile(lambda row: row[0] > bar.opened_at - HOUR_MS, reversed(self._reported))
-            if whose == side and bar.opened_at < at <= bar.closed_at and venue_of(key) in self.reporting
+            for when, whose, usd, key in takewhile(lambda row: row[0] > at - HOUR_MS, reversed(self._reported))
+            if whose == side and at < when <= at + HOUR_MS and venue_of(key) in self.reporting
         )
 
     def _count_bar(self, key: str, bar: Bar) -> None:
@@ -395,9 +406,9 @@ class AssetBoard:
         if closed_at <= self._measured_at:
             return
         self._measured_at = closed_at
-        close = next(m.close for m in self.maps.values() if m.closed_at == closed_at)
-        if self._next_calibration is not None:
-            self._adopt(self._next_calibration)
+        leader = max((m for m in self.maps.values() if m.closed_at == closed_at), key=_size)
+        close = leader.close
+        self._last_close = close
         view = self._unmeasured = self._combined(closed_at, close)
         if closed_at // HOUR_MS > self._detected_at // HOUR_MS:
             # Hourly whatever the bars' step: on the hour is how the detector's constants were measured.
@@ -444,6 +455,7 @@ class AssetBoard:
             "first_bar_at": self.first_bar_at,
             "mark": self._mark,
             "measured_at": self._measured_at,
+            "last_close": self._last_close,
             "detected_at": self._detected_at,
             "funding": dict(self._funding),
             "contracts": {key: list(rows) for key, rows in self._contracts.items()},
@@ -471,6 +483,7 @@ class AssetBoard:
             state["measured_at"],
             state["detected_at"],
         )
+        made._last_close = state.get("last_close", state["mark"])
         made._funding = dict(state["funding"])
         made._contracts = {
             key: deque((int(at), c) for at, c in rows) for key, rows in state["contracts"].items() if key in made.maps
@@ -479,8 +492,9 @@ class AssetBoard:
         made._reported = deque(
             (int(row[0]), row[1], row[2], row[3] if len(row) > 3 else "") for row in state["reported"]
         )
-        if "hours" in state:
+        if "parts" in state.get("hours", {}):
             made.hours = HourBuilder.restore(state["hours"])
+        if "calibration" in state:
             kept = state["calibration"]
             made.calibration = Calibration(**{**kept, "coefficients": ForcedPrior(**kept["coefficients"])})
         made._has_feed = state["has_feed"]

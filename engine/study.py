@@ -90,7 +90,13 @@ class Walked:
 
 
 def walk_history(history: History) -> Walked:
-    """Step the map through a history and predict each hour from what came before it."""
+    """Step the map through a history and predict each hour from what came before it.
+
+    Raises:
+        HistoryError: when there is nothing to hold a prediction against, or bars are longer than an hour.
+    """
+    if history.step_ms > HOUR_MS:
+        raise HistoryError(f"bars of {history.step_ms // HOUR_MS} hours are too long: predictions are by the hour")
     board = AssetBoard(history.market.asset)
     snapshots: list[Snapshot] = []
     for step in history.steps():
@@ -110,11 +116,11 @@ def skill_figures(walked: Walked, start: int, end: int | None) -> dict[str, Any]
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
 
 
-def span_figures(walked: Walked, spans: Sequence[int], start: int) -> list[dict[str, Any]]:
-    """F(P) against new ground for each span of hours, rolling folds from start on."""
+def span_figures(walked: Walked, spans: Sequence[int], start: int, end: int | None = None) -> list[dict[str, Any]]:
+    """F(P) against new ground for each span of hours, rolling folds from start to end."""
     found = []
     for span in spans:
-        report = report_span(walked.hours, walked.snapshots, span, start)
+        report = report_span(walked.hours, walked.snapshots, span, start, end)
         row = {
             "span_hours": span,
             "deviance_removed": round(statistics.fmean(report.removed), 4),
@@ -203,8 +209,8 @@ def _near_placebos(history: History, distance: float) -> list[Approach]:
     for bar in history.bars:
         for side, extreme in (("long", bar.low), ("short", bar.high)):
             sign_of = 1 if side == "long" else -1
-            centre = round(math.log(close) / PLACEBO_STEP)
-            for number in range(centre - 20, centre + 21):
+            centre, reach = round(math.log(close) / PLACEBO_STEP), math.ceil(3 * distance / PLACEBO_STEP) + 10
+            for number in range(centre - reach, centre + reach + 1):
                 edge = math.exp(number * PLACEBO_STEP)
                 key: tuple[Side, int] = (side, number)  # type: ignore[assignment]  # the two literals above
                 if sign_of * math.log(close / edge) >= 2 * distance:
@@ -238,7 +244,7 @@ def _entered(history: History, approaches: Sequence[Approach], *, after: bool) -
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {}
     for hours in SPANS_HOURS:
-        count = hours * HOUR_MS // history.step_ms
+        count = max(hours * HOUR_MS // history.step_ms, 1)
         hit = np.array(
             [
                 bool(

@@ -26,7 +26,7 @@ class TrackRecord:
         asset: what people call it.
         at: end of the last hour in it, UTC ms.
         days: of reports there have been.
-        score: None before there was enough.
+        score: None where there is none; why says the reason.
         expected_usd, reported_usd: totals over the hours scored, longs and shorts.
         days_usd: by day: UTC ms, then USD expected of longs and shorts, and reported of each.
     """
@@ -38,6 +38,7 @@ class TrackRecord:
     expected_usd: tuple[float, float] = (0.0, 0.0)
     reported_usd: tuple[float, float] = (0.0, 0.0)
     days_usd: tuple[tuple[float, ...], ...] = ()
+    why: str = ""
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -52,11 +53,15 @@ def track_record(asset: str, hours: Hours) -> TrackRecord:
     days = float(heard.sum()) / 24
     first = int(hours.at[heard][0]) if heard.any() else at
     start = max(at - SCORED_DAYS * DAY_MS, first + LEAST_KNOWN * HOUR_MS)
+    if days < LEAST_DAYS:
+        return TrackRecord(
+            asset, at, days, None, why=f"{days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far"
+        )
     try:
         expected = walk_forward(hours).expected
         found = score(hours, expected, start)
-    except HistoryError:
-        return TrackRecord(asset, at, days, None)
+    except HistoryError as error:
+        return TrackRecord(asset, at, days, None, why=str(error))
     scored = (hours.at >= start) & heard
     return TrackRecord(
         asset,

@@ -80,9 +80,6 @@ class Watch:
             record.priced[asset] = now
         if tick is None:
             return
-        if board.recalibrated:
-            self.book.rebase(asset)
-            board.recalibrated = False
         fresh = [] if delivered.late else self.book.take_fresh(asset)
         following = {rule.id for rule in fresh}
         rules, muted = self.book.for_asset(asset), self.book.muted(asset)

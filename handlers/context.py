@@ -95,7 +95,7 @@ class Services:
         access: open, chats or list.
         simulated: the market is not real; every message says so.
         wake: tells the dispatchers that messages are waiting.
-        records: track records by asset, as they were last made.
+        records: track records by asset, as they were last made; recording: held while one is made.
         ready: set once there is a first map; commands wait for it before they say that it is not.
     """
 
@@ -107,6 +107,7 @@ class Services:
     health: Callable[[], Health] = lambda: Health(0)
     wake: Callable[[], None] = lambda: None
     records: dict[str, TrackRecord] = field(default_factory=dict)
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     configured_operators: frozenset[tuple[str, str]] = frozenset()
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -130,8 +130,13 @@ class Runtime:
         for asset, board in tuple(self.services.watch.boards.items()):
             if board.ready:
                 hours, snapshots = board.hours.hours(), board.usual.past(ALL_SNAPSHOTS)
-                record = await asyncio.to_thread(track_record, asset, hours)
-                board.calibrate(await asyncio.to_thread(calibrate_from, hours, snapshots))
+                try:
+                    async with self.services.recording:
+                        record = await asyncio.to_thread(track_record, asset, hours)
+                    board.calibrate(await asyncio.to_thread(calibrate_from, hours, snapshots))
+                except (ArithmeticError, ValueError):
+                    log.exception("the track record of %s could not be made", asset)  # the alerts go on without it
+                    continue
                 self.services.records[asset] = record
                 await self.services.store.save_track_record(asset, day, record.figures)
 

@@ -48,11 +48,6 @@ class RuleBook:
         self._rules[rule.id] = rule
         self._fresh[rule.id] = set()
 
-    def rebase(self, asset: str) -> None:
-        """Have the next tick of an asset be a baseline for every rule: its numbers have changed under them."""
-        for seen in self._fresh.values():
-            seen.discard(asset)
-
     def pause(self, chat_id: int) -> None:
         """Let a chat's rules rest; what they remember is kept for when they are added again."""
         resting = {rule.id for rule in self.of_chat(chat_id)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
@@ -66,10 +66,11 @@ class Candidates:
             while sizes[0][0] < now - DAYS * DAY_MS:
                 del sizes[0]
 
-    def rescale(self, factors: Mapping[Side, float]) -> None:
-        """Take past candidates as other coefficients of F would have had them, about."""
+    def rescale(self, ratios: Mapping[Side, Callable[[float], float]]) -> None:
+        """Take past candidates as other coefficients of F would have had them: by how much F changes at a distance."""
         for (distance, side), rows in self._sizes.items():
-            self._sizes[distance, side] = [(at, size * factors[side]) for at, size in rows]
+            factor = ratios[side](distance)
+            self._sizes[distance, side] = [(at, size * factor) for at, size in rows]
 
     def threshold_usd(self, tier: Tier, side: Side, distance: float, now: int) -> float:
         """The least size that a tier lets through at a distance, USD; 0 for busy.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from engine.market import HOUR_MS, SIDES, Bar, Side
+from engine.liquidation.grid import bin_of, outward
+from engine.liquidation.market_map import MarketMap, held_usd
+from engine.market import HOUR_MS, SIDES, Bar, Market, Side
 
 COLUMNS = ("at", "before", "high", "low", "stir", "reached_long", "reached_short", "reported_long", "reported_short")
 
@@ -50,56 +52,106 @@ STIR_FLOOR = 1e-5
 
 
 @dataclass
-class HourBuilder:
-    """Puts bars of up to an hour together into hours; kept small enough to be stored with a checkpoint.
+class Part:
+    """One market within the running hour: its levels as they stood when the hour began, and what happened since."""
 
-    An hour is closed by the first bar of the next one, or by its own last bar.
+    edges: dict[Side, int]
+    contracts: dict[Side, np.ndarray]
+    size_usd: float
+    high: float
+    low: float
+    most: float = 0.0
+    least: float = math.inf
+    interest: float = 0.0
+    covered_ms: int = 0
+    summed: bool = True
+
+    def reached_usd(self, market: Market, side: Side) -> float:
+        """USD that the map held, when the hour began, at levels that the hour reached."""
+        reach = outward(side, bin_of(self.low if side == "long" else self.high))
+        return held_usd(market, side, self.edges[side], self.contracts[side], reach)
+
+
+@dataclass
+class HourBuilder:
+    """Puts bars of up to an hour together into hours.
+
+    What the map held is read once an hour, as it stood when the hour began: entries of the hour itself are not known
+    beforehand. One market, the largest when the hour began, gives the hour's prices. An hour that its bars do not cover
+    whole has no report.
     """
 
     rows: list[list[float]] = field(default_factory=list)
     _close: float = 0.0
-    _open_at: int = 0
-    _part: dict[str, float] = field(default_factory=dict)
+    _at: int = 0
+    _parts: dict[str, Part] = field(default_factory=dict)
+    _markets: dict[str, Market] = field(default_factory=dict)
 
-    def add(
-        self, bar: Bar, reached: Mapping[Side, float], reported: Mapping[Side, float] | None, interest: float
-    ) -> None:
-        """Take in one closed bar.
+    @property
+    def running_at(self) -> int:
+        """When the running hour began, 0 before the first."""
+        return self._at if self._parts else 0
+
+    def begin(self, market_map: MarketMap, bar: Bar) -> None:
+        """Note a market as it stands before a bar steps it."""
+        at = bar.opened_at // HOUR_MS * HOUR_MS
+        if at < self._at or not market_map.opened:
+            return
+        self._at = at
+        key = market_map.market.key
+        part = self._parts.get(key)
+        if part is None:
+            windows = market_map.windows
+            part = self._parts[key] = Part(
+                {side: windows[side].edge for side in SIDES},
+                {side: windows[side].contracts.copy() for side in SIDES},
+                market_map.market.usd(market_map.contracts, market_map.close),
+                bar.high,
+                bar.low,
+            )
+            self._markets[key] = market_map.market
+        part.high, part.low = max(part.high, bar.high), min(part.low, bar.low)
+        most, least = bar.contracts_high or bar.contracts, bar.contracts_low or bar.contracts
+        if most and least:
+            part.most, part.least = max(part.most, most), min(part.least, least)
+        part.interest = bar.contracts or part.interest
+        part.covered_ms += bar.step_ms
+        part.summed = part.summed and bar.long_liquidations_usd is not None and bar.short_liquidations_usd is not None
+
+    @property
+    def leader(self) -> str:
+        """The market whose prices are the hour's: the largest when it began."""
+        return max(self._parts, key=lambda key: (self._parts[key].size_usd, key))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the leading market's bars cover the running hour."""
+        return bool(self._parts) and self._parts[self.leader].covered_ms >= HOUR_MS
+
+    def summed(self, keys: Collection[str]) -> bool:
+        """Whether every bar of those markets said itself what was forced out."""
+        return all(self._parts[key].summed for key in keys if key in self._parts)
+
+    def finish(self, close: float, reported: Mapping[Side, float] | None, weight: float) -> None:
+        """End the running hour.
 
         Args:
-            reached: USD that the map held at what the bar reached, before the bar stepped it.
-            reported: USD reported within the bar, None where there is no feed.
-            interest: open interest at the bar's close, in contracts; 0 where unknown.
+            close: the leading market's last close.
+            reported: USD reported within the hour, None where not all of it was heard.
+            weight: what held USD counts for, so that the venues in the sum stand for those whose feeds are counted.
         """
-        at = bar.opened_at // HOUR_MS * HOUR_MS
-        if self._part and at != self._open_at:
-            self._finish()
-        if not self._part:
-            self._open_at = at
-            self._part = {"before": self._close or bar.open, "high": bar.high, "low": bar.low, "reported": 0.0}
-            self._part |= {f"{name}_{side}": 0.0 for name in ("reached", "reported") for side in SIDES}
-            self._part |= {"most": 0.0, "least": math.inf}
-        part = self._part
-        part["high"], part["low"] = max(part["high"], bar.high), min(part["low"], bar.low)
+        part = self._parts[self.leader]
+        values = {"at": float(self._at), "before": self._close or close, "high": part.high, "low": part.low}
+        known = self.whole
+        values["stir"] = math.nan
+        if known and part.interest and part.most:
+            values["stir"] = math.log((part.most - part.least) / part.interest + STIR_FLOOR)
         for side in SIDES:
-            part[f"reached_{side}"] += reached[side]
-            part[f"reported_{side}"] += reported[side] if reported is not None else math.nan
-        most, least = bar.contracts_high or interest, bar.contracts_low or interest
-        if most and least:
-            part["most"], part["least"] = max(part["most"], most), min(part["least"], least)
-        part["interest"] = interest
-        self._close = bar.close
-        if bar.closed_at % HOUR_MS == 0:
-            self._finish()
-
-    def _finish(self) -> None:
-        part, interest = self._part, self._part.get("interest", 0.0)
-        stir = math.nan
-        if interest and part["most"]:
-            stir = math.log((part["most"] - part["least"]) / interest + STIR_FLOOR)
-        values = {"at": float(self._open_at), "stir": stir, **part}
+            reached = sum(self._parts[key].reached_usd(self._markets[key], side) for key in self._parts)
+            values[f"reached_{side}"] = reached * weight
+            values[f"reported_{side}"] = reported[side] if reported is not None and known else math.nan
         self.rows.append([values[name] for name in COLUMNS])
-        self._part = {}
+        self._close, self._parts, self._markets = close, {}, {}
 
     @property
     def last_closed_at(self) -> int:
@@ -127,10 +179,17 @@ class HourBuilder:
 
     def snapshot(self) -> dict[str, Any]:
         """State for a checkpoint; arrays stay arrays."""
-        rows = np.array(self.rows, dtype=np.float64).reshape(-1, len(COLUMNS))
-        return {"rows": rows, "close": self._close, "open_at": self._open_at, "part": dict(self._part)}
+        return {
+            "rows": np.array(self.rows, dtype=np.float64).reshape(-1, len(COLUMNS)),
+            "close": self._close,
+            "at": self._at,
+            "parts": {key: asdict(part) for key, part in self._parts.items()},
+            "markets": {key: asdict(market) for key, market in self._markets.items()},
+        }
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> HourBuilder:
         """The same again."""
-        return cls([list(row) for row in state["rows"]], state["close"], state["open_at"], dict(state["part"]))
+        parts = {key: Part(**part) for key, part in state["parts"].items()}
+        markets = {key: Market(**words) for key, words in state["markets"].items()}
+        return cls([list(row) for row in state["rows"]], state["close"], state["at"], parts, markets)

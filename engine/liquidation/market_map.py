@@ -44,6 +44,22 @@ class Step:
     turnover_source: TurnoverSource
 
 
+def held_usd(market: Market, side: Side, edge: int, contracts: np.ndarray, reach: int) -> float:
+    """USD that a window holds up to an outward coordinate, each level at its own price.
+
+    Args:
+        edge: outward coordinate of the window's first level.
+        contracts: (WINDOW,) float64, by level from the edge outwards.
+    """
+    count = min(max(reach - edge + 1, 0), WINDOW)
+    if not count:
+        return 0.0
+    held = contracts[:count]
+    if market.kind == "inverse":
+        return float(held.sum()) * market.contract_size
+    return float(held @ prices_outward(side, edge, count)) * market.contract_size
+
+
 class MarketMap:
     """Contracts by level for both sides of one market. The first bar opens it, each further one steps it.
 
@@ -125,13 +141,7 @@ class MarketMap:
     def reached_usd(self, side: Side, price: float) -> float:
         """USD held at the levels up to a price, each at its own price."""
         window = self.windows[side]
-        count = min(max(outward(side, bin_of(price)) - window.edge + 1, 0), WINDOW)
-        if not count:
-            return 0.0
-        contracts, size = window.contracts[:count], self.market.contract_size
-        if self.market.kind == "inverse":
-            return float(contracts.sum()) * size
-        return float(contracts @ prices_outward(side, window.edge, count)) * size
+        return held_usd(self.market, side, window.edge, window.contracts, outward(side, bin_of(price)))
 
     def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
         """Contracts opened and closed again within the bar; never more than what was open and stayed open."""

@@ -73,6 +73,8 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
         raise HistoryError(f"{int(missing.sum())} hours have no prediction: too little came before them")
     plain, path = (rival(hours, known, path=flag)[scored].ravel() for flag in (False, True))
     x, y = expected[scored].ravel(), hours.reported[scored].ravel()
+    if y.sum() < FLOOR_USD * len(y):
+        raise HistoryError("too little was liquidated to tell predictions apart")
     if min(deviance(plain, y), deviance(path, y)) <= NOTHING * np.sqrt(y).sum():
         raise HistoryError("reports are too much alike to tell predictions apart")
     low, high = bands(hours, expected)
@@ -108,6 +110,9 @@ def rival(hours: Hours, known: np.ndarray, *, path: bool) -> np.ndarray:
             size = np.log(np.maximum(swept[:, side], 1e-5))
             edge = (beyond(hours, 24)[:, side] > 0).astype(float)
             columns = [size, size**2, edge, edge * size]
+        if not seen[known, side].any():
+            out[:, side] = FLOOR_USD  # it has seen none of that side
+            continue
         features = np.stack([np.ones(len(hours)), *columns], axis=1)
         made = fit(features[known], seen[known, side], np.ones(int(known.sum())), RIVAL_RIDGE)
         out[:, side] = np.clip(made.predict(features), FLOOR_USD, 4 * seen[known, side].max())

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from engine.errors import HistoryError
 from engine.liquidation.forced import band_factors
 from engine.liquidation.grid import BIN
 from engine.liquidation.hours import Hours
@@ -72,7 +73,12 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
     rows = []
     for shot in snapshots:
         first = by_close.get(shot.at)
-        if first is None or first + span >= len(hours) or hours.at[first + span] - hours.at[first] != span * HOUR_MS:
+        if (
+            first is None
+            or not shot.weight
+            or first + span >= len(hours)
+            or hours.at[first + span] - hours.at[first] != span * HOUR_MS
+        ):
             continue
         later = slice(first + 1, first + span + 1)
         for number, side in enumerate(SIDES):
@@ -171,19 +177,20 @@ def calibrate_from(hours: Hours, snapshots: Sequence[Snapshot]) -> Calibration:
 
 def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:
     """Fit an asset's own coefficients; never worse than the prior on two weeks that the fit has not seen."""
-    if not len(of) or not of.forced.any():
-        return Calibration(prior, fitted=False, why="no liquidation feed to fit to")
-    start, end = int(of.at.min()), int(of.at.max())
-    if end - start < LEAST_DAYS * 24 * HOUR_MS:
+    if not len(of) or of.at.max() - of.at.min() < LEAST_DAYS * 24 * HOUR_MS:
         return Calibration(prior, fitted=False, why=f"under {LEAST_DAYS} days of reports")
+    start, end = int(of.at.min()), int(of.at.max())
     cut = end - HELD_OUT_DAYS * 24 * HOUR_MS
     seen, unseen = of.where(of.at < cut - 24 * HOUR_MS), of.where(of.at >= cut)
     if (seen.forced > 0).sum() < 100 or not len(unseen):
         return Calibration(prior, fitted=False, why="too few liquidations to fit to")
     scores = [deviance(expected(unseen, made), unseen.forced) / len(unseen) for made in (refit(seen, prior), prior)]
-    if scores[0] > scores[1]:
+    if not scores[0] <= scores[1]:
         return Calibration(prior, False, "a fit did worse than the shipped coefficients", 0, 0, *scores)
-    return Calibration(refit(of, prior), True, "fitted to reports", start, end, *scores)
+    made = refit(of, prior)
+    if not np.isfinite([made.scale, made.short_factor, made.ground]).all():
+        return Calibration(prior, False, "a fit did not settle", 0, 0, *scores)
+    return Calibration(made, True, "fitted to reports", start, end, *scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +212,19 @@ class SpanReport:
 
 
 def report(
-    hours: Hours, snapshots: Sequence[Snapshot], span: int, start: int, prior: ForcedPrior = FORCED
+    hours: Hours,
+    snapshots: Sequence[Snapshot],
+    span: int,
+    start: int,
+    end: int | None = None,
+    prior: ForcedPrior = FORCED,
 ) -> SpanReport:
-    """Hold F against new ground from start on, with rolling folds that are fitted on what came before only."""
+    """Hold F against new ground from start to end, with rolling folds that are fitted on what came before only."""
     every = moves(hours, snapshots, span, prior)
-    later = every.where(every.at >= start)
+    last = end if end is not None else np.iinfo(np.int64).max
+    later = every.where((every.at >= start) & (every.at + span * HOUR_MS <= last))
+    if not len(later) or not (every.at < start - span * HOUR_MS).any():
+        raise HistoryError(f"no moves over {span} h to hold F against, or none before them")
     edges = np.linspace(start, int(later.at.max()) + 1, FOLDS + 1)
     removed, guesses = [], np.full(len(later), np.nan)
     for left, right in pairwise(edges):
@@ -239,6 +254,8 @@ def _rival(known: Moves, of: Moves) -> np.ndarray:
     """What c·d^p per side says, fitted to the known moves."""
     out = np.zeros(len(of))
     for short in (False, True):
+        if not known.forced[known.short == short].any():
+            continue  # nothing seen on that side: nothing said
         mine, theirs = known.short == short, of.short == short
         features = np.stack([np.ones(len(known)), np.log(known.distance)], axis=1)
         made = fit(features[mine], known.forced[mine], np.ones(int(mine.sum())), 0.0)

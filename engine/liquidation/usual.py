@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from engine.liquidation.prior import scale_for
+from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.grid import WINDOW
+from engine.liquidation.prior import ForcedPrior, scale_for
 from engine.liquidation.view import MapView
 from engine.market import DAY_MS, SIDES, Side
 
@@ -83,12 +86,30 @@ class Usual:
         logs = np.interp(np.log(clipped), np.log(DISTANCES), np.log(np.maximum(self._forced_median[side], 1.0)))
         return float(np.exp(logs))
 
-    def rescale(self, factors: Mapping[Side, float]) -> None:
-        """Take what was expected in the past as other coefficients would have had it, about."""
-        for side, factor in factors.items():
-            self._forced[side] = [forced * factor for forced in self._forced[side]]
-            if side in self._forced_median:
-                self._forced_median[side] = self._forced_median[side] * factor
+    def remeasure(self, coefficients: ForcedPrior) -> dict[Side, Callable[[float], float]]:
+        """Take F of the past as these coefficients have it; how much its median changes, by side and log distance."""
+        before = dict(self._forced_median)
+        for side in SIDES:
+            self._forced[side] = [self._remeasured(i, side, coefficients) for i in range(len(self._at))]
+            if side in self._forced_median and self._forced[side]:
+                self._forced_median[side] = np.median(np.stack(self._forced[side]), axis=0)
+        return {side: partial(self._ratio, before.get(side), self._forced_median.get(side)) for side in SIDES}
+
+    def _remeasured(self, i: int, side: Side, coefficients: ForcedPrior) -> np.ndarray:
+        if not self._weights[i]:
+            return self._forced[side][i]  # taken before weights were kept
+        density = np.zeros(WINDOW)
+        density[:DENSITY_LEVELS] = self._density[side][i]
+        scale = self._weights[i] * coefficients.scale
+        curve = ForcedCurve(side, self._marks[i], density, self._interest[i], scale, coefficients)
+        return curve.at_distances(DISTANCES)
+
+    @staticmethod
+    def _ratio(before: np.ndarray | None, after: np.ndarray | None, distance: float) -> float:
+        if before is None or after is None:
+            return 1.0
+        ratios = np.maximum(after, 1.0) / np.maximum(before, 1.0)
+        return float(np.interp(np.log(distance), np.log(DISTANCES), ratios))
 
     def density(self, side: Side) -> np.ndarray | None:
         """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""

@@ -83,6 +83,7 @@ class LiveFeed:
         self._slow: set[asyncio.Task[None]] = set()
         self._histories: dict[str, asyncio.Task[None]] = {}
         self._leaders: dict[str, str] = {}
+        self._followed_at: dict[str, int] = {}
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
         self._scheduler = AsyncIOScheduler(timezone="UTC")
@@ -237,7 +238,7 @@ class LiveFeed:
 
     def forget(self, asset: str) -> None:
         """An asset is followed no more: should it come back, its past is no news."""
-        for known in (self._priced_at, self._priced_until, self._leaders):
+        for known in (self._priced_at, self._priced_until, self._leaders, self._followed_at):
             known.pop(asset, None)
 
     # -- a tick
@@ -327,9 +328,10 @@ class LiveFeed:
         return agreeing
 
     def _listening(self, asset: str) -> dict[str, int]:
-        """Since when each market's forced orders are heard."""
+        """Since when each market's forced orders are heard without a break."""
+        followed_at = self._followed_at.setdefault(asset, self._clock.now())
         return {
-            market.key: worker.forced.since
+            market.key: max(worker.forced.since, followed_at)
             for worker in self.workers
             if worker.forced.since
             for market in worker.venue.markets_of(asset)

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = (1, 60)
 OPENING_SECONDS = 0.2
+CONNECTED_SECONDS = 3.0
+"""The library says nothing of a subscription until the first event: no error for so long is taken for one."""
+
 QUIET_MS = 30 * MINUTE_MS
 """A stream that has said nothing for so long may hang without an error: it is dialled anew."""
 
@@ -29,7 +32,7 @@ class ForcedOrders:
     Attributes:
         state: ok, or what is wrong.
         heard_at: when the venue last answered or said something, 0 before.
-        since: from when on its orders are known, 0 before.
+        since: from when on its orders are known without a break, 0 while they are not.
     """
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
@@ -57,30 +60,39 @@ class ForcedOrders:
                 await asyncio.sleep(OPENING_SECONDS)
                 continue
             try:
-                self.state = "ok"
-                self.since = self.since or self._clock.now()
                 await self._hear()
+                self.state = "ok"
                 wait = float(BACKOFF_SECONDS[0])
             except VenueError as error:
-                self.state = str(error)
+                self.state, self.since = str(error), 0
             except Exception as error:
                 log.exception("%s: the liquidation stream broke", self._venue.id)
-                self.state = type(error).__name__
+                self.state, self.since = type(error).__name__, 0
             else:
                 continue
             await asyncio.sleep(wait)
             wait = min(wait * 2, BACKOFF_SECONDS[1])
 
     async def _hear(self) -> None:
+        """Wait for the next burst. A connection that has lasted for some seconds without an error is listened to."""
+        began = self._clock.now()
+        hearing = asyncio.ensure_future(self._venue.watch())
         try:
-            async with asyncio.timeout(QUIET_MS / 1000 / self._clock.speed):
-                found = await self._venue.watch()
-        except TimeoutError:
-            log.info("%s: the liquidation stream is silent; dialling anew", self._venue.id)
-            await self._venue.renew_stream()
-            return
+            done, _ = await asyncio.wait([hearing], timeout=CONNECTED_SECONDS)
+            if not done:
+                self.state, self.since = "ok", self.since or began
+                done, _ = await asyncio.wait([hearing], timeout=QUIET_MS / 1000 / self._clock.speed)
+            if not done:
+                log.info("%s: the liquidation stream is silent; dialling anew", self._venue.id)
+                await self._venue.renew_stream()
+                return
+            self._waiting += hearing.result()
+        finally:
+            if not hearing.done():
+                hearing.cancel()
+                await asyncio.gather(hearing, return_exceptions=True)
         self.heard_at = self._clock.now()
-        self._waiting += found
+        self.since = self.since or began
 
     async def ask(self, now: int) -> None:
         """Ask a venue that has a list of them, at most once a minute a market.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from engine.board import AssetBoard
 from engine.history import iso
 from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
 from engine.market import DAY_MS
-from engine.track import LEAST_DAYS, SCORED_DAYS, TrackRecord, track_record
+from engine.track import SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
 from handlers.answers import Answer, Button, PictureRequest
 from handlers.commands.arguments import fresh, only_asset
@@ -28,15 +29,12 @@ async def skill(request: Request, arguments: str) -> Answer:
     """Answer /skill [asset]."""
     asset = only_asset(request, arguments, "/skill btc")
     board, source = fresh(request, asset)
-    records = request.services.records
-    record = records.get(asset)
-    if record is None or record.at < board.hours.last_closed_at:
-        record = records[asset] = await asyncio.to_thread(track_record, asset, board.hours.hours())
+    record = await _record(request, board)
     footer, buttons = wording.sources(source), (Button("Clusters", f"/clusters {asset.lower()}"),)
     data: dict[str, Any] = {"asset": asset, "at": request.now, **record.figures}
     if record.score is None:
         lines = (
-            f"{record.days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far",
+            record.why[:1].upper() + record.why[1:],
             *_coefficients(board.calibration),
         )
         return Answer(f"{asset}: no track record yet", lines, footer=footer, buttons=buttons, data=data)
@@ -75,3 +73,13 @@ def _coefficients(made: Calibration) -> tuple[str, ...]:
         days = (made.end - made.start) / DAY_MS
         return (f"F(P) is fitted to {days:.0f} d of reports until {iso(made.end)[:10]}",)
     return (f"F(P) rests on recorded Bitcoin until {FORCED.fitted_until}: {made.why}",)
+
+
+async def _record(request: Request, board: AssetBoard) -> TrackRecord:
+    """The asset's track record, made anew at most once a day; who asks meanwhile waits for the same one."""
+    services, asset = request.services, board.asset
+    async with services.recording:
+        record = services.records.get(asset)
+        if record is None or board.hours.last_closed_at - record.at >= DAY_MS:
+            record = services.records[asset] = await asyncio.to_thread(track_record, asset, board.hours.hours())
+    return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -11,12 +12,14 @@ import pytest
 from engine.board import AssetBoard
 from engine.history import History
 from engine.liquidation.hours import COLUMNS, HourBuilder, Hours
+from engine.liquidation.market_map import MarketMap
 from engine.liquidation.tie import LEAST_HOURS, beyond, online_level, past_mean, walk_forward
 from engine.liquidation.tweedie import deviance, fit
-from engine.market import HOUR_MS, SIDES, Bar
+from engine.market import HOUR_MS, Bar, Market, Side
 from engine.replay import update_of
 from tests.conftest import needs_history
 
+MARKET = Market("binanceusdm", "BTC/USDT:USDT", "BTC")
 START = 1_765_000_000_000 // HOUR_MS * HOUR_MS
 COUNT = LEAST_HOURS + 24 * 8
 
@@ -152,35 +155,76 @@ def test_a_fit_finds_coefficients_in_natural_units() -> None:
         fit(features, np.zeros(4000), np.ones(4000), 0.0)
 
 
+def hour_of_parts(opened: int, price: float, interest: float) -> list[Bar]:
+    """An hour in bars of five minutes."""
+    made = []
+    for part in range(12):
+        after = price * (1 + 0.004 * np.sin(part + opened / HOUR_MS))
+        high, low = max(price, after) * 1.0005, min(price, after) * 0.9995
+        interest *= 1 + 0.002 * np.cos(part)
+        made.append(Bar(opened + part * 300_000, 300_000, price, high, low, after, interest))
+        price = after
+    return made
+
+
+def joined(parts: list[Bar]) -> Bar:
+    """The same as one bar of an hour."""
+    interest = [bar.contracts or 0.0 for bar in parts]
+    high, low = max(bar.high for bar in parts), min(bar.low for bar in parts)
+    first, last = parts[0], parts[-1]
+    return Bar(first.opened_at, HOUR_MS, first.open, high, low, last.close, interest[-1], max(interest), min(interest))
+
+
 def test_hours_from_bars_of_five_minutes_and_of_an_hour_agree() -> None:
-    long = HourBuilder()
-    short = HourBuilder()
-    price = 90_000.0
+    market_map = MarketMap(MARKET)
+    market_map.open(Bar(START - HOUR_MS, HOUR_MS, 90_000, 90_100, 89_900, 90_000, 80_000.0), 80_000.0)
+    long, short = HourBuilder(), HourBuilder()
+    said: dict[Side, float] = {"long": 2e5, "short": 1e5}
     for hour in range(6):
-        opened = START + hour * HOUR_MS
-        parts = []
-        for minute in range(0, 60, 5):
-            after = price * (1 + 0.001 * np.sin(hour * 12 + minute))
-            high, low = max(price, after) * 1.0005, min(price, after) * 0.9995
-            parts.append(Bar(opened + minute * 60_000, 300_000, price, high, low, after, 100.0 + minute))
-            price = after
+        parts = hour_of_parts(START + hour * HOUR_MS, market_map.close, market_map.contracts)
+        finer = deepcopy(market_map)
         for bar in parts:
-            short.add(bar, dict.fromkeys(SIDES, 1e6), dict.fromkeys(SIDES, 2e5), bar.contracts or 0.0)
-        whole = Bar(
-            opened,
-            HOUR_MS,
-            parts[0].open,
-            max(b.high for b in parts),
-            min(b.low for b in parts),
-            parts[-1].close,
-            155.0,
-            155.0,
-            100.0,
-        )
-        long.add(whole, dict.fromkeys(SIDES, 12e6), dict.fromkeys(SIDES, 24e5), 155.0)
-    assert np.array(short.rows) == pytest.approx(np.array(long.rows))
-    assert len(short.rows[0]) == len(COLUMNS)
+            short.begin(finer, bar)
+            finer.step(bar)
+        short.finish(finer.close, said, 1.0)
+        long.begin(market_map, joined(parts))
+        market_map.step(joined(parts))
+        long.finish(market_map.close, said, 1.0)
+    rows = np.array(long.rows)
+    assert np.isfinite(rows).all()
+    assert (rows[:, COLUMNS.index("reached_long")] > 0).any()
+    assert np.array(short.rows) == pytest.approx(rows)
     again = HourBuilder.restore(short.snapshot())
     assert again.rows == short.rows
     short.forget_before(START + 2 * HOUR_MS)
     assert short.rows[0][0] == START + 2 * HOUR_MS
+    assert short.last_closed_at == START + 6 * HOUR_MS
+
+
+def test_what_opens_within_an_hour_is_not_held_when_it_begins() -> None:
+    reached = []
+    for growth in (1.0, 3.0):
+        market_map = MarketMap(MARKET)
+        market_map.open(Bar(START - HOUR_MS, HOUR_MS, 90_000, 90_100, 89_900, 90_000, 80_000.0), 80_000.0)
+        hours = HourBuilder()
+        for bar in hour_of_parts(START, 90_000.0, 80_000.0):
+            grown = replace(bar, contracts=(bar.contracts or 0.0) * growth)
+            hours.begin(market_map, grown)
+            market_map.step(grown)
+        hours.finish(market_map.close, None, 1.0)
+        reached.append(hours.hours().reached[0])
+    assert reached[0] == pytest.approx(reached[1], rel=1e-12)
+    assert reached[0].sum() > 0
+
+
+def test_an_hour_that_its_bars_do_not_cover_has_no_report() -> None:
+    market_map = MarketMap(MARKET)
+    market_map.open(Bar(START - HOUR_MS, HOUR_MS, 90_000, 90_100, 89_900, 90_000, 80_000.0), 80_000.0)
+    hours = HourBuilder()
+    for bar in hour_of_parts(START, 90_000.0, 80_000.0)[3:]:
+        hours.begin(market_map, bar)
+        market_map.step(bar)
+    assert not hours.whole
+    hours.finish(market_map.close, {"long": 1.0, "short": 1.0}, 1.0)
+    assert np.isnan(hours.hours().reported).all()
+    assert np.isnan(hours.hours().stir).all()
