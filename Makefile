@@ -5,6 +5,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-dev
+# As engine/__init__.py sets it; tests import numpy before that.
+export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: demo run test check bench clean
 

@@ -7,11 +7,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import start, tick, venues
+from benchmarks import start, tick, truth, venues
 
 Figure = tuple[str, float, str]
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {"tick": tick.run, "start": start.run, "venues": venues.run}
+BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "tick": tick.run,
+    "start": start.run,
+    "venues": venues.run,
+    "truth": truth.run,
+}
 
 
 def main() -> int:

@@ -88,7 +88,7 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
         1 - deviance(x, y) / deviance(plain, y),
         1 - deviance(x, y) / deviance(path, y),
         1 - scaled,
-        float(np.corrcoef(_ranks(x), _ranks(y))[0, 1]),
+        float(np.corrcoef(ranks(x), ranks(y))[0, 1]),
         float(x.sum() / y.sum()),
         float(inside[banded].mean()) if banded.any() else None,
     )
@@ -145,7 +145,7 @@ def bands(hours: Hours, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Ranks, ties at their mean."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.loopback.tape import Forced, Minutes
-from engine.loopback.traders import VENUES, Traders
+from engine.loopback.traders import VENUES, Crowd, Traders
 from engine.market import DAY_MS, MINUTE_MS
 
 STEP_MINUTES = 5
@@ -55,6 +55,11 @@ class SimulatedSource:
     @property
     def end(self) -> int | None:
         return None
+
+    @property
+    def crowd(self) -> Crowd:
+        """Who holds what as of the last minute made: the truth that a map is judged by."""
+        return self._traders.crowd
 
     def minutes(self, until: int) -> Sequence[Minutes]:
         wanted = (until - self._start) // MINUTE_MS + 1
