@@ -248,12 +248,7 @@ def _clusters(options: argparse.Namespace) -> int:
     figures = cluster_figures(history)
     if options.entered:
         figures |= entry_figures(history, options.distance)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name.replace('_', ' '):32} {value}")
-    return 0
+    return _print_figures(figures, options)
 
 
 def _skill(options: argparse.Namespace) -> int:
@@ -273,12 +268,15 @@ def _skill(options: argparse.Namespace) -> int:
 
 def _located(options: argparse.Namespace) -> int:
     history = _history(options)
-    figures = location_figures(history, read_orders(options.orders, history.market.asset))
+    return _print_figures(location_figures(history, read_orders(options.orders, history.market.asset)), options)
+
+
+def _print_figures(figures: dict[str, Any], options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(figures))
     else:
         for name, value in figures.items():
-            print(f"{name.replace('_', ' '):24} {value}")
+            print(f"{name.replace('_', ' '):32} {value}")
     return 0
 
 

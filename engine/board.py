@@ -344,12 +344,11 @@ class AssetBoard:
         hours, at = self.hours, self.hours.running_at
         if not at or (bar is not None and bar.opened_at < at + HOUR_MS):
             return
-        leader = self.maps[hours.leader]
         reported = {side: self._reported_within(side, at) for side in SIDES} if self._heard_throughout(at) else None
         interest: dict[str, float] = {}
         for m in self._included():
             interest[m.market.venue] = interest.get(m.market.venue, 0.0) + m.market.usd(m.contracts, m.close)
-        hours.finish(leader.close, reported, scale_for(interest, 1.0))
+        hours.finish(reported, scale_for(interest, 1.0))
         hours.forget_before(at - HOURS_KEPT_MS)
 
     def _heard_throughout(self, at: int) -> bool:

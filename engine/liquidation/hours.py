@@ -55,21 +55,23 @@ STIR_FLOOR = 1e-5
 class Part:
     """One market within the running hour: its levels as they stood when the hour began, and what happened since."""
 
+    market: Market
     edges: dict[Side, int]
     contracts: dict[Side, np.ndarray]
     size_usd: float
     high: float
     low: float
+    close: float
     most: float = 0.0
     least: float = math.inf
     interest: float = 0.0
     covered_ms: int = 0
     summed: bool = True
 
-    def reached_usd(self, market: Market, side: Side) -> float:
+    def reached_usd(self, side: Side) -> float:
         """USD that the map held, when the hour began, at levels that the hour reached."""
         reach = outward(side, bin_of(self.low if side == "long" else self.high))
-        return held_usd(market, side, self.edges[side], self.contracts[side], reach)
+        return held_usd(self.market, side, self.edges[side], self.contracts[side], reach)
 
 
 @dataclass
@@ -85,7 +87,6 @@ class HourBuilder:
     _close: float = 0.0
     _at: int = 0
     _parts: dict[str, Part] = field(default_factory=dict)
-    _markets: dict[str, Market] = field(default_factory=dict)
 
     @property
     def running_at(self) -> int:
@@ -103,13 +104,15 @@ class HourBuilder:
         if part is None:
             windows = market_map.windows
             part = self._parts[key] = Part(
+                market_map.market,
                 {side: windows[side].edge for side in SIDES},
                 {side: windows[side].contracts.copy() for side in SIDES},
                 market_map.market.usd(market_map.contracts, market_map.close),
                 bar.high,
                 bar.low,
+                bar.close,
             )
-            self._markets[key] = market_map.market
+        part.close = bar.close
         part.high, part.low = max(part.high, bar.high), min(part.low, bar.low)
         most, least = bar.contracts_high or bar.contracts, bar.contracts_low or bar.contracts
         if most and least:
@@ -132,26 +135,25 @@ class HourBuilder:
         """Whether every bar of those markets said itself what was forced out."""
         return all(self._parts[key].summed for key in keys if key in self._parts)
 
-    def finish(self, close: float, reported: Mapping[Side, float] | None, weight: float) -> None:
+    def finish(self, reported: Mapping[Side, float] | None, weight: float) -> None:
         """End the running hour.
 
         Args:
-            close: the leading market's last close.
             reported: USD reported within the hour, None where not all of it was heard.
             weight: what held USD counts for, so that the venues in the sum stand for those whose feeds are counted.
         """
         part = self._parts[self.leader]
-        values = {"at": float(self._at), "before": self._close or close, "high": part.high, "low": part.low}
+        values = {"at": float(self._at), "before": self._close or part.close, "high": part.high, "low": part.low}
         known = self.whole
         values["stir"] = math.nan
         if known and part.interest and part.most:
             values["stir"] = math.log((part.most - part.least) / part.interest + STIR_FLOOR)
         for side in SIDES:
-            reached = sum(self._parts[key].reached_usd(self._markets[key], side) for key in self._parts)
+            reached = sum(each.reached_usd(side) for each in self._parts.values())
             values[f"reached_{side}"] = reached * weight
             values[f"reported_{side}"] = reported[side] if reported is not None and known else math.nan
         self.rows.append([values[name] for name in COLUMNS])
-        self._close, self._parts, self._markets = close, {}, {}
+        self._close, self._parts = part.close, {}
 
     @property
     def last_closed_at(self) -> int:
@@ -184,12 +186,10 @@ class HourBuilder:
             "close": self._close,
             "at": self._at,
             "parts": {key: asdict(part) for key, part in self._parts.items()},
-            "markets": {key: asdict(market) for key, market in self._markets.items()},
         }
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> HourBuilder:
         """The same again."""
-        parts = {key: Part(**part) for key, part in state["parts"].items()}
-        markets = {key: Market(**words) for key, words in state["markets"].items()}
-        return cls([list(row) for row in state["rows"]], state["close"], state["at"], parts, markets)
+        parts = {key: Part(**{**part, "market": Market(**part["market"])}) for key, part in state["parts"].items()}
+        return cls([list(row) for row in state["rows"]], state["close"], state["at"], parts)

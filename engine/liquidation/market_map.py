@@ -32,13 +32,9 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one bar did: contracts and USD swept by side, and from what the turnover was estimated.
-
-    swept_usd is what the map predicted for the bar: what it held at the levels the bar reached, at their own prices.
-    """
+    """What one bar did: contracts swept by side, opened and closed, and from what the turnover was estimated."""
 
     swept: dict[Side, float]
-    swept_usd: dict[Side, float]
     opened: float
     closed: float
     turnover_source: TurnoverSource
@@ -108,7 +104,6 @@ class MarketMap:
         turnover, source = self._turnover(bar, before, after)
         opened = max(after - before, 0.0) + turnover
         closed = max(before - after, 0.0) + turnover
-        swept_usd = {side: self.reached_usd(side, bar.low if side == "long" else bar.high) for side in SIDES}
         swept = {side: self._sweep(side, bar) for side in SIDES}
         for side in SIDES:
             self.ledgers[side].exited += self.windows[side].keep(1 - closed / before)
@@ -116,7 +111,7 @@ class MarketMap:
             first, last = sorted((outward(side, bin_of(bar.low)), outward(side, bin_of(bar.high))))
             self._place(side, opened, first, last)
         self.contracts, self.close, self.closed_at = after, bar.close, bar.closed_at
-        return Step(swept, swept_usd, opened, closed, source)
+        return Step(swept, opened, closed, source)
 
     def adopt(self, market: Market) -> None:
         """Take up new margin rules: they place what is opened from now on, and move nothing that is there."""
@@ -137,11 +132,6 @@ class MarketMap:
         if self.market.kind == "inverse":
             return usd
         return usd * np.exp((outward(side, 1) * levels + 0.5) * BIN)
-
-    def reached_usd(self, side: Side, price: float) -> float:
-        """USD held at the levels up to a price, each at its own price."""
-        window = self.windows[side]
-        return held_usd(self.market, side, window.edge, window.contracts, outward(side, bin_of(price)))
 
     def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
         """Contracts opened and closed again within the bar; never more than what was open and stayed open."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from engine.loopback.tape import Candle, Forced, Tape
-from engine.market import HOUR_MS, MINUTE_MS
+from engine.market import HOUR_MS
 from engine.ports import Clock
 
 Query = Mapping[str, Any]
@@ -17,7 +17,6 @@ Answer = tuple[int, Any]
 """HTTP status and a JSON value."""
 
 FUNDING_MS = 8 * HOUR_MS
-FIVE_MS = 5 * MINUTE_MS
 
 INVERSE_COINS = ("BTC", "ETH")
 INVERSE_SHARE = 0.1

@@ -11,9 +11,6 @@ from engine.venues.exchange import Access
 from engine.venues.shapes import Figures, Listing, make_tier
 from engine.venues.venue import STEP_MS, Venue
 
-FLAT_TABLES = 50
-"""Margin tables below this number are not listed: they are flat, with the number as highest leverage."""
-
 
 class Hyperliquid(Venue):
     id = "hyperliquid"

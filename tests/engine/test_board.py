@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from engine.board import AssetBoard, AssetUpdate
@@ -92,3 +93,17 @@ def test_hours_know_what_was_reached_and_what_was_reported() -> None:
     assert hours.before[1] == 90_000.0 - 100 * 11
     assert hours.low[1] == 90_000.0 - 100 * 23 - 50
     assert hours.reached[2, 0] > 0
+
+
+def test_an_hour_that_began_with_a_venue_no_longer_read_ends_without_it() -> None:
+    leader, other = replace(LINEAR, venue="binanceusdm"), replace(LINEAR, venue="bybit")
+    made = AssetBoard("BTC")
+    for number in range(4):
+        advance(made, number, (leader, bar(number, 1e5, 5000.0)), (other, bar(number, 1e4)))
+    assert made.hours.leader == leader.key
+    again = AssetBoard.restore("BTC", ["bybit"], made.snapshot())
+    for number in range(4, 20):
+        advance(again, number, (other, bar(number, 1e4)))
+    hours = again.hours.hours()
+    assert len(hours) == 1
+    assert np.isnan(hours.reported).all()

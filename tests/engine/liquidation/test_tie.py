@@ -186,10 +186,10 @@ def test_hours_from_bars_of_five_minutes_and_of_an_hour_agree() -> None:
         for bar in parts:
             short.begin(finer, bar)
             finer.step(bar)
-        short.finish(finer.close, said, 1.0)
+        short.finish(said, 1.0)
         long.begin(market_map, joined(parts))
         market_map.step(joined(parts))
-        long.finish(market_map.close, said, 1.0)
+        long.finish(said, 1.0)
     rows = np.array(long.rows)
     assert np.isfinite(rows).all()
     assert (rows[:, COLUMNS.index("reached_long")] > 0).any()
@@ -211,7 +211,7 @@ def test_what_opens_within_an_hour_is_not_held_when_it_begins() -> None:
             grown = replace(bar, contracts=(bar.contracts or 0.0) * growth)
             hours.begin(market_map, grown)
             market_map.step(grown)
-        hours.finish(market_map.close, None, 1.0)
+        hours.finish(None, 1.0)
         reached.append(hours.hours().reached[0])
     assert reached[0] == pytest.approx(reached[1], rel=1e-12)
     assert reached[0].sum() > 0
@@ -225,6 +225,6 @@ def test_an_hour_that_its_bars_do_not_cover_has_no_report() -> None:
         hours.begin(market_map, bar)
         market_map.step(bar)
     assert not hours.whole
-    hours.finish(market_map.close, {"long": 1.0, "short": 1.0}, 1.0)
+    hours.finish({"long": 1.0, "short": 1.0}, 1.0)
     assert np.isnan(hours.hours().reported).all()
     assert np.isnan(hours.hours().stir).all()
