@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import RULE_EXAMPLE, parse_rule
-from engine.board import AssetBoard
+from engine.board import MODEL, AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock
 from engine.errors import CliffwatchError, HistoryError, InputError, SettingError, StorageError, VenueError
 from engine.history import History, iso, parse_time, read_history, read_orders
@@ -24,15 +24,11 @@ from engine.market import DAY_MS
 from engine.ports import Clock, MarketStore
 from engine.recording import SUFFIX, Recorder, RecordingStore, read_recording, take_up
 from engine.replay import ReplayFeed, board_at
-from engine.study import (
-    cluster_figures,
-    entry_figures,
-    location_figures,
-    skill_figures,
-    span_figures,
-    walk_history,
-    write_predictions,
-)
+from engine.study.clusters import cluster_figures
+from engine.study.entries import entry_figures
+from engine.study.location import location_figures
+from engine.study.skill import skill_figures, span_figures, walk_history, write_predictions
+from engine.study.sweeps import sweep_figures
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
@@ -138,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     clusters = commands.add_parser("clusters", help="number, life and churn of clusters over a history")
     _history_options(clusters)
     clusters.add_argument("--entered", action="store_true", help="how often they are entered, against placebo levels")
+    clusters.add_argument("--swept", action="store_true", help="what is reported when they are, against like moves")
     clusters.add_argument(
         "--distance", type=float, default=0.01, help="of the near rule, a fraction (default %(default)s)"
     )
@@ -248,6 +245,8 @@ def _clusters(options: argparse.Namespace) -> int:
     figures = cluster_figures(history)
     if options.entered:
         figures |= entry_figures(history, options.distance)
+    if options.swept:
+        figures |= sweep_figures(history)
     return _print_figures(figures, options)
 
 
@@ -289,9 +288,9 @@ def _skill_text(figures: dict[str, Any]) -> str:
         for key, count in row["count"].items():
             over, coverage = row["over"][key], row["coverage"][key]
             shown = f"coverage {coverage:.2f}" if coverage is not None else "unmeasured"
-            lines.append(
-                f"  {key:14} {count:5} moves  reported / expected {over if over is not None else '-':5}  {shown}"
-            )
+            ratio = f"{over:5.2f}" if over is not None else "    -"
+            churn = f"  churn beside it ${row['churn'][key] / 1e6:.1f}M" if count else ""
+            lines.append(f"  {key:14} {count:5} moves  reported / expected {ratio}  {shown}{churn}")
     return "\n".join(lines)
 
 
@@ -479,7 +478,9 @@ async def _choose_assets(
 async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) -> AssetBoard:
     """An asset's board from its checkpoint, or an empty one."""
     state = await store.load_checkpoint(asset)
-    board = AssetBoard(asset) if state is None else AssetBoard.restore(asset, venues, state)
+    if state is None or state.get("model") != MODEL:
+        return AssetBoard(asset)  # history is read again
+    board = AssetBoard.restore(asset, venues, state)
     if clock.now() - board.closed_at > MOST_DAYS * DAY_MS:
         return AssetBoard(asset)  # what price went through since cannot be read any more
     board.know_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))

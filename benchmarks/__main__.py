@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import start, tick, truth, venues
+from benchmarks import start, tick, truth, variants, venues
 
 Figure = tuple[str, float, str]
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "start": start.run,
     "venues": venues.run,
     "truth": truth.run,
+    "variants": variants.run,
 }
 
 
@@ -31,7 +32,7 @@ def main() -> int:
     for name in options.names or BENCHMARKS:
         for label, value, unit in BENCHMARKS[name]():
             row = {"name": label, "value": round(value, 4), "unit": unit}
-            print(json.dumps(row) if options.json else f"{label:34} {value:12.4g} {unit}", flush=True)
+            print(json.dumps(row) if options.json else f"{label:40} {value:12.4g} {unit}", flush=True)
     return 0
 
 

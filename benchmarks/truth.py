@@ -16,13 +16,14 @@ from engine.history import History
 from engine.liquidation.grid import bin_of
 from engine.liquidation.margin import isolated_price
 from engine.liquidation.market_map import MarketMap
+from engine.liquidation.prior import MAP, MapPrior
 from engine.liquidation.skill import ranks
 from engine.liquidation.view import combine
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.loopback.traders import VENUES, Crowd
 from engine.market import MINUTE_MS, SIDES, Bar, Market, Side, sign
-from engine.study import skill_figures, walk_history
+from engine.study.skill import skill_figures, walk_history
 
 NOW = 1_795_320_000_000
 STEP_MS = 5 * MINUTE_MS
@@ -105,23 +106,41 @@ def with_one_leverage(bars: Sequence[Bar], mark: float, leverage: float) -> dict
     return {side: outwards[side].reshape(-1, per).sum(axis=1) for side in SIDES}
 
 
-def agreement(seed: int, days: int) -> Agreement:
-    """Let a simulated market run and compare."""
+@dataclass(frozen=True)
+class World:
+    """A simulated market that has run: its bars, its last mark, and what its traders truly hold then."""
+
+    bars: list[Bar]
+    mark: float
+    truth: dict[Side, np.ndarray]
+
+
+def world(seed: int, days: int) -> World:
+    """Let a simulated market run."""
     source = SimulatedSource(seed, NOW, days)
     tape = Tape(source)
     mark = tape.mark(NOW)
-    bars = bars_of(tape, NOW)
-    market_map = MarketMap(MARKET)
-    market_map.open(bars[0], bars[0].contracts or 0.0)
-    for bar in bars[1:]:
+    return World(bars_of(tape, NOW), mark, held_by(source.crowd, mark))
+
+
+def of_map(of: World, prior: MapPrior = MAP) -> float:
+    """Rank correlation of the map with the truth."""
+    market_map = MarketMap(MARKET, prior)
+    market_map.open(of.bars[0], of.bars[0].contracts or 0.0)
+    for bar in of.bars[1:]:
         market_map.step(bar)
-    view = combine(MARKET.asset, NOW, mark, [market_map])
+    view = combine(MARKET.asset, NOW, of.mark, [market_map])
     per, count = round(LEVEL / 0.0005), round(REACH / 0.0005)
-    ours = {side: view.open_usd[side][:count].reshape(-1, per).sum(axis=1) for side in SIDES}
-    truth = held_by(source.crowd, mark)
+    return _alike(of.truth, {side: view.open_usd[side][:count].reshape(-1, per).sum(axis=1) for side in SIDES})
+
+
+def agreement(seed: int, days: int) -> Agreement:
+    """Let a simulated market run and compare."""
+    made = world(seed, days)
+    bars, mark, truth = made.bars, made.mark, made.truth
     hourly = skill_figures(walk_history(History(MARKET, tuple(bars), ())), bars[len(bars) // 2].opened_at, None)
     by_leverage = {number: _alike(truth, with_one_leverage(bars, mark, number)) for number in LEVERAGES}
-    return Agreement(_alike(truth, ours), by_leverage, hourly)
+    return Agreement(of_map(made), by_leverage, hourly)
 
 
 def _alike(truth: dict[Side, np.ndarray], other: dict[Side, np.ndarray]) -> float:

@@ -18,8 +18,8 @@ from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
 from engine.liquidation.hours import HourBuilder
 from engine.liquidation.market_map import MarketMap
-from engine.liquidation.prior import FORCED, REPORTING, ForcedPrior, scale_for
-from engine.liquidation.spans import Calibration
+from engine.liquidation.prior import FORCED, MAP, REPORTING, ForcedPrior, MapPrior, scale_for
+from engine.liquidation.spans import Calibration, churn_usd
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
@@ -32,6 +32,9 @@ HOURS_KEPT_MS = 200 * DAY_MS
 BOOK_MS = 5 * MINUTE_MS
 """An order book older than this says nothing any more."""
 
+
+MODEL = 2
+"""What the map takes positions to do, by number: a checkpoint of another model is of no use to this one."""
 
 Reported = tuple[int, Side, float, str]
 """A forced order as it is counted: when, whose, USD, and its market's key."""
@@ -88,6 +91,9 @@ class AssetBoard:
 
     reporting: Collection[str] = REPORTING
     """Venues whose feeds the map is held against."""
+
+    map_prior: MapPrior = MAP
+    """What its maps take positions to do; a study may try another."""
 
     def __init__(self, asset: str) -> None:
         self.asset = asset
@@ -215,6 +221,15 @@ class AssetBoard:
             found[venue_of(key)] = max(found.get(venue_of(key), 0), since)
         return found
 
+    def churn_usd(self, span: int) -> dict[Side, float] | None:
+        """USD reported in the last so many closed hours on ground traded before within them; None if not all heard."""
+        return churn_usd(self.hours.hours(span + 1), span)
+
+    @property
+    def largest(self) -> Market:
+        """The market with the most open interest of those in the sum."""
+        return max(self._included(), key=_size).market
+
     def usual_shares(self) -> dict[str, float]:
         """Each venue's share of the open interest that was last known of all, those that are missing included."""
         usd: dict[str, float] = {}
@@ -318,7 +333,7 @@ class AssetBoard:
             else:
                 market_map.adopt(market)
         if market_map is None:
-            market_map = self.maps[market.key] = MarketMap(market)
+            market_map = self.maps[market.key] = MarketMap(market, self.map_prior)
         if market_map.opened and bar.closed_at <= market_map.closed_at:
             return
         self.hours.begin(market_map, bar)
@@ -446,6 +461,7 @@ class AssetBoard:
         """Everything needed to go on from the last closed bar; arrays stay arrays."""
         self._measure()
         return {
+            "model": MODEL,
             "maps": {key: m.snapshot() for key, m in self.maps.items() if m.opened},
             "tracker": self.tracker.snapshot(),
             "usual": self.usual.snapshot(),

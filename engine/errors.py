@@ -43,5 +43,9 @@ class StorageError(CliffwatchError):
     """The database cannot be used. Stop before anything is lost."""
 
 
+class OffloadError(CliffwatchError):
+    """A computation in a process of its own failed there. The log has its words."""
+
+
 class NotReadyError(CliffwatchError):
     """The first map is not there yet. Say so and ask to try again shortly."""

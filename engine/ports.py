@@ -282,6 +282,10 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
         """What feeds reported as forced out of an asset since then."""
         ...
 
+    async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:
+        """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
+        ...
+
 
 OutcomeKind = Literal["sent", "retry", "plain", "gone", "moved", "dead", "unknown"]
 

@@ -53,16 +53,14 @@ def track_record(asset: str, hours: Hours) -> TrackRecord:
     days = float(heard.sum()) / 24
     first = int(hours.at[heard][0]) if heard.any() else at
     start = max(at - SCORED_DAYS * DAY_MS, first + LEAST_KNOWN * HOUR_MS)
-    if days < LEAST_DAYS:
-        return TrackRecord(
-            asset, at, days, None, why=f"{days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far"
-        )
-    try:
-        expected = walk_forward(hours).expected
-        found = score(hours, expected, start)
-    except HistoryError as error:
-        return TrackRecord(asset, at, days, None, why=str(error))
-    scored = (hours.at >= start) & heard
+    expected = walk_forward(hours).expected
+    found, why = None, f"{days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far"
+    if days >= LEAST_DAYS:
+        try:
+            found, why = score(hours, expected, start), ""
+        except HistoryError as error:
+            why = str(error)
+    scored = heard & ~np.isnan(expected).any(axis=1) & (hours.at >= (start if found else at - SCORED_DAYS * DAY_MS))
     return TrackRecord(
         asset,
         at,
@@ -70,7 +68,8 @@ def track_record(asset: str, hours: Hours) -> TrackRecord:
         found,
         (float(expected[scored, 0].sum()), float(expected[scored, 1].sum())),
         (float(hours.reported[scored, 0].sum()), float(hours.reported[scored, 1].sum())),
-        _by_day(hours.at[scored], expected[scored], hours.reported[scored]),
+        _by_day(hours.at[scored], expected[scored], hours.reported[scored]) if found else (),
+        why,
     )
 
 

@@ -8,8 +8,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from engine.errors import OffloadError
 from engine.history import iso
 from engine.liquidation.spans import calibrate_from
+from engine.offload import offload
 from engine.ports import Clock, Feed, MarketStore, Message
 from engine.track import track_record
 from engine.watch import Watch
@@ -126,16 +128,16 @@ class Runtime:
                     await self._track(day)
 
     async def _track(self, day: str) -> None:
-        """Once a day, store how each map has done and fit F to what was reported; both off the loop."""
+        """Once a day, store how each map has done and fit F to what was reported; both in a process of their own."""
         for asset, board in tuple(self.services.watch.boards.items()):
             if board.ready:
                 hours, snapshots = board.hours.hours(), board.usual.past(ALL_SNAPSHOTS)
                 try:
                     async with self.services.recording:
-                        record = await asyncio.to_thread(track_record, asset, hours)
-                    board.calibrate(await asyncio.to_thread(calibrate_from, hours, snapshots))
-                except (ArithmeticError, ValueError):
-                    log.exception("the track record of %s could not be made", asset)  # the alerts go on without it
+                        record = await offload(track_record, asset, hours)
+                    board.calibrate(await offload(calibrate_from, hours, snapshots))
+                except OffloadError:
+                    log.warning("the track record of %s could not be made", asset)  # the alerts go on without it
                     continue
                 self.services.records[asset] = record
                 await self.services.store.save_track_record(asset, day, record.figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.market import Side
 from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
 
 VENUE_NAMES = {
@@ -111,6 +112,13 @@ def rough(facts: Mapping[str, Any]) -> str:
     if days >= TRACK_RECORD_DAYS:
         return ""
     return f"{NO_TRACK_RECORD} ({days:.0f} d of history)"
+
+
+def churn(usd_24h: Mapping[Side, float] | None, side: Side) -> str:
+    """What was lost beside F; nothing where not every hour was heard."""
+    if usd_24h is None:
+        return ""
+    return f"Beside it, {usd(usd_24h[side])} of {side}s liquidated in 24h on ground traded before"
 
 
 def cluster_line(cluster: Mapping[str, Any], mark: float) -> str:

@@ -29,7 +29,7 @@ FALL = "2025-12-15T13:25:00Z"
 
 HISTORY_DAYS = 10
 FALLING_SEED = 11
-FALLING_BEFORE_MS = round(66.9 * 3_600_000)
+FALLING_BEFORE_MS = round(62.2 * 3_600_000)
 """So long before its end this simulated market comes near a long cluster, and sweeps it within the half hour after."""
 
 

@@ -160,9 +160,10 @@ class HourBuilder:
         """End of the last closed hour, UTC ms; 0 before the first."""
         return int(self.rows[-1][0]) + HOUR_MS if self.rows else 0
 
-    def hours(self) -> Hours:
-        """All closed hours."""
-        table = np.array(self.rows, dtype=np.float64).reshape(-1, len(COLUMNS))
+    def hours(self, count: int | None = None) -> Hours:
+        """All closed hours, or the last so many."""
+        rows = self.rows if count is None else self.rows[-count:]
+        table = np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
         column = {name: table[:, i] for i, name in enumerate(COLUMNS)}
         return Hours(
             column["at"].astype(np.int64),

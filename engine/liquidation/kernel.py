@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 
 from engine.liquidation.grid import BIN, WINDOW
-from engine.liquidation.prior import KERNEL_MEDIAN, KERNEL_RANGE, KERNEL_SIGMA, REFERENCE_MAINTENANCE
+from engine.liquidation.prior import MAP, REFERENCE_MAINTENANCE, MapPrior
 from engine.market import Kind, Market, Side
 
 
 @lru_cache(maxsize=512)
-def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float) -> np.ndarray:
+def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float, prior: MapPrior = MAP) -> np.ndarray:
     """Share of an entry that is forced out in the j-th level outward from it, (WINDOW,) float64, sums to 1.
 
     The kernel is a lognormal over the distance x that a leverage has under the reference tier,
@@ -27,16 +27,16 @@ def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float) -> 
     # A margin of 1 or more is a leverage of at most one: beyond the far end of the kernel on every venue.
     inside = np.clip(offered, 1e-12, 1 - 1e-12)
     reference = -np.log((1 - inside) / (1 - REFERENCE_MAINTENANCE))
-    share = np.array([_cumulative(x) for x in reference])
+    share = np.array([_cumulative(x, prior) for x in reference])
     result = np.diff(share)
     result /= result.sum()
     result.setflags(write=False)
     return result
 
 
-def for_market(market: Market, side: Side) -> np.ndarray:
+def for_market(market: Market, side: Side, prior: MapPrior = MAP) -> np.ndarray:
     """The kernel of one side of a market, (WINDOW,) float64, sums to 1."""
-    return weights(side, market.kind, market.maintenance_rate + market.fee_rate, market.max_leverage)
+    return weights(side, market.kind, market.maintenance_rate + market.fee_rate, market.max_leverage, prior)
 
 
 def _inverse_leverage(side: Side, kind: Kind, maintenance: float, distance: np.ndarray) -> np.ndarray:
@@ -49,12 +49,12 @@ def _inverse_leverage(side: Side, kind: Kind, maintenance: float, distance: np.n
     return share
 
 
-def _cumulative(distance: float) -> float:
+def _cumulative(distance: float, prior: MapPrior) -> float:
     """Lognormal distribution function over the kernel's range, 0 before it and 1 after it."""
-    low, high = (_lognormal(bound) for bound in KERNEL_RANGE)
-    x = min(max(distance, KERNEL_RANGE[0]), KERNEL_RANGE[1])
-    return (_lognormal(x) - low) / (high - low)
+    first, last = prior.kernel_range
+    low, high, here = (_lognormal(x, prior) for x in (first, last, min(max(distance, first), last)))
+    return (here - low) / (high - low)
 
 
-def _lognormal(x: float) -> float:
-    return 0.5 * (1 + math.erf(math.log(x / KERNEL_MEDIAN) / (KERNEL_SIGMA * math.sqrt(2))))
+def _lognormal(x: float, prior: MapPrior) -> float:
+    return 0.5 * (1 + math.erf(math.log(x / prior.kernel_median) / (prior.kernel_sigma * math.sqrt(2))))

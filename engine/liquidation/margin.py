@@ -1,8 +1,11 @@
 """At what price a position is forced out.
 
-Sources: Binance, "How to calculate liquidation price of USDⓈ-M futures contracts" (maintenance amounts);
-Bybit, "Liquidation price (USDT contract)"; OKX, "Isolated margin mode, estimated liquidation price" (taker fee
-added to the maintenance rate). The isolated forms without amounts follow from them by dividing by the position.
+Sources: Binance, "How to calculate liquidation price of USDⓈ-M futures contracts" (maintenance amounts); Bybit,
+"Liquidation price (USDT contract)" (maintenance of the value at entry); OKX, "Isolated margin mode, estimated
+liquidation price", and Gate, "Liquidation price" (taker fee added to the maintenance rate); Hyperliquid, "Liquidations"
+(half the initial margin at maximum leverage); Kraken, "Equity protection process"; HTX, "Margin ratio" (adjustment
+factor over leverage in place of a rate). The isolated forms without amounts follow by dividing by the position. Numbers
+that these venues publish are tests.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from engine.errors import ImplausibleError
-from engine.market import Kind, Side, positive, sign
+from engine.market import Kind, Market, Side, positive, sign
 
 EDGE = 1e-9
 
@@ -67,6 +70,11 @@ def isolated_price(entry: float, leverage: float, side: Side, maintenance_rate: 
     return entry * (1 + s * maintenance_rate) / (1 + s / leverage)
 
 
+def valued_at_entry(market: Market) -> bool:
+    """Whether a venue demands maintenance of a position's value at entry rather than at the liquidation price."""
+    return market.venue == "bybit" and market.kind == "linear"
+
+
 def position_price(
     entry: float,
     amount: float,
@@ -75,6 +83,8 @@ def position_price(
     tiers: Sequence[Tier],
     kind: Kind = "linear",
     fee_rate: float = 0.0,
+    *,
+    at_entry: bool = False,
 ) -> float | None:
     """Liquidation price of one position under full tiers, USD; None when it cannot be forced out.
 
@@ -82,12 +92,15 @@ def position_price(
     Inverse, amount Q in USD, margin W in coins: Q (1 + s m) / (Q/E + s (W + cum)), from W + s Q (1/E - 1/P) =
     m Q/P - cum (Binance and Bybit give these forms; OKX and Gate add the fee to m). The tier is that of the notional at
     the liquidation price; s is +1 long and -1 short.
+    At entry (Bybit's USDT contracts): E - s (W - (Q E m - cum)) / Q, the tier being that of the notional at entry.
 
     Args:
         fee_rate: what the venue adds to the maintenance rate.
+        at_entry: whether maintenance is of the value at entry; linear contracts only.
 
     Raises:
-        ImplausibleError: when a figure is not positive or there is no tier.
+        ImplausibleError: when a figure is not positive, there is no tier, or the margin does not cover maintenance at
+            entry.
     """
     positive(entry, "entry")
     positive(amount, "amount")
@@ -96,6 +109,14 @@ def position_price(
         raise ImplausibleError("no maintenance tiers are known")
     s = sign(side)
     ordered = sorted(tiers, key=lambda tier: tier.floor)
+    value = amount * entry if kind == "linear" else amount / entry
+    first = max((tier for tier in ordered if tier.floor <= value), key=lambda tier: tier.floor, default=ordered[0])
+    demanded = value * (first.maintenance_rate + fee_rate) - first.maintenance_amount
+    if margin <= demanded:
+        raise ImplausibleError(f"a margin of {margin:g} does not cover the maintenance of {demanded:g}")
+    if at_entry and kind == "linear":
+        price = entry - s * (margin - demanded) / amount
+        return price if price > 0 else None
     ceilings = [tier.floor for tier in ordered[1:]] + [math.inf]
     for tier, ceiling in zip(ordered, ceilings, strict=True):
         rate, held = tier.maintenance_rate + fee_rate, margin + tier.maintenance_amount

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 
 from engine.liquidation.grid import BIN, WINDOW, bin_of, outward, prices_outward
 from engine.liquidation.kernel import for_market
-from engine.liquidation.prior import RANGE_SHARE, TURNOVER_PER_HOUR
+from engine.liquidation.prior import MAP, MapPrior
 from engine.liquidation.window import PaddedKernel, SideWindow
 from engine.market import HOUR_MS, SIDES, Bar, Market, Side
 
 TurnoverSource = Literal["range", "rate"]
+
+
+@lru_cache(maxsize=8)
+def exit_urge(prior: MapPrior) -> np.ndarray:
+    """How readily positions leave, by level outward from the last close, (WINDOW,) float64."""
+    urge: np.ndarray = 1 + prior.exit_urge * np.exp(-np.arange(WINDOW) * BIN / prior.exit_reach)
+    urge.setflags(write=False)
+    return urge
 
 
 @dataclass(slots=True)
@@ -62,14 +71,16 @@ class MarketMap:
     The order within a bar is sweep, exit, enter, place: no extreme older than an entry sweeps it.
     """
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, prior: MapPrior = MAP) -> None:
         self.market = market
+        self._prior = prior
+        self._urge = exit_urge(prior)
         self.contracts = 0.0
         self.close = 0.0
         self.closed_at = 0
         self.windows: dict[Side, SideWindow] = {}
         self.ledgers: dict[Side, Ledger] = {side: Ledger() for side in SIDES}
-        self._kernels = {side: PaddedKernel(for_market(market, side)) for side in SIDES}
+        self._kernels = {side: PaddedKernel(for_market(market, side, prior)) for side in SIDES}
 
     @property
     def opened(self) -> bool:
@@ -106,7 +117,7 @@ class MarketMap:
         closed = max(before - after, 0.0) + turnover
         swept = {side: self._sweep(side, bar) for side in SIDES}
         for side in SIDES:
-            self.ledgers[side].exited += self.windows[side].keep(1 - closed / before)
+            self.ledgers[side].exited += self.windows[side].leave(min(closed / before, 1.0), self._urge)
             self.windows[side].move(outward(side, bin_of(bar.close)) + 1)
             first, last = sorted((outward(side, bin_of(bar.low)), outward(side, bin_of(bar.high))))
             self._place(side, opened, first, last)
@@ -116,7 +127,7 @@ class MarketMap:
     def adopt(self, market: Market) -> None:
         """Take up new margin rules: they place what is opened from now on, and move nothing that is there."""
         self.market = market
-        self._kernels = {side: PaddedKernel(for_market(market, side)) for side in SIDES}
+        self._kernels = {side: PaddedKernel(for_market(market, side, self._prior)) for side in SIDES}
 
     def held(self, side: Side) -> float:
         """Contracts the map holds on one side; never more than open interest."""
@@ -135,11 +146,11 @@ class MarketMap:
 
     def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
         """Contracts opened and closed again within the bar; never more than what was open and stayed open."""
-        turnover = TURNOVER_PER_HOUR * after * bar.step_ms / HOUR_MS
+        turnover = self._prior.turnover_per_hour * after * bar.step_ms / HOUR_MS
         source: TurnoverSource = "rate"
         if bar.contracts_high is not None and bar.contracts_low is not None:
             spread = bar.contracts_high - bar.contracts_low
-            turnover += RANGE_SHARE * max(spread - abs(after - before), 0.0)
+            turnover += self._prior.range_share * max(spread - abs(after - before), 0.0)
             source = "range"
         return min(turnover, before, after), source
 

@@ -1,8 +1,8 @@
 """F(P) held against new ground: what was reported beyond a span's earlier extreme, against what F said would be.
 
 For each hour's close and each span, price went to its furthest on either side; F says what is forced out on the way.
-Of each hour's reports only the share counts that fell beyond the span's earlier extreme: the rest are positions opened
-and lost again on the same ground, which belong to no level.
+Of each hour's reports only the share counts that fell beyond the span's earlier extreme. The rest is churn: positions
+opened and lost again on the same ground, which belong to no level and are shown beside F.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.liquidation.hours import Hours
 from engine.liquidation.prior import FORCED, ForcedPrior
 from engine.liquidation.tweedie import POWER, deviance, fit
 from engine.liquidation.usual import Snapshot
-from engine.market import HOUR_MS, SIDES
+from engine.market import HOUR_MS, SIDES, Side
 
 LEAST_DISTANCE = 0.001
 """Moves of under two levels say more about rounding than about the map."""
@@ -48,6 +48,7 @@ class Moves:
             the venues in the sum stand for those that F speaks of.
         interest: (n,) float64, open interest, USD, weighed alike.
         forced: (n,) float64, USD reported on new ground.
+        churn: (n,) float64, USD reported on ground that the span had been over already.
     """
 
     at: np.ndarray
@@ -57,6 +58,7 @@ class Moves:
     near: np.ndarray
     interest: np.ndarray
     forced: np.ndarray
+    churn: np.ndarray
 
     def __len__(self) -> int:
         return len(self.at)
@@ -82,7 +84,7 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
             continue
         later = slice(first + 1, first + span + 1)
         for number, side in enumerate(SIDES):
-            distance, forced = _new_ground(hours, later, number, shot.mark)
+            distance, forced, churn = _new_ground(hours, later, number, shot.mark)
             if distance < LEAST_DISTANCE or np.isnan(forced):
                 continue
             density = shot.density[side]
@@ -91,19 +93,35 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
             levels = int(step * (np.floor((np.log(shot.mark) + step * distance) / BIN) - start))
             mass, near = float(density[:levels].sum()), float(density[: min(levels, near_levels)].sum())
             weighed = (shot.weight * value for value in (mass, near, shot.interest_usd))
-            rows.append((shot.at, number, distance, *weighed, forced))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+            rows.append((shot.at, number, distance, *weighed, forced, churn))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 8)
     return Moves(table[:, 0].astype(np.int64), table[:, 1] > 0, *table[:, 2:].T)
 
 
-def _new_ground(hours: Hours, later: slice, side: int, mark: float) -> tuple[float, float]:
-    """How far price went, in logs, and what was reported beyond each earlier extreme, USD."""
+def churn_usd(hours: Hours, span: int) -> dict[Side, float] | None:
+    """USD reported in the last so many hours on ground that they had been over already.
+
+    None where an hour is missing, or not all of it was heard.
+    """
+    first = len(hours) - span
+    if first < 1 or hours.at[-1] - hours.at[first] != (span - 1) * HOUR_MS:
+        return None
+    later = slice(first, len(hours))
+    if np.isnan(hours.reported[later]).any():
+        return None
+    mark = float(hours.before[first])
+    return {side: _new_ground(hours, later, number, mark)[2] for number, side in enumerate(SIDES)}
+
+
+def _new_ground(hours: Hours, later: slice, side: int, mark: float) -> tuple[float, float, float]:
+    """How far price went, in logs, and what was reported beyond each earlier extreme and on old ground, USD."""
     step = -1 if side == 0 else 1
     reached = step * np.log((hours.low if side == 0 else hours.high)[later] / mark)
     before = np.concatenate([[0.0], np.maximum.accumulate(np.maximum(reached, 0.0))[:-1]])
     own = np.maximum(step * np.log((hours.low if side == 0 else hours.high)[later] / hours.before[later]), 1e-12)
     fresh = np.clip((reached - before) / own, 0.0, 1.0)
-    return float(max(reached.max(), 0.0)), float((fresh * hours.reported[later, side]).sum())
+    reported = hours.reported[later, side]
+    return float(max(reached.max(), 0.0)), float((fresh * reported).sum()), float(((1 - fresh) * reported).sum())
 
 
 def expected(of: Moves, prior: ForcedPrior = FORCED) -> np.ndarray:
@@ -201,6 +219,7 @@ class SpanReport:
         removed: share of deviance removed from c·d^p per side, each of the rolling folds, fitted on what came before.
         over: reported over expected, by distance and side.
         coverage: share of moves within the 80 % band, by distance and side; None where there were fewer than twenty.
+        churn: USD a move that was reported on old ground, the mean by distance and side; None without a move.
         count: moves, by distance and side.
     """
 
@@ -208,6 +227,7 @@ class SpanReport:
     removed: tuple[float, ...]
     over: dict[str, float | None]
     coverage: dict[str, float | None]
+    churn: dict[str, float | None]
     count: dict[str, int]
 
 
@@ -238,6 +258,7 @@ def report(
     inside = (later.forced >= guesses * low) & (later.forced <= guesses * high)
     over: dict[str, float | None] = {}
     coverage: dict[str, float | None] = {}
+    churn: dict[str, float | None] = {}
     count: dict[str, int] = {}
     for nearest, farthest in DISTANCES:
         for number, side in enumerate(SIDES):
@@ -247,7 +268,8 @@ def report(
             enough = count[name] >= 20
             over[name] = float(later.forced[which].sum() / guesses[which].sum()) if count[name] else None
             coverage[name] = float(inside[which].mean()) if enough else None
-    return SpanReport(span, tuple(removed), over, coverage, count)
+            churn[name] = float(later.churn[which].mean()) if count[name] else None
+    return SpanReport(span, tuple(removed), over, coverage, churn, count)
 
 
 def _rival(known: Moves, of: Moves) -> np.ndarray:

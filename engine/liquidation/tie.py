@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.errors import HistoryError
 from engine.liquidation.hours import Hours
+from engine.liquidation.prior import TIE, TiePrior
 from engine.liquidation.tweedie import Fit, fit
 from engine.market import HOUR_MS
 
@@ -40,9 +42,37 @@ WARM_UP = 24
 """First hours of a history, whose map is still the guess it began with."""
 
 LEAST_HOURS = 14 * 24
-"""Hours of reports before a fit of one's own: with fewer, it is the shipped prior that speaks."""
+"""Hours before a fit of one's own: with fewer, or too few reports in them, it is the shipped prior that speaks."""
 
-REFIT_HOURS = 6
+PRIOR_HOURS = 48
+"""Hours before even the prior speaks: it needs to know how much the map usually holds at the levels reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the tie is made of; the study it starts from had neither of the last two and a refit a day.
+
+    Attributes:
+        refit_hours: how often it is fitted anew.
+        extremes: whether it knows how far an hour went beyond each of six past extremes.
+        other_side: whether it knows what the map held on the side that was not reached.
+    """
+
+    refit_hours: int = 6
+    extremes: bool = True
+    other_side: bool = True
+
+    def columns(self, count: int) -> np.ndarray:
+        """Which of so many columns it uses, (count,) bool."""
+        used = np.ones(count, dtype=bool)
+        used[FIXED : FIXED + len(EXTREMES)] = self.extremes
+        used[FIXED + len(EXTREMES) + 3] = self.other_side
+        return used
+
+
+FORM = Form()
+FIXED = 11
+"""Columns before those of past extremes; after these come three of this side's mass and one of the other's."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +90,7 @@ class Walk:
     last: Fit | None
 
 
-def walk_forward(hours: Hours, refit_hours: int = REFIT_HOURS) -> Walk:
+def walk_forward(hours: Hours, form: Form = FORM) -> Walk:
     """Predict every hour from the ones before it.
 
     Two passes, as the level is measured against predictions that knew nothing of it: the first without, the second
@@ -68,31 +98,70 @@ def walk_forward(hours: Hours, refit_hours: int = REFIT_HOURS) -> Walk:
     """
     first = LEAST_HOURS
     count = len(hours)
-    bare = _walk(hours, np.zeros((count, 0)), first, WARM_UP, refit_hours)
+    bare = _walk(hours, np.zeros((count, 0)), first, WARM_UP, form)
+    unknown = np.isnan(bare.expected)
+    bare.expected[unknown] = by_prior(hours)[unknown]
     level = online_level(hours, bare.expected)
     start = first + 2 * 24
-    return Walk(_second(hours, bare, level, start, refit_hours).expected, level, bare.last)
+    return Walk(_second(hours, bare, level, start, form).expected, level, bare.last)
 
 
-def _second(hours: Hours, bare: Walk, level: np.ndarray, start: int, refit_hours: int) -> Walk:
-    walked = _walk(hours, level[:, None], start, LEAST_HOURS, refit_hours)
+def _second(hours: Hours, bare: Walk, level: np.ndarray, start: int, form: Form) -> Walk:
+    walked = _walk(hours, level[:, None], start, LEAST_HOURS, form)
     # Until the level has been followed for two days, what was said without it stands.
     early = np.isnan(walked.expected) & ~np.isnan(bare.expected)
     walked.expected[early] = bare.expected[early]
     return walked
 
 
-def _walk(hours: Hours, extra: np.ndarray, first: int, skip: int, refit_hours: int) -> Walk:
+def _walk(hours: Hours, extra: np.ndarray, first: int, skip: int, form: Form) -> Walk:
     count = len(hours)
     expected, made = np.full((count, 2), np.nan), None
     fixed = _fixed(hours)
-    for start in range(first, count, refit_hours):
-        stop = min(start + refit_hours, count)
+    for start in range(first, count, form.refit_hours):
+        stop = min(start + form.refit_hours, count)
         features = _with_mass(fixed[:stop], hours.reached[:stop], start, extra[:stop])
+        features = features[:, :, form.columns(features.shape[2])]
         made = _fit(features[:start], hours.reported[:start], skip, made)
         if made is not None:
             expected[start:stop] = made.predict(features[start:stop])
     return Walk(expected, np.zeros(count), made)
+
+
+def fit_prior(hours: Hours) -> TiePrior:
+    """Coefficients to ship: the bare tie fitted to all of an asset's hours.
+
+    Raises:
+        HistoryError: when there are too few reports to fit to.
+    """
+    count = len(hours)
+    features = _with_mass(_fixed(hours), hours.reached, count, np.zeros((count, 0)))
+    made = _fit(features, hours.reported, WARM_UP, None)
+    if made is None:
+        raise HistoryError("too few reports to fit a prior to")
+    return TiePrior(
+        int(hours.at[-1]) + HOUR_MS, _held_scale(hours.reached, count)[1], tuple(map(float, made.coefficients))
+    )
+
+
+def by_prior(hours: Hours, prior: TiePrior = TIE) -> np.ndarray:
+    """What the shipped coefficients predict, (n, 2) float64, USD: where there are too few reports of one's own.
+
+    They are scaled by how much more or less the map holds here than where they were fitted. NaN for the first two days,
+    and for hours that the coefficients have seen.
+    """
+    count = len(hours)
+    expected = np.full((count, 2), np.nan)
+    fixed = _fixed(hours)
+    coefficients = np.array(prior.coefficients)
+    for start in range(PRIOR_HOURS, count, FORM.refit_hours):
+        stop = min(start + FORM.refit_hours, count)
+        features = _with_mass(fixed[:stop], hours.reached[:stop], start, np.zeros((stop, 0)))[start:]
+        here = _held_scale(hours.reached, start)[1] - prior.mean_log_held
+        made = Fit(coefficients, np.zeros(0), np.zeros(0))
+        expected[start:stop] = made.predict(features) * np.exp(here)
+    expected[hours.at < prior.until] = np.nan
+    return expected
 
 
 def _fit(features: np.ndarray, reported: np.ndarray, skip: int, before: Fit | None) -> Fit | None:
@@ -136,14 +205,19 @@ def _fixed(hours: Hours) -> np.ndarray:
 
 def _with_mass(fixed: np.ndarray, reached: np.ndarray, known: int, extra: np.ndarray) -> np.ndarray:
     """The features with what the map held, measured against the rows before `known`."""
-    past = reached[WARM_UP:known]
-    positive = past[past > 0]
-    floor = HELD_FLOOR * float(np.median(positive)) if len(positive) else 1.0
-    m = np.log(reached + floor)
-    m = m - m[WARM_UP:known].mean()
+    floor, mean = _held_scale(reached, known)
+    m = np.log(reached + floor) - mean
     w = fixed[:, :, 1]
     mass = np.stack([m, m**2, m * w, m[:, ::-1]], axis=2)
     return np.concatenate([fixed, mass, np.repeat(extra[:, None, :], 2, axis=1)], axis=2)
+
+
+def _held_scale(reached: np.ndarray, known: int) -> tuple[float, float]:
+    """From the rows before `known`: what is added to what the map held before its logarithm, and that one's mean."""
+    past = reached[WARM_UP:known]
+    positive = past[past > 0]
+    floor = HELD_FLOOR * float(np.median(positive)) if len(positive) else 1.0
+    return floor, float(np.log(past + floor).mean())
 
 
 def online_level(hours: Hours, expected: np.ndarray) -> np.ndarray:

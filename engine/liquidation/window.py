@@ -63,12 +63,41 @@ class SideWindow:
             swept, self.beyond = swept + self.beyond, 0.0
         return swept
 
-    def keep(self, share: float) -> float:
-        """Let the same share of every level stay open; contracts that left."""
+    def leave(self, share: float, urge: np.ndarray) -> float:
+        """Let a share of all contracts leave, each level's in proportion to its urge; contracts that left.
+
+        Args:
+            share: of what is held, 0 to 1.
+            urge: (WINDOW,) float64, by level from the edge outwards, never rising and at least 1, which is what the
+                contracts beyond have.
+        """
         before = self.held()
-        self.contracts *= share
-        self.beyond *= share
-        return before * (1 - share)
+        wanted = share * before
+        pull = self.contracts * urge
+        total = float(pull.sum()) + self.beyond
+        if wanted <= 0 or total <= 0:
+            return 0.0
+        rate = wanted / total
+        if rate * urge[0] <= 1:
+            self.contracts -= rate * pull
+            self.beyond *= 1 - rate
+            return wanted
+        return self._leave_nearest_first(wanted, urge, pull)
+
+    def _leave_nearest_first(self, wanted: float, urge: np.ndarray, pull: np.ndarray) -> float:
+        """The same where the nearest levels would give more than they hold: they empty, the others give the rest."""
+        emptied = np.concatenate([[0.0], np.cumsum(self.contracts)])
+        left_to_pull = float(pull.sum()) + self.beyond - np.concatenate([[0.0], np.cumsum(pull)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates = (wanted - emptied) / left_to_pull
+        enough = np.flatnonzero(rates[:WINDOW] * urge <= 1)
+        count = int(enough[0]) if len(enough) else WINDOW
+        rate = min(max(float(rates[count]), 0.0), 1.0) if left_to_pull[count] > 0 else 0.0
+        self.contracts[:count] = 0.0
+        self.contracts[count:] -= rate * pull[count:]
+        np.maximum(self.contracts, 0.0, out=self.contracts)
+        self.beyond *= 1 - rate
+        return wanted
 
     def move(self, edge: int) -> None:
         """Let the window begin at another edge. Levels inward of the new edge must have been swept."""

@@ -41,6 +41,9 @@ class Bitget(Venue):
     def _funding_hours(self, found: dict[str, Any]) -> float:
         return optional((found.get("info") or {}).get("fundInterval")) or 8.0
 
+    def _taker_fee(self, found: dict[str, Any]) -> float:
+        return optional((found.get("info") or {}).get("takerFeeRate")) or 0.0006
+
     def _is_coin(self, found: dict[str, Any]) -> bool:
         return str((found.get("info") or {}).get("isRwa")) != "YES"
 

@@ -34,5 +34,9 @@ class KucoinFutures(Venue):
             funding_hours=hours,
         )
 
+    def _taker_fee(self, found: dict[str, Any]) -> float:
+        """The liquidation fee counts to the maintenance margin; it is the taker's."""
+        return optional((found.get("info") or {}).get("takerFeeRate")) or 0.0006
+
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
         return {"endAt": (since + (count - 1) * step_ms) // 1000}

@@ -48,7 +48,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
     cluster = _cluster_at(board, side, target)
     order = ranked(board, side, view.mark)
     position = order.index(cluster) + 1 if cluster in order else None
-    near_usd = _near_usd(board, side, target)
+    near_usd, churned = _near_usd(board, side, target), board.churn_usd(24)
     found = cluster_facts(board, cluster, now) if cluster else None
     data = {
         "asset": asset,
@@ -58,6 +58,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
         "side": side,
         **forced,
         "near_usd": near_usd,
+        "churn_24h_usd": churned,
         "rank": position,
         "of": len(order),
         "cluster": found,
@@ -72,7 +73,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
         _zone_line(board, side, target, found, place),
         _opposite(board, side, now),
         wording.context(source),
-        wording.rough(source),
+        wording.rough(source) or wording.churn(churned, side),
     ]
     answer = Answer(
         f"{asset} {price(target)}: ~{usd(forced['forced_usd'])} {side}s forced out on the way (likely {likely})",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from engine.board import AssetBoard
@@ -10,6 +9,7 @@ from engine.history import iso
 from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
 from engine.market import DAY_MS
+from engine.offload import offload
 from engine.track import SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
 from handlers.answers import Answer, Button, PictureRequest
@@ -35,6 +35,7 @@ async def skill(request: Request, arguments: str) -> Answer:
     if record.score is None:
         lines = (
             record.why[:1].upper() + record.why[1:],
+            *_so_far(record),
             *_coefficients(board.calibration),
         )
         return Answer(f"{asset}: no track record yet", lines, footer=footer, buttons=buttons, data=data)
@@ -67,6 +68,17 @@ def _lines(record: TrackRecord) -> tuple[str, ...]:
     )
 
 
+def _so_far(record: TrackRecord) -> tuple[str, ...]:
+    """Before there is a score: what the shipped coefficients made of the hours heard."""
+    if not sum(record.expected_usd):
+        return ()
+    (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
+    return (
+        f"Longs: predicted {usd(longs)} by the shipped coefficients, reported {usd(seen_longs)}",
+        f"Shorts: predicted {usd(shorts)}, reported {usd(seen_shorts)}",
+    )
+
+
 def _coefficients(made: Calibration) -> tuple[str, ...]:
     """What F(P) rests on."""
     if made.fitted:
@@ -81,5 +93,5 @@ async def _record(request: Request, board: AssetBoard) -> TrackRecord:
     async with services.recording:
         record = services.records.get(asset)
         if record is None or board.hours.last_closed_at - record.at >= DAY_MS:
-            record = services.records[asset] = await asyncio.to_thread(track_record, asset, board.hours.hours())
+            record = services.records[asset] = await offload(track_record, asset, board.hours.hours())
     return record

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from engine.announce import forced_facts
+from engine.board import AssetBoard
+from engine.errors import ImplausibleError
 from engine.history import iso
+from engine.liquidation.margin import Tier, position_price, valued_at_entry
 from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
+from engine.market import Side
 from handlers import wording
 from handlers.answers import Answer
 from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.numbers import label, parse_price, usd
+
+LEVERAGES = (10, 25, 100)
+EXAMPLE_USD = 10_000.0
 
 
 @command("why", "How a number was made", "/why btc 88000", Parameter("price", "A price"), hidden=True)
@@ -22,19 +31,43 @@ async def why(request: Request, arguments: str) -> Answer:
     mark = board.view.mark
     target = parse_price(rest, mark) if rest else (board.clusters[0].label_price if board.clusters else mark * 0.97)
     forced = forced_facts(board.view, board, target)
-    mass = board.view.curves[board.view.side_of(target)].mass_usd(target)
+    side = board.view.side_of(target)
+    mass, churned = board.view.curves[side].mass_usd(target), board.churn_usd(24)
+    lines = (
+        "Open: contracts by entry price, spread over leverages, less all that was closed or swept since.",
+        "Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first.",
+        f"{forced['map_share']:.0%} of it is the map's; the rest are positions opened on the way.",
+        wording.churn(churned, side),
+        await _examples(request, board, side),
+        f"Fitted {_where(board.calibration)}; band: 80 % of comparable moves.",
+        "Heatmaps that show billions show positions opened, not those forced out.",
+        wording.rough(source) or "Reported figures are a lower bound.",
+    )
     return Answer(
         f"{asset} {label(target)}: ~{usd(forced['forced_usd'])} of {usd(mass)} open on the way",
-        (
-            "Open: contracts by entry price, spread over leverages, less all that was closed or swept since.",
-            "Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first.",
-            f"{forced['map_share']:.0%} of it is the map's; the rest are positions opened on the way.",
-            f"Fitted {_where(board.calibration)}; band: 80 % of comparable moves.",
-            "Heatmaps that show billions show positions opened, not those forced out.",
-            wording.rough(source) or "Reported figures are a lower bound.",
-        ),
+        tuple(line for line in lines if line),
         footer=wording.sources(source, shares=True),
     )
+
+
+async def _examples(request: Request, board: AssetBoard, side: Side) -> str:
+    """Where single positions opened now would be forced out, by the full tiers of the largest market."""
+    market, mark = board.largest, board.view.mark
+    _, tiers = await request.services.store.tiers_of(market.key)
+    rows = tiers or [Tier(0.0, market.maintenance_rate)]
+    inverse, at_entry = market.kind == "inverse", valued_at_entry(market)
+    amount = EXAMPLE_USD if inverse else EXAMPLE_USD / mark
+    found = []
+    for leverage in (number for number in LEVERAGES if number <= market.max_leverage):
+        # Where the tier of such a position demands more than its margin, there is no such position.
+        with contextlib.suppress(ImplausibleError):
+            margin = EXAMPLE_USD / leverage / (mark if inverse else 1.0)
+            level = position_price(mark, amount, margin, side, rows, market.kind, market.fee_rate, at_entry=at_entry)
+            if level is not None:
+                found.append(f"{leverage}x at {label(level)}")
+    if not found:
+        return ""
+    return f"A {usd(EXAMPLE_USD)} isolated {side} opened now on {wording.venue(market.venue)}: {', '.join(found)}."
 
 
 def _where(made: Calibration) -> str:

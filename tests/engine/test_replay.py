@@ -18,7 +18,7 @@ from engine.history import History, parse_time
 from engine.market import HOUR_MS, SIDES
 from engine.ports import TickRecord
 from engine.replay import ReplayFeed, board_at
-from engine.study import entry_figures
+from engine.study.entries import entry_figures
 from engine.watch import Watch
 from tests.conftest import needs_history
 

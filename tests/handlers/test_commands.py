@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,9 @@ from hypothesis import strategies as st
 
 from engine.announce import forced_facts
 from engine.board import AssetBoard, AssetUpdate
+from engine.liquidation.hours import COLUMNS
+from engine.liquidation.margin import Tier
+from engine.liquidation.prior import TIE
 from engine.liquidation.tie import LEAST_HOURS
 from engine.market import Liquidation
 from engine.outlook.depth import aggregate
@@ -23,6 +28,7 @@ from handlers.commands.registry import split
 from handlers.context import Health, SourceState
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.telegram_idiom import render_telegram
+from handlers.numbers import label, usd
 from tests.engine.liquidation.test_tie import made_up
 from tests.handlers.kit import MARKETS, Kit
 from tests.servers.telegram import _Checker
@@ -382,3 +388,42 @@ async def test_skill_says_how_the_hours_were_predicted(kit: Kit) -> None:
     assert 0.7 < score["coverage"] < 0.9
     assert any(line.startswith("Longs: predicted $") for line in found.lines)
     json.dumps(found.data, allow_nan=False)
+
+
+async def test_why_shows_single_positions_by_the_tiers_of_the_largest_market(kit: Kit) -> None:
+    mark = kit.services.watch.boards["BTC"].view.mark
+    await kit.store.save_tiers(MARKETS[1], [Tier(0, 0.004), Tier(5_000, 0.02, 80)], 0)
+    found = await kit.ask("/why btc 86000")
+    (line,) = [line for line in found.lines if "isolated" in line]
+    # By hand for ten times: 1,000 of margin, of which the second tier demands 200 less 80, of the value at entry.
+    price = mark - (1_000 - (10_000 * 0.02 - 80)) / (10_000 / mark)
+    assert f"10x at {label(price)}" in line
+    assert line.startswith("A $10k isolated long opened now on Bybit: ")
+    assert "100x" not in line  # its margin would not cover the second tier
+    assert any("isolated short" in line for line in (await kit.ask("/why btc 95000")).lines)
+
+
+async def test_churn_stands_beside_the_number_and_only_where_every_hour_was_heard(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    found = await kit.ask("/liq 86000")
+    churn = board.churn_usd(24)
+    assert churn is not None
+    assert found.data["churn_24h_usd"] == churn
+    assert 0 < churn["long"] < 24 * 4e5
+    said = f"Beside it, {usd(churn['long'])} of longs liquidated in 24h on ground traded before"
+    assert said in (await kit.ask("/why 86000")).lines
+    board.hours.rows[-3][COLUMNS.index("reported_long")] = math.nan
+    assert (await kit.ask("/liq 86000")).data["churn_24h_usd"] is None
+    assert not any(line.startswith("Beside it") for line in (await kit.ask("/why 86000")).lines)
+
+
+async def test_before_there_is_a_score_skill_says_what_the_shipped_coefficients_made_of_it(kit: Kit) -> None:
+    hours = made_up(count=24 * 9)
+    kit.services.records["BTC"] = track_record("BTC", replace(hours, at=hours.at + TIE.until))
+    kit.services.watch.boards["BTC"].hours.rows.clear()
+    found = await kit.ask("/skill")
+    assert found.headline == "BTC: no track record yet"
+    assert found.lines[0] == "9 of 15 days of liquidation reports so far"
+    assert found.lines[1].startswith("Longs: predicted $")
+    assert "by the shipped coefficients, reported $" in found.lines[1]
+    assert found.data["expected_usd"][0] > 0

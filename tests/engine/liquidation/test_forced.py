@@ -81,8 +81,8 @@ def test_distances_give_the_same_as_prices() -> None:
 def test_the_formula_by_hand() -> None:
     mass = np.zeros(WINDOW)
     mass[0], mass[50] = 2e6, 10e6
-    made = ForcedCurve("short", MARK, mass, 8e9, 0.034)
-    expected = 0.034 * 0.8 * (12e6 + 8 * 2e6 + 0.0083 * 8e9 * (0.05 / 0.01) ** 1.66)
+    made = ForcedCurve("short", MARK, mass, 8e9, 0.058)
+    expected = 0.058 * 0.83 * (12e6 + 6.1 * 2e6 + 0.0046 * 8e9 * (0.05 / 0.01) ** 1.60)
     assert made.forced_usd(at("short", 0.05)) == pytest.approx(expected)
 
 

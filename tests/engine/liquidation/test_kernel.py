@@ -30,8 +30,9 @@ def test_nothing_lies_nearer_than_the_highest_leverage(side: Side, kind: Kind) -
     assert first * BIN <= nearest < (first + 2) * BIN
 
 
-def test_on_the_reference_market_the_long_kernel_has_its_median_at_eight_percent() -> None:
+@pytest.mark.parametrize(("share", "leverage"), [(0.1, 48), (0.25, 18.5), (0.5, 8.3)])
+def test_leverage_is_somewhat_above_what_is_known_of_hyperliquid(share: float, leverage: float) -> None:
     found = weights("long", "linear", 0.004, 1000.0)
-    median = np.searchsorted(np.cumsum(found), 0.5) * BIN
-    # Cut to 0.2-40 %, the lognormal's median of 8 % moves in to about 7 %.
-    assert 0.06 < median < 0.08
+    distance = float(np.searchsorted(np.cumsum(found), share)) * BIN
+    meant = 1 / (1 - 0.996 * math.exp(-distance))
+    assert leverage < meant < leverage * 1.6

@@ -117,6 +117,24 @@ def test_a_bar_without_open_interest_closes_nothing() -> None:
     assert step.closed == pytest.approx(step.opened)
 
 
+def test_positions_near_their_forced_price_leave_first() -> None:
+    made = run(walk([90_000, 90_000], [1000, 1000]))
+    before = made.windows["long"].contracts.copy()
+    held = made.held("long")
+    step = made.step(bar(2, 90_000, 90_000, 90_000, 900))
+    left = made.windows["long"].contracts / np.maximum(before, 1e-300)
+    assert held - made.held("long") == pytest.approx(held * step.closed / 1000 - step.opened, rel=0.01)
+    assert left[10] < left[100] < left[400] < 1
+
+
+def test_when_all_contracts_close_nothing_is_left() -> None:
+    made = run(walk([90_000, 90_000], [1000, 1000]))
+    made.step(bar(2, 90_000, 90_000, 90_000, 1e-9))
+    assert made.held("long") < 1e-6
+    assert made.held("short") < 1e-6
+    assert_balanced(made)
+
+
 def test_the_map_never_starts_empty_and_both_sides_hold_it() -> None:
     made = MarketMap(MARKET)
     made.open(bar(0, 89_990, 90_010, 90_000, 1000), 1000)
@@ -169,6 +187,7 @@ class SlowMap:
         for side in SIDES:
             at = bin_of(first.open)
             self._enter(side, self.contracts, at, at, at)
+        self.close = bin_of(first.open)
         self.step(first)
 
     def step(self, each: Bar) -> None:
@@ -181,10 +200,30 @@ class SlowMap:
             for level, amount in self.levels[side].items():
                 if (level >= low) if side == "long" else (level <= high):
                     continue
-                kept[level] = amount * (1 - closed / before)
-            self.levels[side] = kept
+                kept[level] = amount
+            self.levels[side] = self._leave(kept, closed / before * sum(kept.values()))
             self._enter(side, opened, low, high, close)
-        self.contracts = after
+        self.contracts, self.close = after, close
+
+    def _leave(self, levels: dict[int, float], wanted: float) -> dict[int, float]:
+        """Pass after pass: what is wanted is asked of all in proportion to their urge, nobody gives what is not there.
+
+        Those who are asked for more than they have empty, and the rest is asked of the others.
+        """
+        urge = {level: 1 + 10 * math.exp(-(abs(level - self.close) - 1) * 0.0005 / 0.05) for level in levels}
+        left, asked = dict(levels), set(levels)
+        while asked and wanted > 0:
+            rate = wanted / sum(left[level] * urge[level] for level in asked)
+            drained = {level for level in asked if rate * urge[level] > 1}
+            if not drained:
+                for level in asked:
+                    left[level] -= rate * urge[level] * left[level]
+                break
+            for level in drained:
+                wanted -= left[level]
+                left[level] = 0.0
+            asked -= drained
+        return left
 
     def _enter(self, side: Side, amount: float, low: int, high: int, close: int) -> None:
         kernel = for_market(self.market, side)
@@ -196,10 +235,11 @@ class SlowMap:
                     self.levels[side][level] = known + amount / (high - low + 1) * share
 
 
-def test_the_slow_twin_gives_the_same_numbers() -> None:
+@pytest.mark.parametrize("restless", [0.02, 0.6])
+def test_the_slow_twin_gives_the_same_numbers(restless: float) -> None:
     rng = np.random.default_rng(5)
     prices = list(90_000 * np.exp(np.cumsum(rng.normal(0, 0.003, 12))))
-    bars = walk(prices, list(1000 * np.exp(np.cumsum(rng.normal(0, 0.02, 12)))))
+    bars = walk(prices, list(1000 * np.exp(np.cumsum(rng.normal(0, restless, 12)))))
     fast, slow = run(bars), SlowMap(MARKET, bars[0])
     for each in bars[1:]:
         slow.step(each)

@@ -16,11 +16,11 @@ from engine.errors import HistoryError
 from engine.history import History, parse_time
 from engine.liquidation.prior import FORCED
 from engine.liquidation.skill import bands, score
-from engine.liquidation.spans import Moves, calibrate, expected, moves, refit
+from engine.liquidation.spans import Moves, calibrate, churn_usd, expected, moves, refit
 from engine.liquidation.tie import LEAST_HOURS
 from engine.liquidation.usual import DENSITY_LEVELS, Snapshot
-from engine.market import DAY_MS, HOUR_MS
-from engine.study import Walked, skill_figures, span_figures, walk_history, write_predictions
+from engine.market import DAY_MS, HOUR_MS, SIDES, Side
+from engine.study.skill import Walked, skill_figures, span_figures, walk_history, write_predictions
 from tests.conftest import HISTORY, RECORDED, needs_history
 from tests.engine.liquidation.test_tie import START, made_up
 
@@ -64,7 +64,9 @@ def some_moves(count: int = 3000, days: float = 60.0) -> Moves:
     distance = 0.001 + 0.02 * rng.random(count)
     at = np.sort(START + (days * DAY_MS * rng.random(count)).astype(np.int64))
     mass = 2e8 * distance / 0.01 * rng.gamma(2.0, 0.5, count)
-    made = Moves(at, rng.random(count) < 0.5, distance, mass, mass * 0.02, np.full(count, 7e9), np.zeros(count))
+    made = Moves(
+        at, rng.random(count) < 0.5, distance, mass, mass * 0.02, np.full(count, 7e9), np.zeros(count), np.zeros(count)
+    )
     return replace(made, forced=expected(made) * rng.gamma(3.0, 1 / 3, count))
 
 
@@ -105,6 +107,9 @@ def test_a_fit_that_does_worse_on_what_it_has_not_seen_is_not_taken() -> None:
     assert made.held_out > made.held_out_prior
 
 
+EVEN: dict[Side, np.ndarray] = {side: np.full(DENSITY_LEVELS, 1e5, dtype=np.float32) for side in SIDES}
+
+
 def test_only_new_ground_counts() -> None:
     hours = made_up()
     table = replace(
@@ -115,14 +120,34 @@ def test_only_new_ground_counts() -> None:
         reported=np.tile([1e6, 0.0], (len(hours.at), 1)),
     )
     table.low[101] = 98.0
-    density = dict.fromkeys(("long", "short"), np.full(DENSITY_LEVELS, 1e5, dtype=np.float32))
-    shot = Snapshot(int(hours.at[99]) + HOUR_MS, 100.0, 7e9, 1.0, density)  # type: ignore[arg-type]  # both sides
+    shot = Snapshot(int(hours.at[99]) + HOUR_MS, 100.0, 7e9, 1.0, EVEN)
     (move,) = [m for m in (moves(table, [shot], 3),) if len(m) == 1]
     # The first hour is all new; of the second half of the way; the third reaches nothing new.
     fresh = np.log(99 / 98) / np.log(100 / 98)
     assert move.forced[0] == pytest.approx(1e6 + 1e6 * fresh)
     assert move.distance[0] == pytest.approx(np.log(100 / 98))
     assert move.mass[0] == pytest.approx(1e5 * round(np.log(100 / 98) / 0.0005), rel=0.03)
+
+
+def test_what_falls_on_old_ground_is_churn_and_both_make_the_whole() -> None:
+    hours = made_up()
+    churn = churn_usd(hours, 24)
+    assert churn is not None
+    shot = Snapshot(int(hours.at[-25]) + HOUR_MS, float(hours.before[-24]), 7e9, 1.0, EVEN)
+    of = moves(hours, [shot], 24)
+    assert len(of)
+    for row, short in enumerate(of.short):
+        whole = hours.reported[-24:, int(short)].sum()
+        assert of.forced[row] + of.churn[row] == pytest.approx(whole)
+        assert of.churn[row] == pytest.approx(churn[SIDES[int(short)]])
+        assert 0 < of.churn[row] < whole
+    deaf = replace(hours, reported=hours.reported.copy())
+    deaf.reported[-3] = np.nan
+    assert churn_usd(deaf, 24) is None
+    gap = replace(hours, at=hours.at.copy())
+    gap.at[-5:] += HOUR_MS
+    assert churn_usd(gap, 24) is None
+    assert churn_usd(gap, 5) is not None
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,21 @@ from engine.board import AssetBoard
 from engine.history import History
 from engine.liquidation.hours import COLUMNS, HourBuilder, Hours
 from engine.liquidation.market_map import MarketMap
-from engine.liquidation.tie import LEAST_HOURS, beyond, online_level, past_mean, walk_forward
+from engine.liquidation.prior import TIE
+from engine.liquidation.tie import (
+    LEAST_HOURS,
+    PRIOR_HOURS,
+    beyond,
+    by_prior,
+    fit_prior,
+    online_level,
+    past_mean,
+    walk_forward,
+)
 from engine.liquidation.tweedie import deviance, fit
 from engine.market import HOUR_MS, Bar, Market, Side
 from engine.replay import update_of
+from engine.study.skill import walk_history
 from tests.conftest import needs_history
 
 MARKET = Market("binanceusdm", "BTC/USDT:USDT", "BTC")
@@ -228,3 +239,41 @@ def test_an_hour_that_its_bars_do_not_cover_has_no_report() -> None:
     hours.finish({"long": 1.0, "short": 1.0}, 1.0)
     assert np.isnan(hours.hours().reported).all()
     assert np.isnan(hours.hours().stir).all()
+
+
+def later(hours: Hours) -> Hours:
+    """The same hours, at a time that the shipped coefficients have not seen."""
+    return replace(hours, at=hours.at + TIE.until)
+
+
+def test_the_prior_speaks_until_there_is_a_fit_and_never_of_hours_it_has_seen() -> None:
+    hours = made_up()
+    assert np.isnan(walk_forward(hours).expected[:LEAST_HOURS]).all()
+    expected = walk_forward(later(hours)).expected
+    assert np.isnan(expected[:PRIOR_HOURS]).all()
+    assert not np.isnan(expected[PRIOR_HOURS:]).any()
+    assert np.array_equal(expected[PRIOR_HOURS:LEAST_HOURS], by_prior(later(hours))[PRIOR_HOURS:LEAST_HOURS])
+
+
+def test_without_reports_or_with_none_of_anything_the_prior_goes_on() -> None:
+    hours = later(made_up())
+    deaf = replace(hours, reported=np.full_like(hours.reported, np.nan))
+    quiet = replace(hours, reported=np.zeros_like(hours.reported))
+    for each in (deaf, quiet):
+        expected = walk_forward(each).expected
+        assert np.isfinite(expected[PRIOR_HOURS:]).all()
+    assert np.array_equal(walk_forward(deaf).expected[PRIOR_HOURS:], by_prior(hours)[PRIOR_HOURS:])
+
+
+def test_the_prior_is_scaled_by_what_the_map_holds() -> None:
+    hours = later(made_up())
+    tenfold = replace(hours, reached=hours.reached * 10)
+    assert by_prior(tenfold)[PRIOR_HOURS:] == pytest.approx(10 * by_prior(hours)[PRIOR_HOURS:])
+
+
+@needs_history
+def test_the_shipped_coefficients_are_those_of_the_recorded_months(recorded: History) -> None:
+    made = fit_prior(walk_history(recorded).hours)
+    assert made.until == TIE.until
+    assert made.mean_log_held == pytest.approx(TIE.mean_log_held, abs=1e-3)
+    assert made.coefficients == pytest.approx(TIE.coefficients, abs=1e-3)

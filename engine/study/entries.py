@@ -1,0 +1,128 @@
+"""How often levels are entered once price has come near: clusters, placebo levels, any level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.alerts.book import RuleBook
+from engine.alerts.decide import decide
+from engine.alerts.rules import Rule
+from engine.board import AssetBoard
+from engine.history import History
+from engine.market import DAY_MS, HOUR_MS, SIDES, Side, sign
+from engine.replay import update_of
+from engine.study.clusters import WARM_UP_DAYS
+from engine.study.days import day_weights, middle
+
+SPANS_HOURS = (1, 4, 24)
+PLACEBO_STEP = 0.0031
+"""Log distance between placebo levels: no round number, and none of the map's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """Price came within some distance of a level: when, and where the level begins."""
+
+    at: int
+    side: Side
+    edge: float
+
+
+def entry_figures(history: History, distance: float) -> dict[str, Any]:
+    """How often levels are entered after price has come within a distance: clusters', placebo levels', any time.
+
+    Placebo levels lie on a fixed lattice that knows nothing of the map, and go through the same near rule: armed when
+    price is twice as far away, told when it comes within the distance. Any time: from each close to a level that far
+    off. Intervals are the middle 90 % over resampled days. The first 30 days are left out, as clusters warm up.
+    """
+    start = history.bars[0].opened_at + WARM_UP_DAYS * DAY_MS
+    groups = {
+        "near_clusters": _near_clusters(history, distance),
+        "placebo_levels": _near_placebos(history, distance),
+        "any_time": _any_time(history, distance),
+    }
+    found: dict[str, Any] = {"asset": history.market.asset, "distance": distance}
+    for name, approaches in groups.items():
+        kept = [approach for approach in approaches if approach.at >= start]
+        found[name] = {"count": len(kept), **_entered(history, kept, after=name == "any_time")}
+    return found
+
+
+def _near_clusters(history: History, distance: float) -> list[Approach]:
+    """Every near alert of mature clusters, whatever their size, as the live rule would fire it."""
+    asset = history.market.asset
+    board, rule = AssetBoard(asset), Rule(1, 1, "near", asset, distance, "busy")
+    book, found = RuleBook([rule]), []
+    for step in history.steps():
+        now = step.bar.closed_at
+        tick = board.advance(update_of(step), now)
+        if tick is None:
+            continue
+        verdict = decide(book.for_asset(asset), book.states, tick, {}, set())
+        book.apply(verdict)
+        for decision in verdict.decisions:
+            if decision.kind == "near":
+                edge = decision.cluster.high if decision.cluster.side == "long" else decision.cluster.low
+                found.append(Approach(step.bar.opened_at, decision.cluster.side, edge))
+    return found
+
+
+def _near_placebos(history: History, distance: float) -> list[Approach]:
+    """The same rule on levels of a lattice: told once price comes within the distance from twice as far."""
+    found: list[Approach] = []
+    armed: set[tuple[Side, int]] = set()
+    close = history.bars[0].close
+    for bar in history.bars:
+        for side, extreme in (("long", bar.low), ("short", bar.high)):
+            sign_of = 1 if side == "long" else -1
+            centre, reach = round(math.log(close) / PLACEBO_STEP), math.ceil(3 * distance / PLACEBO_STEP) + 10
+            for number in range(centre - reach, centre + reach + 1):
+                edge = math.exp(number * PLACEBO_STEP)
+                key: tuple[Side, int] = (side, number)  # type: ignore[assignment]  # the two literals above
+                if sign_of * math.log(close / edge) >= 2 * distance:
+                    armed.add(key)
+                if key in armed and sign_of * math.log(extreme / edge) <= distance:
+                    armed.discard(key)
+                    found.append(Approach(bar.opened_at, key[0], edge))
+        close = bar.close
+    return found
+
+
+def _any_time(history: History, distance: float) -> list[Approach]:
+    """A level on either side at each close."""
+    return [
+        Approach(bar.opened_at, side, bar.close * math.exp(-sign(side) * distance))
+        for bar in history.bars
+        for side in SIDES
+    ]
+
+
+def _entered(history: History, approaches: Sequence[Approach], *, after: bool) -> dict[str, Any]:
+    """Share of levels that price reached within each span, with the middle 90 % over resampled days.
+
+    after: the bar of the approach had closed before it and does not count.
+    """
+    bars = history.bars
+    at = np.array([bar.opened_at for bar in bars])
+    low, high = np.array([bar.low for bar in bars]), np.array([bar.high for bar in bars])
+    first = np.searchsorted(at, [approach.at for approach in approaches]) + int(after)
+    weights = day_weights(np.array([approach.at for approach in approaches]))
+    found: dict[str, Any] = {}
+    for hours in SPANS_HOURS:
+        count = max(hours * HOUR_MS // history.step_ms, 1)
+        hit = np.array(
+            [
+                bool(
+                    (low[i : i + count] <= a.edge).any() if a.side == "long" else (high[i : i + count] >= a.edge).any()
+                )
+                for i, a in zip(first, approaches, strict=True)
+            ]
+        )
+        found[f"within_{hours}h"] = round(float(hit.mean()), 3) if len(hit) else None
+        found[f"within_{hours}h_90"] = middle(weights @ hit / weights.sum(axis=1)) if len(hit) else None
+    return found

@@ -1,0 +1,77 @@
+"""Where among the levels that price reached single forced orders fell."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.board import AssetBoard
+from engine.errors import HistoryError
+from engine.history import ForcedOrder, History
+from engine.liquidation.grid import bin_of, outward
+from engine.market import SIDES, Bar, Side
+from engine.replay import update_of
+from engine.study.sweeps import untraded_hours
+
+LEAST_LEVELS = 4
+SPREAD = 0.05
+"""Share of each guess that is spread evenly: no guess may call a level impossible."""
+
+
+def location_figures(history: History, orders: Sequence[ForcedOrder]) -> dict[str, Any]:
+    """Where among the levels that a bar reached its forced orders fell: the map against distance and freshness alone.
+
+    Distance alone calls every level reached as likely as the others; freshness alone goes by the hours a level had not
+    been traded. Figures are mean log likelihood over distance alone, in nats, weighed by USD and one an order. The map
+    stands as it did before the bar. Orders outside the levels that the bar reached from its opening are left out.
+    """
+    board = AssetBoard(history.market.asset)
+    gains: dict[str, list[float]] = {"map": [], "freshness": []}
+    weights: list[float] = []
+    waiting = deque(order for order in orders if order.at >= history.bars[0].opened_at)
+    for step in history.steps():
+        within = []
+        while waiting and waiting[0].at < step.bar.closed_at:
+            within.append(waiting.popleft())
+        for side in SIDES if board.ready else ():
+            mine = [order for order in within if order.side == side]
+            for order, gain in _placed(board, step.bar, side, mine):
+                weights.append(order.usd)
+                for name, value in gain.items():
+                    gains[name].append(value)
+        board.advance(update_of(step), step.bar.closed_at, silent=True)
+    if not weights:
+        raise HistoryError("no forced order falls within the history's bars")
+    figures: dict[str, Any] = {"asset": board.asset, "orders": len(weights), "usd": round(sum(weights))}
+    for name, values in gains.items():
+        figures[f"{name}_nats_by_usd"] = round(float(np.average(values, weights=weights)), 3)
+        figures[f"{name}_nats_by_order"] = round(statistics.fmean(values), 3)
+    return figures
+
+
+def _placed(
+    board: AssetBoard, bar: Bar, side: Side, orders: Sequence[ForcedOrder]
+) -> list[tuple[ForcedOrder, dict[str, float]]]:
+    """The orders that fell on levels the bar reached, with what each guess gained over an even one, nats."""
+    market_map = board.maps[next(iter(board.maps))]
+    first = outward(side, bin_of(market_map.close)) + 1
+    count = outward(side, bin_of(bar.low if side == "long" else bar.high)) - first + 1
+    if count < LEAST_LEVELS:
+        return []
+    levels = np.arange(first, first + count)
+    guesses = {"map": board.held_at(side, levels), "freshness": untraded_hours(board, bar, side, levels)}
+    shares = {
+        name: weight / weight.sum() if weight.any() else np.full(count, 1 / count) for name, weight in guesses.items()
+    }
+    found = []
+    for order in orders:
+        place = outward(side, bin_of(order.price)) - first
+        if 0 <= place < count:
+            gain = {name: math.log((1 - SPREAD) * share[place] * count + SPREAD) for name, share in shares.items()}
+            found.append((order, gain))
+    return found
