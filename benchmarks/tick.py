@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from engine.alerts.decide import decide
+from engine.alerts.decide import decide, every_pair
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard, AssetUpdate
 from engine.liquidation.grid import WINDOW
@@ -61,7 +61,7 @@ def run() -> Iterator[tuple[str, float, str]]:
         tick = board.advance(update, bar.closed_at)
         ticks.append(time.perf_counter() - started)
         if tick is not None:
-            decisions.append(seconds(lambda t=tick: decide(rules, {}, t)))  # type: ignore[misc]
+            decisions.append(seconds(lambda t=tick: decide(every_pair(rules, t), {}, t)))  # type: ignore[misc]
     tick_seconds = statistics.median(ticks)
     yield "tick.asset_ms", tick_seconds * 1e3, "ms"
     yield "tick.asset_steps", tick_seconds / step, "times one map step"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from engine.alerts.book import RuleBook
-from engine.alerts.decide import AssetTick, Decision, StateKey, Verdict, baseline, decide
+from engine.alerts.decide import Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.near import NearState
 from engine.announce import alert_facts, cluster_facts, source_facts
 from engine.board import AssetBoard, AssetUpdate
@@ -82,9 +82,11 @@ class Watch:
             return
         fresh = [] if delivered.late else self.book.take_fresh(asset)
         following = {rule.id for rule in fresh}
-        rules, muted = self.book.for_asset(asset), self.book.muted(asset)
-        verdict = decide(rules, self.book.states, tick, muted, following)
-        verdict.states |= self._ended(board, tick, verdict)
+        sizes = Sizes(tick)
+        pairs = self.book.pairs(tick, sizes)
+        verdict = decide(pairs, self.book.states, tick, self.book.muted(asset), following, sizes)
+        gone = {cluster.id for cluster in tick.clusters} - {cluster.id for cluster in board.tracker.live}
+        verdict.states |= self._ended(gone, verdict)
         if delivered.late:
             # Not stored before the message that tells of it: a crash until then reads the same bars again.
             self._held.setdefault(asset, {}).update(verdict.states)
@@ -100,12 +102,13 @@ class Watch:
                 record.alerts += self._catch_up(board, in_range, now)
             if update.samples and self._stale_since.pop(asset, None) is not None:
                 record.stale[asset] = None
-        self.book.apply(verdict)
+        self.book.apply(asset, verdict)
+        self.book.forget_clusters(asset, gone)
 
-    def _ended(self, board: AssetBoard, tick: AssetTick, decided: Verdict) -> dict[StateKey, NearState | None]:
+    def _ended(self, gone: Collection[str], decided: Verdict) -> dict[StateKey, NearState | None]:
         """What rules remember of clusters that are no more: to be forgotten."""
-        gone = {cluster.id for cluster in tick.clusters} - {cluster.id for cluster in board.tracker.live}
-        return {key: None for key in (*self.book.states, *decided.states) if key[1] in gone} if gone else {}
+        known = {(rule_id, cluster) for cluster in gone for rule_id in self.book.states.by_cluster.get(cluster, ())}
+        return dict.fromkeys(known | {key for key in decided.states if key[1] in gone})
 
     def _alerts(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> list[AlertRecord]:
         return [

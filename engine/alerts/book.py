@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 
-from engine.alerts.decide import StateKey, Verdict
+from engine.alerts.decide import AssetTick, Sizes, StateKey, Verdict
+from engine.alerts.index import AssetIndex
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
+from engine.liquidation.clusters import Cluster
+
+
+class States(Mapping[StateKey, NearState]):
+    """What rules remember of clusters, kept by cluster."""
+
+    def __init__(self, of: Mapping[StateKey, NearState]) -> None:
+        self.by_cluster: dict[str, dict[int, NearState]] = {}
+        self.put(of)
+
+    def __getitem__(self, key: StateKey) -> NearState:
+        return self.by_cluster[key[1]][key[0]]
+
+    def get(self, key: StateKey, default: NearState | None = None) -> NearState | None:  # type: ignore[override]
+        return self.by_cluster.get(key[1], {}).get(key[0], default)
+
+    def __iter__(self) -> Iterator[StateKey]:
+        return ((rule_id, cluster) for cluster, rows in self.by_cluster.items() for rule_id in rows)
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.by_cluster.values())
+
+    def put(self, changed: Mapping[StateKey, NearState | None]) -> None:
+        """Take up new states; None forgets one."""
+        for (rule_id, cluster_id), state in changed.items():
+            if state is not None:
+                self.by_cluster.setdefault(cluster_id, {})[rule_id] = state
+            elif cluster_id in self.by_cluster:
+                self.by_cluster[cluster_id].pop(rule_id, None)
+                if not self.by_cluster[cluster_id]:
+                    del self.by_cluster[cluster_id]
 
 
 class RuleBook:
-    """Rules by id, their states, who wants to hear nothing for now, and which rules still need a baseline."""
+    """Rules by id, asset and chat, their states, who wants to hear nothing for now, and who still needs a baseline.
+
+    What is added and removed is merged into an asset's index when the asset's next tick asks for it.
+    """
 
     def __init__(
         self,
@@ -18,10 +54,19 @@ class RuleBook:
         states: Mapping[StateKey, NearState] | None = None,
         mutes: Mapping[tuple[int, str], int] | None = None,
     ) -> None:
-        self._rules = {rule.id: rule for rule in rules}
-        self.states: dict[StateKey, NearState] = dict(states or {})
+        self._rules: dict[int, Rule] = {}
+        self._by_asset: dict[str | None, dict[int, Rule]] = {}
+        self._by_chat: dict[int, dict[int, Rule]] = {}
+        self.states = States(states or {})
         self._mutes = dict(mutes or {})
-        self._fresh: dict[int, set[str]] = {rule_id: set() for rule_id in self._rules}
+        self._joined: list[int] = []
+        self._joined_at: list[int] = []
+        self._based: dict[str, int] = {}
+        self._edits = 0
+        self._indexes: dict[str, AssetIndex] = {}
+        self._edited: dict[str, set[int]] = {}
+        for rule in rules:
+            self.add(rule)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -29,36 +74,58 @@ class RuleBook:
 
     def for_asset(self, asset: str) -> list[Rule]:
         """The rules that decide about an asset: in each chat one for that asset goes before one for all of its kind."""
-        own = {(rule.chat_id, rule.kind) for rule in self._rules.values() if rule.asset == asset}
-        return [
-            rule
-            for rule in self._rules.values()
-            if rule.asset == asset or (rule.asset is None and (rule.chat_id, rule.kind) not in own)
-        ]
+        own = self._by_asset.get(asset, {})
+        taken = {(rule.chat_id, rule.kind) for rule in own.values()}
+        everywhere = self._by_asset.get(None, {})
+        kept = [rule for rule in everywhere.values() if (rule.chat_id, rule.kind) not in taken]
+        return [*own.values(), *kept]
+
+    def _of_chat_for(self, chat_id: int, asset: str) -> list[Rule]:
+        """The same for one chat."""
+        mine = self._by_chat.get(chat_id, {}).values()
+        own = {rule.kind for rule in mine if rule.asset == asset}
+        return [rule for rule in mine if rule.asset == asset or (rule.asset is None and rule.kind not in own)]
 
     def assets(self) -> set[str]:
         """The assets that rules name."""
-        return {rule.asset for rule in self._rules.values() if rule.asset is not None}
+        return {asset for asset, rules in self._by_asset.items() if asset is not None and rules}
 
     def of_chat(self, chat_id: int) -> tuple[Rule, ...]:
-        return tuple(rule for rule in self._rules.values() if rule.chat_id == chat_id)
+        return tuple(self._by_chat.get(chat_id, {}).values())
 
     def add(self, rule: Rule) -> None:
         """Take up a rule; its first tick for each asset is a baseline."""
+        self._edits += 1
         self._rules[rule.id] = rule
-        self._fresh[rule.id] = set()
+        self._by_asset.setdefault(rule.asset, {})[rule.id] = rule
+        self._by_chat.setdefault(rule.chat_id, {})[rule.id] = rule
+        self._note(rule)
+        self._joined.append(rule.id)
+        self._joined_at.append(self._edits)
 
     def pause(self, chat_id: int) -> None:
         """Let a chat's rules rest; what they remember is kept for when they are added again."""
-        resting = {rule.id for rule in self.of_chat(chat_id)}
-        self._rules = {rule_id: rule for rule_id, rule in self._rules.items() if rule_id not in resting}
+        self._drop(rule.id for rule in self.of_chat(chat_id))
 
     def remove(self, rule_ids: Iterable[int]) -> None:
         """Forget rules and what they remember."""
         gone = set(rule_ids)
-        self._rules = {rule_id: rule for rule_id, rule in self._rules.items() if rule_id not in gone}
-        self.states = {key: state for key, state in self.states.items() if key[0] not in gone}
-        self._fresh = {rule_id: seen for rule_id, seen in self._fresh.items() if rule_id not in gone}
+        self._drop(gone)
+        self.states.put({key: None for key in tuple(self.states) if key[0] in gone})
+
+    def _drop(self, rule_ids: Iterable[int]) -> None:
+        self._edits += 1
+        for rule_id in tuple(rule_ids):
+            rule = self._rules.pop(rule_id, None)
+            if rule is not None:
+                del self._by_asset[rule.asset][rule_id]
+                del self._by_chat[rule.chat_id][rule_id]
+                self._note(rule)
+
+    def _note(self, rule: Rule) -> None:
+        """A chat's rules have changed: its indexes take that up when they are next asked."""
+        for asset in self._indexes if rule.asset is None else (rule.asset,):
+            self._edited.setdefault(asset, set()).add(rule.chat_id)
 
     def mute(self, chat_id: int, asset: str, until: int) -> None:
         """Say nothing of an asset (`*` for all) to a chat until then."""
@@ -82,19 +149,36 @@ class RuleBook:
 
     def take_fresh(self, asset: str) -> list[Rule]:
         """The rules that have not had their baseline for an asset; they have it now."""
-        due = [
-            rule
-            for rule in self._rules.values()
-            if rule.concerns(asset) and asset not in self._fresh.get(rule.id, {asset})
-        ]
-        for rule in due:
-            self._fresh[rule.id].add(asset)
-        return due
+        first = bisect_right(self._joined_at, self._based.get(asset, 0))
+        self._based[asset] = self._edits
+        due = dict.fromkeys(self._joined[first:])
+        return [rule for rule_id in due if (rule := self._rules.get(rule_id)) is not None and rule.concerns(asset)]
 
-    def apply(self, verdict: Verdict) -> None:
+    def pairs(self, tick: AssetTick, sizes: Sizes) -> list[tuple[Rule, Cluster]]:
+        """The rules and clusters of an asset that a tick can change."""
+        index = self._index(tick.asset)
+        marked = {mark.cluster.id for mark in tick.marks}
+        found = []
+        for cluster in tick.clusters:
+            rules = index.candidates(cluster, tick.path, tick.now, sizes.enough, marked=cluster.id in marked)
+            if cluster.id in marked:
+                rules += index.at_cluster()
+            found += [(rule, cluster) for rule in rules]
+        return found
+
+    def apply(self, asset: str, verdict: Verdict) -> None:
         """Remember what a tick decided, after the store has."""
-        for key, state in verdict.states.items():
-            if state is None:
-                self.states.pop(key, None)
-            else:
-                self.states[key] = state
+        self.states.put(verdict.states)
+        self._index(asset).settle(verdict.states)
+
+    def forget_clusters(self, asset: str, cluster_ids: Iterable[str]) -> None:
+        """Clusters of an asset are no more; what was remembered of them is already forgotten."""
+        self._index(asset).forget(cluster_ids)
+
+    def _index(self, asset: str) -> AssetIndex:
+        edited = self._edited.pop(asset, set())
+        if asset not in self._indexes:
+            self._indexes[asset] = AssetIndex(asset, self.for_asset(asset), self.states.by_cluster)
+        elif edited:
+            self._indexes[asset].merge({chat_id: self._of_chat_for(chat_id, asset) for chat_id in edited})
+        return self._indexes[asset]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from engine.alerts.near import NearState, crossing, rearm
-from engine.alerts.rules import AlertKind, Rule, default_distance
+from engine.alerts.rules import AlertKind, Rule, as_tier, default_distance
 from engine.alerts.tiers import Candidates
 from engine.liquidation.clusters import Cluster, Mark, alert_size_usd
 from engine.liquidation.view import MapView
-from engine.market import HOUR_MS
+from engine.market import HOUR_MS, Side
 
 StateKey = tuple[int, str]
 """Rule id and cluster id."""
@@ -57,14 +57,46 @@ class Verdict:
     states: dict[StateKey, NearState | None] = field(default_factory=dict)
 
 
+class Sizes:
+    """Whether clusters are large enough for rules, worked out once a tick."""
+
+    def __init__(self, tick: AssetTick) -> None:
+        self._tick = tick
+        self._sizes: dict[tuple[str, float | None], float] = {}
+        self._least: dict[tuple[str, Side, float], float] = {}
+
+    def enough(self, cluster: Cluster, size: float | str, distance: float | None) -> bool:
+        """Whether a cluster is as large as a tier or so many USD, measured from a log distance; None: as such."""
+        key = (cluster.id, distance)
+        if key not in self._sizes:
+            measured = cluster.size_usd if distance is None else alert_size_usd(self._tick.view, cluster, distance)
+            self._sizes[key] = measured
+        least = size if not isinstance(size, str) else self._threshold(size, cluster.side, distance)
+        return self._sizes[key] >= least
+
+    def _threshold(self, tier: str, side: Side, distance: float | None) -> float:
+        tick = self._tick
+        far = default_distance(tick.asset) if distance is None else distance
+        if (tier, side, far) not in self._least:
+            self._least[tier, side, far] = tick.candidates.threshold_usd(as_tier(tier), side, far, tick.now)
+        return self._least[tier, side, far]
+
+
+def every_pair(rules: Iterable[Rule], tick: AssetTick) -> list[tuple[Rule, Cluster]]:
+    """Each rule that concerns the tick's asset with each of its clusters."""
+    mine = [rule for rule in rules if rule.concerns(tick.asset)]
+    return [(rule, cluster) for rule in mine for cluster in tick.clusters]
+
+
 def decide(
-    rules: Iterable[Rule],
+    pairs: Iterable[tuple[Rule, Cluster]],
     states: Mapping[StateKey, NearState],
     tick: AssetTick,
     muted: Mapping[int, int] | None = None,
     following: Collection[int] = (),
+    sizes: Sizes | None = None,
 ) -> Verdict:
-    """Decide all rules that concern the tick's asset.
+    """Decide pairs of a rule and a cluster of the tick's asset; those that cannot change may be left out.
 
     Args:
         states: what rules remember, by rule and cluster.
@@ -72,19 +104,15 @@ def decide(
             then counts as fired, so that nothing comes in a flood afterwards.
         following: rules that have their baseline in this tick: they end stories they began and begin none.
     """
-    verdict = Verdict()
-    for rule in rules:
-        if not rule.concerns(tick.asset):
-            continue
-        quiet = (muted or {}).get(rule.chat_id, 0) > tick.now
-        for cluster in tick.clusters:
-            key = (rule.id, cluster.id)
-            before = states.get(key)
-            state, decisions = _RULES[rule.kind](rule, before, cluster, tick, rule.id in following)
-            if state != before:
-                verdict.states[key] = state
-            if not quiet:
-                verdict.decisions += decisions
+    verdict, sizes, muted = Verdict(), sizes or Sizes(tick), muted or {}
+    for rule, cluster in pairs:
+        key = (rule.id, cluster.id)
+        before = states.get(key)
+        state, decisions = _RULES[rule.kind](rule, before, cluster, tick, sizes, rule.id in following)
+        if state != before:
+            verdict.states[key] = state
+        if muted.get(rule.chat_id, 0) <= tick.now:
+            verdict.decisions += decisions
     return verdict
 
 
@@ -95,7 +123,7 @@ def baseline(
 
     What is in range and large enough counts as told from now on; the caller shows it once.
     """
-    verdict, shown = Verdict(), []
+    verdict, shown, sizes = Verdict(), [], Sizes(tick)
     price = tick.path[-1]
     touched = {mark.cluster.id for mark in tick.marks}
     for rule in rules:
@@ -107,7 +135,7 @@ def baseline(
             ahead = 0 < cluster.distance(price) <= distance and cluster.id not in touched
             if not ahead or not cluster.mature(tick.now) or (before is not None and not before.armed):
                 continue
-            if alert_size_usd(tick.view, cluster, distance) < _least(rule, cluster, distance, tick):
+            if not sizes.enough(cluster, rule.size, distance):
                 continue
             # What is shown is told: its sweep will be told too.
             verdict.states[rule.id, cluster.id] = _told(tick, cluster, price, before.arming if before else 0)
@@ -122,7 +150,7 @@ def _told(tick: AssetTick, cluster: Cluster, price: float, arming: int) -> NearS
 
 
 def _near(
-    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, following: bool
+    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
 ) -> tuple[NearState | None, list[Decision]]:
     distance = rule.distance_for(tick.asset)
     decisions: list[Decision] = []
@@ -130,7 +158,7 @@ def _near(
         if state is not None:
             state = rearm(state, cluster, price, distance, tick.now)
         fires_at = crossing(state, cluster, before, price, distance) if cluster.mature(tick.now) else None
-        if fires_at is None or alert_size_usd(tick.view, cluster, distance) < _least(rule, cluster, distance, tick):
+        if fires_at is None or not sizes.enough(cluster, rule.size, distance):
             continue
         arming = state.arming if state else 0
         state = _told(tick, cluster, fires_at, arming)
@@ -139,17 +167,17 @@ def _near(
         decisions.append(Decision("near", rule, cluster, fires_at, reason, _key(rule, cluster, "near", arming), state))
     for mark in tick.marks:
         if mark.cluster.id == cluster.id and mark.kind in ("swept", "wick"):
-            decisions += _followed_up(rule, state, mark, tick)
+            decisions += _followed_up(rule, state, mark, tick, sizes)
             if mark.kind == "wick" and state is not None and state.fired:
                 state = replace(state, fired=False)
     return state, decisions
 
 
-def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTick) -> list[Decision]:
+def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTick, sizes: Sizes) -> list[Decision]:
     """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
     told = state is not None and state.fired
     large = mark.kind == "swept" and state is None and mark.cluster.mature(tick.now)
-    large = large and mark.cluster.size_usd >= _least(rule, mark.cluster, default_distance(tick.asset), tick)
+    large = large and sizes.enough(mark.cluster, rule.size, None)
     if not (told or large):
         return []
     arming = state.arming if state else 0
@@ -158,14 +186,14 @@ def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTic
 
 
 def _at_cluster(
-    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, following: bool
+    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
 ) -> tuple[NearState | None, list[Decision]]:
     """Rules of kind entered and swept: they fire at the cluster itself, if it is mature and large enough."""
     decisions: list[Decision] = []
     for mark in () if following else tick.marks:
         if mark.cluster.id != cluster.id or mark.kind != rule.kind or not cluster.mature(tick.now):
             continue
-        if cluster.size_usd < _least(rule, cluster, default_distance(tick.asset), tick):
+        if not sizes.enough(cluster, rule.size, None):
             continue
         if state is not None and tick.now - state.since < ENTERED_AGAIN_MS:
             continue
@@ -177,13 +205,6 @@ def _at_cluster(
 
 
 _RULES = {"near": _near, "entered": _at_cluster, "swept": _at_cluster}
-
-
-def _least(rule: Rule, cluster: Cluster, distance: float, tick: AssetTick) -> float:
-    """The least size that a rule wants to hear of, USD."""
-    if isinstance(rule.size, str):
-        return tick.candidates.threshold_usd(rule.size, cluster.side, distance, tick.now)
-    return float(rule.size)
 
 
 def _reason(mark: Mark) -> str:

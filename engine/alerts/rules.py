@@ -60,6 +60,11 @@ class Rule:
         return " ".join(part for part in parts if part)
 
 
+def as_tier(name: str) -> Tier:
+    """A tier by its name."""
+    return TIERS[TIERS.index(name)]
+
+
 def usd_text(value: float) -> str:
     """A size as people write it: 20m, 1.5b, 750k."""
     for unit, letter in ((1e9, "b"), (1e6, "m"), (1e3, "k")):

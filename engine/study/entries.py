@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.alerts.book import RuleBook
-from engine.alerts.decide import decide
+from engine.alerts.decide import decide, every_pair
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.history import History
@@ -63,8 +63,8 @@ def _near_clusters(history: History, distance: float) -> list[Approach]:
         tick = board.advance(update_of(step), now)
         if tick is None:
             continue
-        verdict = decide(book.for_asset(asset), book.states, tick, {}, set())
-        book.apply(verdict)
+        verdict = decide(every_pair([rule], tick), book.states, tick)
+        book.apply(asset, verdict)
         for decision in verdict.decisions:
             if decision.kind == "near":
                 edge = decision.cluster.high if decision.cluster.side == "long" else decision.cluster.low

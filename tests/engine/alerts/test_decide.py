@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.alerts.decide import AssetTick, Decision, StateKey, baseline, decide
+from engine.alerts.decide import AssetTick, Decision, StateKey, Verdict, baseline, every_pair
+from engine.alerts.decide import decide as decide_pairs
 from engine.alerts.near import REARM_MS, NearState, armed_distance
 from engine.alerts.rules import Rule
 from engine.alerts.tiers import Candidates
@@ -51,6 +52,16 @@ def tick(path: list[float], now: int = DAY, found: Cluster | None = None, marks:
     mass = np.full(WINDOW, 2e6)
     view = MapView("BTC", now, path[0], {"long": {"v": mass}, "short": {"v": mass}}, {"v": 8e9})
     return AssetTick("BTC", now, tuple(path), (found or cluster(),), marks, view, Candidates())
+
+
+def decide(
+    rules: list[Rule],
+    states: dict[StateKey, NearState],
+    of: AssetTick,
+    muted: dict[int, int] | None = None,
+    following: set[int] | None = None,
+) -> Verdict:
+    return decide_pairs(every_pair(rules, of), states, of, muted, following or ())
 
 
 def away(found: Cluster, distance: float) -> float:
