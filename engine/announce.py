@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.alerts.decide import Decision
+from engine.alerts.values import ValueDecision
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.prior import REPORTING
@@ -132,6 +133,25 @@ def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, An
     else:
         facts |= _aftermath(board, decision, now)
     return facts
+
+
+def value_facts(board: AssetBoard, decision: ValueDecision, now: int) -> dict[str, Any]:
+    """All that the message of a rule about a figure says, JSON values."""
+    found = board.risk(now)
+    return {
+        "kind": decision.rule.kind,
+        "asset": board.asset,
+        "at": now,
+        "mark": board.view.mark,
+        "level": decision.rule.level,
+        "value": decision.value,
+        "reason": decision.reason,
+        "rule": decision.rule.text,
+        "risk_parts": dict(found.parts) if found and decision.rule.kind == "risk" else {},
+        "next_below": _next(board, "long", board.view.mark),
+        "next_above": _next(board, "short", board.view.mark),
+        **source_facts(board, now),
+    }
 
 
 def _expected(board: AssetBoard, decision: Decision) -> dict[str, Any]:

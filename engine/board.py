@@ -25,6 +25,7 @@ from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side
 from engine.outlook.depth import Depth
+from engine.outlook.risk import Risk, risk
 
 HOURS_KEPT_MS = 200 * DAY_MS
 """How long hours are kept for the tie: four times the half-life with which they count."""
@@ -35,6 +36,9 @@ BOOK_MS = 5 * MINUTE_MS
 
 MODEL = 2
 """What the map takes positions to do, by number: a checkpoint of another model is of no use to this one."""
+
+RISK_REACH = 0.03
+"""Log distance within which longs and shorts are weighed against each other."""
 
 Reported = tuple[int, Side, float, str]
 """A forced order as it is counted: when, whose, USD, and its market's key."""
@@ -197,6 +201,38 @@ class AssetBoard:
         if self._has_feed:
             liquidated = {side: self.reported_usd(side, now - DAY_MS) for side in SIDES}
         return MarketFacts(sum(view.interest_usd.values()), self._interest_change(now), rate, liquidated)
+
+    def risk(self, now: int) -> Risk | None:
+        """How much leverage stands about and how crowded it is; None where too little is known."""
+        facts, view = self.facts(now), self.view
+        distance = default_distance(self.asset)
+        forced: dict[Side, float] = {}
+        ratios = []
+        for side in SIDES:
+            (near, far) = view.curves[side].at_distances(np.array([distance, RISK_REACH]))
+            usual, forced[side] = self.usual.forced_usd(side, distance), float(far)
+            if usual:
+                ratios.append(float(near) / usual)
+        recent = None
+        if facts.liquidated_24h_usd is not None and (day := sum(facts.liquidated_24h_usd.values())):
+            recent = 24 * sum(self.reported_usd(side, now - HOUR_MS) for side in SIDES) / day
+        return risk(
+            self.usual.interest_rank(facts.interest_usd),
+            facts.funding_rate,
+            max(ratios, default=None),
+            (forced["long"], forced["short"]),
+            recent,
+        )
+
+    def figures(self, now: int) -> dict[str, float]:
+        """What rules about figures go by, units as alerts.rules.LEVEL_RANGE; what is not known is left out."""
+        facts, found = self.facts(now), self.risk(now)
+        known = {
+            "funding": facts.funding_rate,
+            "oi": facts.interest_change_24h,
+            "risk": found.score if found else None,
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
     def reported_usd(self, side: Side, since: int, venues: Collection[str] | None = None) -> float:
         """USD that feeds reported as forced out since then, of these venues or of all."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from engine.alerts.decide import StateKey
 from engine.alerts.near import NearState
+from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
 from engine.board import AssetUpdate, Reported
 from engine.liquidation.margin import Tier
@@ -56,6 +57,8 @@ class AlertRecord:
 
     Attributes:
         key: never made twice; a store drops a second one.
+        begins: it begins a story, and counts for how often its rule may speak; the end of a story does not.
+        top_tier: it is of the largest. only: it is the only one its rule will ever make, and no full day holds it back.
         facts: what the message is rendered from, JSON values only.
     """
 
@@ -66,6 +69,9 @@ class AlertRecord:
     rule_id: int | None
     at: int
     facts: dict[str, Any]
+    begins: bool = True
+    top_tier: bool = False
+    only: bool = False
 
 
 @dataclass(slots=True)
@@ -110,6 +116,7 @@ class Chat:
     approved: bool = False
     active: bool = True
     off_reason: str = ""
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,19 @@ class Message:
     created_at: int
     plain: bool
     repeat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up: what, for which chat, when, and why."""
+
+    id: int
+    kind: str
+    asset: str
+    platform: str
+    chat_id: int
+    created_at: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +240,12 @@ class RuleStore(Protocol):
         """Put rules in the place of a chat's of those kinds; the new ones with their ids, and the ids that went."""
         ...
 
+    async def pause_rule(self, rule_id: int, *, paused: bool) -> None: ...
+
+    async def last_told(self, rule_ids: Sequence[int]) -> dict[int, int]:
+        """When each of these rules last made an alert that was delivered or still may be."""
+        ...
+
     async def remove_rules(self, rule_ids: Sequence[int]) -> None: ...
 
     async def rules_of_chat(self, chat_id: int) -> list[Rule]: ...
@@ -242,6 +268,8 @@ class ChatStore(Protocol):
 
     async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
 
+    async def set_wishes(self, chat_id: int, wishes: Wishes) -> None: ...
+
     async def move_chat(self, chat_id: int, remote_id: str) -> None: ...
 
     async def operators(self) -> set[tuple[str, str]]: ...
@@ -260,6 +288,10 @@ class Outbox(Protocol):
 
     async def recover_leases(self, platform: str) -> int: ...
 
+    async def expire(self, platform: str) -> list[int]:
+        """Give up what is not worth sending any more; the messages' ids."""
+        ...
+
     async def claim(self, platform: str, lease_ms: int, busy: Iterable[int]) -> Message | None: ...
 
     async def keep_rendered(self, message_id: int, rendered: dict[str, Any]) -> None: ...
@@ -273,6 +305,18 @@ class Outbox(Protocol):
     async def give_up(self, message_id: int, error: str) -> None: ...
 
     async def counts(self) -> dict[str, int]: ...
+
+    async def rules_of_message(self, message_id: int) -> list[int]:
+        """The rules whose alerts a message tells."""
+        ...
+
+    async def dead_letters(self, count: int) -> list[DeadLetter]:
+        """The last messages that were given up, newest first."""
+        ...
+
+    async def resend(self, message_ids: Sequence[int]) -> int:
+        """Let messages that were given up go out again; how many."""
+        ...
 
 
 class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):

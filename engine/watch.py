@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from engine.alerts.book import RuleBook
-from engine.alerts.decide import Decision, Sizes, StateKey, Verdict, baseline, decide
+from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.near import NearState
-from engine.announce import alert_facts, cluster_facts, source_facts
+from engine.alerts.rules import ONCE
+from engine.alerts.values import ValueTick, decide_values
+from engine.announce import alert_facts, cluster_facts, source_facts, value_facts
 from engine.board import AssetBoard, AssetUpdate
 from engine.market import MINUTE_MS
 from engine.ports import AlertRecord, Delivered, TickRecord, TickStore
@@ -84,7 +87,9 @@ class Watch:
         following = {rule.id for rule in fresh}
         sizes = Sizes(tick)
         pairs = self.book.pairs(tick, sizes)
-        verdict = decide(pairs, self.book.states, tick, self.book.muted(asset), following, sizes)
+        verdict = decide(
+            pairs, self.book.states, tick, self.book.muted(asset), following, sizes, self.book.resting_until
+        )
         gone = {cluster.id for cluster in tick.clusters} - {cluster.id for cluster in board.tracker.live}
         verdict.states |= self._ended(gone, verdict)
         if delivered.late:
@@ -92,11 +97,13 @@ class Watch:
             self._held.setdefault(asset, {}).update(verdict.states)
             self._offline_since.setdefault(asset, self.priced_until.get(asset, now))
             self._keep_missed(board, verdict.decisions, now)
+            self._keep_missed_prices(board, tick)
         else:
             based, in_range = baseline(fresh, self.book.states, tick)
             verdict.states |= based.states
             record.states |= self._held.get(asset, {}) | verdict.states
             record.alerts += self._alerts(board, verdict.decisions, now)
+            self._figures(board, tick, update, following, record)
             if update.samples or asset not in self._stale_since:
                 # Bars that still trickle in while no venue says what is now are not the end of it.
                 record.alerts += self._catch_up(board, in_range, now)
@@ -111,10 +118,37 @@ class Watch:
         return dict.fromkeys(known | {key for key in decided.states if key[1] in gone})
 
     def _alerts(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> list[AlertRecord]:
-        return [
-            AlertRecord(d.key, d.kind, board.asset, d.rule.chat_id, d.rule.id, now, alert_facts(board, d, now))
-            for d in decisions
-        ]
+        """Alerts of a tick; rules of one wording that fire at one place share their facts."""
+        known: dict[tuple[Any, ...], dict[str, Any]] = {}
+        records = []
+        for d in decisions:
+            same = (d.kind, d.cluster.id, d.price, d.reason, d.rule.text, d.told)
+            if same not in known:
+                known[same] = alert_facts(board, d, now) | {"top_tier": d.top_tier}
+            rule, only = d.rule, d.rule.every_ms == ONCE
+            records.append(
+                AlertRecord(
+                    d.key, d.kind, board.asset, rule.chat_id, rule.id, now, known[same], d.begins, d.top_tier, only
+                )
+            )
+        return records
+
+    def _figures(
+        self, board: AssetBoard, tick: AssetTick, update: AssetUpdate, following: Collection[int], record: TickRecord
+    ) -> None:
+        """Rules about figures. Without samples only the path of prices is known: nothing else is now."""
+        asset, now = board.asset, record.now
+        seen = ValueTick(asset, now, tick.path, board.figures(now) if update.samples else {})
+        rules = self.book.value_rules(seen)
+        silent = partial(self.book.silent_until, asset=asset)
+        verdict = decide_values(rules, self.book.states, seen, silent, following)
+        record.states |= verdict.states
+        for d in verdict.decisions:
+            facts, only = value_facts(board, d, now), d.rule.every_ms == ONCE
+            record.alerts.append(
+                AlertRecord(d.key, d.rule.kind, asset, d.rule.chat_id, d.rule.id, now, facts, only=only)
+            )
+        self.book.apply_values(seen, verdict)
 
     # -- while no venue answers
 
@@ -167,6 +201,17 @@ class Watch:
                 "cluster": cluster_facts(board, decision.cluster, now),
             }
             self._missed.setdefault(decision.rule.chat_id, []).append(missed)
+
+    def _keep_missed_prices(self, board: AssetBoard, tick: AssetTick) -> None:
+        """Prices that were reached while the program was down: told in the same message."""
+        seen = ValueTick(board.asset, tick.now, tick.path, {})
+        silent = partial(self.book.silent_until, asset=board.asset)
+        verdict = decide_values(self.book.value_rules(seen), self.book.states, seen, silent)
+        for decision in verdict.decisions:
+            missed = {"kind": "price", "asset": board.asset, "at": tick.now, "level": decision.rule.level}
+            self._missed.setdefault(decision.rule.chat_id, []).append(missed)
+        self._held.setdefault(board.asset, {}).update(verdict.states)
+        self.book.apply_values(seen, verdict)
 
     def _catch_up(self, board: AssetBoard, in_range: Iterable[tuple[Any, Any]], now: int) -> list[AlertRecord]:
         """One message a chat after a start, or after all venues were gone: what was swept meanwhile, what is in range.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.board import AssetBoard
+from engine.clock import SystemClock
 from engine.errors import NotReadyError
 from engine.ports import Chat, Clock, Store
 from engine.track import TrackRecord
@@ -91,7 +92,7 @@ class Services:
     """Everything commands use.
 
     Attributes:
-        clock: the market's time.
+        clock: the market's time; wall: the machine's, by which messages go.
         access: open, chats or list.
         simulated: the market is not real; every message says so.
         wake: tells the dispatchers that messages are waiting.
@@ -110,6 +111,7 @@ class Services:
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     configured_operators: frozenset[tuple[str, str]] = frozenset()
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    wall: Clock = field(default_factory=SystemClock)
 
     @property
     def assets(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from handlers.numbers import label, percent, price, span, usd, usd_range
 
 Facts = Mapping[str, Any]
 LATE_MS = 90_000
+MOST_NAMED = 7
 
 
 def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = None, simulated: bool = False) -> Answer:
@@ -24,7 +25,7 @@ def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = No
         simulated: the market is not real; every message is marked.
     """
     answer = _KINDS[facts["kind"]](facts)
-    if late_ms > LATE_MS:
+    if late_ms > LATE_MS and facts["kind"] != "digest":
         now = f"; price now {price(price_now)}" if price_now else ""
         answer = replace(answer, lines=(f"Late by {span(late_ms / 1000)}{now}", *answer.lines))
     if simulated:
@@ -130,8 +131,10 @@ def _back(facts: Facts) -> Answer:
 def _offline(facts: Facts) -> Answer:
     asset = facts["asset"]
     swept = [m for m in facts["missed"] if m["kind"] == "swept"]
-    near = [m for m in facts["missed"] if m["kind"] != "swept"]
-    lines = [f"Swept meanwhile: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in swept[:3]]
+    near = [m for m in facts["missed"] if m["kind"] not in ("swept", "price")]
+    reached = [price(m["level"]) for m in facts["missed"] if m["kind"] == "price"]
+    lines = [f"Reached meanwhile: {', '.join(reached[:5])}"] if reached else []
+    lines += [f"Swept meanwhile: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in swept[:3]]
     lines += [f"Came {m['kind']}: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in near[:2]]
     lines += [f"In range now: {wording.cluster_line(c, facts['mark'])}" for c in facts["in_range"][:3]]
     start, end = iso(facts["offline_from"]), iso(facts["offline_to"])
@@ -140,6 +143,71 @@ def _offline(facts: Facts) -> Answer:
         _filled(lines),
         footer="mark · " + wording.sources(facts),
         buttons=(Button("Clusters", f"/clusters {asset.lower()}"),),
+    )
+
+
+def _value(facts: Facts) -> Answer:
+    """A rule about a figure: its figure and level first, then what lies near."""
+    asset, kind, value, level = facts["asset"], facts["kind"], facts["value"], facts["level"]
+    heads = {
+        "price": f"{asset} reached {price(level)}" if kind == "price" else "",
+        "funding": f"{asset}: funding {value * 100:.3f}% per 8h, past {level * 100:g}%",
+        "oi": f"{asset}: open interest {value * 100:+.1f}% in 24h, past {level * 100:g}%{_deleveraging(value)}",
+        "risk": f"{asset}: risk {value:.0f} of 100, past {level:g}",
+    }
+    parts = sorted(facts["risk_parts"].items(), key=lambda part: -part[1])
+    lines = [
+        f"Price {price(facts['mark'])}",
+        "Highest parts: " + ", ".join(f"{name} {share * 100:.0f}" for name, share in parts[:3]) if parts else "",
+        *_next(facts),
+        wording.context(facts),
+    ]
+    return Answer(
+        heads[kind],
+        _filled(lines),
+        footer="mark · " + wording.sources(facts),
+        buttons=(Button("Map", f"/map {asset.lower()}"), Button("Edit", "/alerts")),
+    )
+
+
+def _deleveraging(change: float) -> str:
+    return " (deleveraging)" if change < 0 else ""
+
+
+def _together(facts: Facts) -> Answer:
+    """Several alerts in one message, the worst first, each by its first line."""
+    items, count = facts["items"], facts["count"]
+    heads = [alert_answer(item).headline for item in items]
+    assets = list(dict.fromkeys(item["asset"] for item in items))
+    named = ", ".join(assets[:4]) + (f" and {len(assets) - 4} more" if len(assets) > 4 else "")
+    what = "in your quiet hours" if facts["kind"] == "digest" else "at once"
+    shown = heads[:MOST_NAMED]
+    more = (f"and {count - len(shown)} more",) if count > len(shown) else ()
+    alerts = "alert" if count == 1 else "alerts"
+    return Answer(
+        f"{count} {alerts} {what}: {named}",
+        (*shown, *more),
+        footer=f"the latest at {iso(max(item['at'] for item in items))[11:16]} UTC",
+        buttons=(Button("Clusters", f"/clusters {assets[0].lower()}"), Button("My alerts", "/alerts")),
+    )
+
+
+def _full(facts: Facts) -> Answer:
+    return Answer(
+        f"{facts['cap']} messages with alerts today: no more until midnight",
+        (
+            f"Midnight is {facts['timezone']}'s. Sweeps of the largest clusters still come.",
+            "Fewer and larger ones: /threshold calm",
+        ),
+        buttons=(Button("Calm", "/threshold calm"), Button("My alerts", "/alerts")),
+    )
+
+
+def _undelivered(facts: Facts) -> Answer:
+    return Answer(
+        f"A message to chat {facts['chat']} could not be delivered: {facts['error']}",
+        (f"It is #{facts['message']}. /admin dead lists what was given up, /admin resend sends it again.",),
+        buttons=(Button("Given up", "/admin dead"),),
     )
 
 
@@ -159,6 +227,14 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "stale": _stale,
     "back": _back,
     "test": _test,
+    "price": _value,
+    "funding": _value,
+    "oi": _value,
+    "risk": _value,
+    "group": _together,
+    "digest": _together,
+    "full": _full,
+    "undelivered": _undelivered,
 }
 
 

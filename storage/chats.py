@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from sqlite_utils import Database
 
+from engine.alerts.policy import CAP, Wishes, parse_quiet, quiet_text
 from engine.ports import Chat, ChatKind
 
-_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason"
+_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, timezone, quiet, loud, cap"
 
 
-def _chat(row: tuple[int, str, str, ChatKind, str, int, int, str]) -> Chat:
-    return Chat(*row[:5], bool(row[5]), bool(row[6]), row[7])
+def _chat(row: tuple[Any, ...]) -> Chat:
+    number, platform, remote_id, kind, title, approved, active, off_reason, *wishes = row
+    return Chat(
+        number, platform, remote_id, kind, title, bool(approved), bool(active), off_reason, _wishes(kind, *wishes)
+    )
+
+
+def _wishes(kind: ChatKind, timezone: str, quiet: str, loud: int, cap: int | None) -> Wishes:
+    return Wishes(timezone, parse_quiet(quiet) if quiet else None, bool(loud), CAP[kind] if cap is None else cap)
+
+
+def wishes_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Wishes]:
+    """What active chats want of alerts, by their ids; those that are gone or switched off are left out."""
+    numbers = ", ".join(str(int(chat_id)) for chat_id in chat_ids)
+    query = f"SELECT id, kind, timezone, quiet, loud, cap FROM chat WHERE active AND id IN ({numbers})"
+    return {row[0]: _wishes(*row[1:]) for row in db.conn.execute(query)}
+
+
+def set_wishes(db: Database, chat_id: int, wishes: Wishes) -> None:
+    """Keep what a chat wants of alerts."""
+    db.conn.execute(
+        "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ? WHERE id = ?",
+        (wishes.timezone, quiet_text(wishes.quiet), int(wishes.loud), wishes.cap, chat_id),
+    )
 
 
 def see_chat(db: Database, platform: str, remote_id: str, kind: ChatKind, title: str, now: int) -> Chat:

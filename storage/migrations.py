@@ -97,7 +97,34 @@ def m0002_venues(db: Database) -> None:
         db.execute(statement)
 
 
-NAMES = ("m0001_first", "m0002_venues")
+_TABLES_0003 = (
+    "ALTER TABLE rule ADD COLUMN level REAL",
+    "ALTER TABLE rule ADD COLUMN every_ms INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE rule ADD COLUMN expires_at INTEGER",
+    "ALTER TABLE rule ADD COLUMN paused INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE chat ADD COLUMN timezone TEXT NOT NULL DEFAULT 'UTC'",
+    "ALTER TABLE chat ADD COLUMN quiet TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE chat ADD COLUMN loud INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE chat ADD COLUMN cap INTEGER",
+    "ALTER TABLE alert ADD COLUMN message_id INTEGER REFERENCES message (id) ON DELETE SET NULL",
+    "UPDATE alert SET message_id = (SELECT id FROM message WHERE alert_id = alert.id)",
+    "ALTER TABLE alert ADD COLUMN begins INTEGER NOT NULL DEFAULT 1",
+    "CREATE INDEX alert_by_message ON alert (message_id)",
+    "CREATE INDEX alert_by_rule ON alert (rule_id, at)",
+    "CREATE INDEX alert_by_chat ON alert (chat_id, at)",
+    "UPDATE message SET alert_id = NULL",
+    "ALTER TABLE message ADD COLUMN held INTEGER NOT NULL DEFAULT 0",
+)
+
+
+@migrations()
+def m0003_wishes(db: Database) -> None:
+    """Levels, repeats and ends of rules; quiet hours, time zones and caps of chats; several alerts in one message."""
+    for statement in _TABLES_0003:
+        db.execute(statement)
+
+
+NAMES = ("m0001_first", "m0002_venues", "m0003_wishes")
 """All migrations of this version, in order."""
 
 

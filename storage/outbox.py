@@ -4,62 +4,199 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlite_utils import Database
 
+from engine.alerts.policy import GROUP_FROM, Wishes, day_start, fate, quiet_until
 from engine.market import HOUR_MS, MINUTE_MS
-from engine.ports import AlertRecord, Message
+from engine.ports import AlertRecord, DeadLetter, Message
+from storage import chats
 
 EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
 OTHERS_EXPIRE_MS = 12 * HOUR_MS
 """How long a message is still worth sending, by kind of alert."""
+
+MOST_TOLD = 12
+"""Alerts that a message about several names; the rest are counted."""
 
 NONCE_BYTES = 12
 """24 hexadecimal characters: Discord takes 25 at most."""
 
 
 def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
-    """Store events, alerts and their messages; how many alerts were new. now is the machine's time.
+    """Store events and alerts, and the messages that their chats' wishes make of them; how many alerts were new.
 
-    A chat that is gone or switched off gets none.
+    now is the machine's time. A chat that is gone or switched off gets none. Many alerts of one tick are one message;
+    those of quiet hours wait together; those beyond a day's cap are kept without a message, which one note says.
     """
-    added = 0
+    known: dict[int, str] = {}
+    by_chat: dict[int, list[AlertRecord]] = {}
     for alert in alerts:
-        facts = json.dumps(alert.facts, allow_nan=False)
-        cluster = alert.facts.get("cluster", {}).get("id", "")
-        event_key = f"{alert.kind}/{alert.asset}/{cluster}/{alert.at}/{alert.facts.get('price', 0):.10g}"
-        if alert.rule_id is None:
-            event_key = alert.key
-        db.conn.execute(
-            "INSERT OR IGNORE INTO event (key, kind, asset, at, facts) VALUES (?, ?, ?, ?, ?)",
-            (event_key, alert.kind, alert.asset, alert.at, facts),
-        )
-        cursor = db.conn.execute(
-            "INSERT OR IGNORE INTO alert (key, event_id, rule_id, chat_id, at) "
-            "SELECT ?, (SELECT id FROM event WHERE key = ?), ?, id, ? FROM chat WHERE id = ? AND active",
-            (alert.key, event_key, alert.rule_id, alert.at, alert.chat_id),
-        )
-        if cursor.rowcount == 1:
-            added += 1
-            expires = now + EXPIRES_MS.get(alert.kind, OTHERS_EXPIRE_MS)
-            _add(db, alert.chat_id, cursor.lastrowid, facts, now, expires)
+        by_chat.setdefault(alert.chat_id, []).append(alert)
+    wishes = chats.wishes_of(db, by_chat)
+    added = 0
+    for chat_id, rows in by_chat.items():
+        if chat_id in wishes:
+            new = [(number, alert) for alert in rows if (number := _add_alert(db, alert, known)) is not None]
+            added += len(new)
+            _tell(db, chat_id, wishes[chat_id], new, now)
     return added
+
+
+def _add_alert(db: Database, alert: AlertRecord, known: dict[int, str]) -> int | None:
+    """The new alert's id, None where there is one of that key already.
+
+    Args:
+        known: facts as JSON by the identity of what they came from: many alerts of a tick share theirs.
+    """
+    facts = _json(alert.facts, known)
+    cluster = alert.facts.get("cluster", {}).get("id", "")
+    event_key = f"{alert.kind}/{alert.asset}/{cluster}/{alert.at}/{alert.facts.get('price', 0):.10g}"
+    if alert.rule_id is None:
+        event_key = alert.key
+    db.conn.execute(
+        "INSERT OR IGNORE INTO event (key, kind, asset, at, facts) VALUES (?, ?, ?, ?, ?)",
+        (event_key, alert.kind, alert.asset, alert.at, facts),
+    )
+    cursor = db.conn.execute(
+        "INSERT OR IGNORE INTO alert (key, event_id, rule_id, chat_id, at, begins) "
+        "SELECT ?, id, ?, ?, ?, ? FROM event WHERE key = ?",
+        (alert.key, alert.rule_id, alert.chat_id, alert.at, int(alert.begins), event_key),
+    )
+    return cursor.lastrowid if cursor.rowcount == 1 else None
+
+
+def _json(facts: dict[str, Any], known: dict[int, str]) -> str:
+    if id(facts) not in known:
+        known[id(facts)] = json.dumps(facts, allow_nan=False)
+    return known[id(facts)]
+
+
+Row = tuple[int, AlertRecord]
+
+
+def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) -> None:
+    """Make messages of a chat's new alerts of one tick, the worst first."""
+    new.sort(key=lambda row: (-row[1].top_tier, -_size(row[1].facts)))
+    units = [new] if len(new) >= GROUP_FROM else [[row] for row in new]
+    told = _told_since(db, chat_id, day_start(wishes, now)) if units else 0
+    for unit in units:
+        first = unit[0][1]
+        # What is no rule's, such as that figures are missing, fills no day; nor does a single wish.
+        counted = told if first.rule_id is not None and not any(alert.only for _, alert in unit) else 0
+        match fate(wishes, now, counted, first.kind, top_tier=first.top_tier):
+            case "now":
+                kinds = {alert.kind for _, alert in unit}
+                lives = max(EXPIRES_MS.get(kind, OTHERS_EXPIRE_MS) for kind in kinds)
+                body = first.facts if len(unit) == 1 else _together("group", unit, now)
+                _link(db, unit, _add(db, chat_id, json.dumps(body, allow_nan=False), now, now + lives))
+                told += 1
+            case "held":
+                told += _hold(db, chat_id, unit, now, quiet_until(wishes, now) or now)
+            case "capped":
+                _say_full(db, chat_id, wishes, now)
+
+
+def _size(facts: dict[str, Any]) -> float:
+    return float(facts.get("forced_usd") or facts.get("cluster", {}).get("forced_usd") or 0.0)
+
+
+def _together(kind: str, unit: list[Row], now: int) -> dict[str, Any]:
+    """The body of a message that tells several alerts."""
+    items = [alert.facts for _, alert in unit]
+    return {
+        "kind": kind,
+        "asset": items[0].get("asset", ""),
+        "at": now,
+        "count": len(items),
+        "items": items[:MOST_TOLD],
+    }
+
+
+def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> int:
+    """Let alerts wait for the end of quiet hours, all in one message; how many messages that made."""
+    waiting = db.conn.execute(
+        "SELECT id, body FROM message WHERE chat_id = ? AND held AND state = 'ready' AND rendered IS NULL", (chat_id,)
+    ).fetchone()
+    if waiting is None:
+        body = json.dumps(_together("digest", unit, now), allow_nan=False)
+        _link(db, unit, _add(db, chat_id, body, now, until + OTHERS_EXPIRE_MS, due=until))
+        return 1
+    body = json.loads(waiting[1])
+    body["count"] += len(unit)
+    items = [*body["items"], *(alert.facts for _, alert in unit)]
+    body["items"] = sorted(items, key=lambda facts: -_size(facts))[:MOST_TOLD]
+    db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (json.dumps(body, allow_nan=False), waiting[0]))
+    _link(db, unit, waiting[0])
+    return 0
+
+
+def _say_full(db: Database, chat_id: int, wishes: Wishes, now: int) -> None:
+    """The closing note of a day, once."""
+    said = db.conn.execute(
+        "SELECT 1 FROM message WHERE chat_id = ? AND created_at >= ? AND json_extract(body, '$.kind') = 'full'",
+        (chat_id, day_start(wishes, now)),
+    ).fetchone()
+    if said is None:
+        body = {"kind": "full", "cap": wishes.cap, "timezone": wishes.timezone}
+        _add(db, chat_id, json.dumps(body), now, now + OTHERS_EXPIRE_MS)
+
+
+def _told_since(db: Database, chat_id: int, since: int) -> int:
+    """Messages with rules' alerts for a chat, those that wait included and those given up left out."""
+    query = (
+        "SELECT COUNT(DISTINCT message.id) FROM alert JOIN message ON message.id = message_id "
+        "WHERE message.chat_id = ? AND rule_id IS NOT NULL AND message.created_at >= ? AND message.state <> 'dead'"
+    )
+    return int(db.conn.execute(query, (chat_id, since)).fetchone()[0])
+
+
+def _link(db: Database, unit: list[Row], message_id: int) -> None:
+    db.conn.executemany("UPDATE alert SET message_id = ? WHERE id = ?", [(message_id, number) for number, _ in unit])
 
 
 def add_message(db: Database, chat_id: int, body: dict[str, Any], now: int) -> None:
     """Store a message that is no alert, such as a test alert; not a second one of its kind while one waits."""
     if has_unsent(db, chat_id, body["kind"]):
         return
-    _add(db, chat_id, None, json.dumps(body, allow_nan=False), now, now + OTHERS_EXPIRE_MS)
+    _add(db, chat_id, json.dumps(body, allow_nan=False), now, now + OTHERS_EXPIRE_MS)
 
 
-def _add(db: Database, chat_id: int, alert_id: int | None, body: str, now: int, expires: int) -> None:
-    db.conn.execute(
-        "INSERT INTO message (chat_id, alert_id, body, due, expires, nonce, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (chat_id, alert_id, body, now, expires, secrets.token_hex(NONCE_BYTES), now),
+def _add(db: Database, chat_id: int, body: str, now: int, expires: int, due: int | None = None) -> int:
+    """A message's id; with a due time it is held until then."""
+    cursor = db.conn.execute(
+        "INSERT INTO message (chat_id, body, due, expires, nonce, created_at, held) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (chat_id, body, due or now, expires, secrets.token_hex(NONCE_BYTES), now, int(due is not None)),
     )
+    return int(cursor.lastrowid or 0)
+
+
+def rules_of_message(db: Database, message_id: int) -> list[int]:
+    """The rules whose alerts a message tells."""
+    query = "SELECT DISTINCT rule_id FROM alert WHERE message_id = ? AND rule_id IS NOT NULL"
+    return [row[0] for row in db.conn.execute(query, (message_id,))]
+
+
+def dead_letters(db: Database, count: int) -> list[DeadLetter]:
+    """The last messages that were given up, newest first."""
+    query = (
+        "SELECT message.id, json_extract(body, '$.kind'), coalesce(json_extract(body, '$.asset'), ''), platform, "
+        "chat_id, message.created_at, error FROM message JOIN chat ON chat.id = chat_id "
+        "WHERE state = 'dead' ORDER BY message.id DESC LIMIT ?"
+    )
+    return [DeadLetter(*row) for row in db.conn.execute(query, (count,))]
+
+
+def resend(db: Database, message_ids: Sequence[int], now: int) -> int:
+    """Let messages that were given up go out again, rendered anew so that they say how late they are; how many."""
+    numbers = ", ".join(str(int(number)) for number in message_ids)
+    return db.conn.execute(
+        "UPDATE message SET state = 'ready', due = ?, expires = ?, attempts = 0, plain = 0, error = '', "
+        f"rendered = NULL WHERE state = 'dead' AND id IN ({numbers})",
+        (now, now + OTHERS_EXPIRE_MS),
+    ).rowcount
 
 
 def recover_leases(db: Database, platform: str) -> int:
@@ -71,6 +208,16 @@ def recover_leases(db: Database, platform: str) -> int:
     ).rowcount
 
 
+def expire(db: Database, platform: str, now: int) -> list[int]:
+    """Give up what is not worth sending any more; the messages' ids."""
+    rows = db.conn.execute(
+        "UPDATE message SET state = 'dead', error = 'expired' WHERE state = 'ready' AND expires < ? "
+        "AND chat_id IN (SELECT id FROM chat WHERE platform = ?) RETURNING id",
+        (now, platform),
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
 def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[int] = ()) -> Message | None:
     """The oldest message that is due, of a chat that is not busy; leased so that nobody else sends it.
 
@@ -80,19 +227,16 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
     db.conn.execute(
         "UPDATE message SET state = 'ready', repeat = 1 WHERE state = 'sending' AND lease_until < ?", (now,)
     )
-    db.conn.execute(
-        "UPDATE message SET state = 'dead', error = 'expired' WHERE state = 'ready' AND expires < ?", (now,)
-    )
     left_out = ", ".join(str(int(chat_id)) for chat_id in busy)
     row = db.conn.execute(
         "SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires, "
         "message.created_at, plain, repeat FROM message JOIN chat ON chat.id = chat_id "
-        "WHERE chat.platform = ? AND chat.active AND state = 'ready' AND due <= ? "
+        "WHERE chat.platform = ? AND chat.active AND state = 'ready' AND due <= ? AND expires >= ? "
         f"AND chat_id NOT IN ({left_out}) "
         "AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.chat_id = message.chat_id "
-        "  AND other.id < message.id AND other.state IN ('ready', 'sending')) "
+        "  AND other.id < message.id AND other.state IN ('ready', 'sending') AND NOT other.held) "
         "ORDER BY message.id LIMIT 1",
-        (platform, now),
+        (platform, now, now),
     ).fetchone()
     if row is None:
         return None
@@ -147,10 +291,9 @@ def give_up(db: Database, message_id: int, error: str) -> None:
 def forget_sent(db: Database, created_before: int) -> None:
     """Delete old messages that were sent or given up, their alerts and the events nobody refers to any more."""
     done = "SELECT id FROM message WHERE state IN ('sent', 'dead') AND created_at < ?"
-    alerts = f"SELECT alert_id FROM message WHERE id IN ({done}) AND alert_id IS NOT NULL"
-    gone = [row[0] for row in db.conn.execute(alerts, (created_before,))]
+    db.conn.execute(f"DELETE FROM alert WHERE message_id IN ({done})", (created_before,))
+    db.conn.execute("DELETE FROM alert WHERE message_id IS NULL AND at < ?", (created_before,))
     db.conn.execute(f"DELETE FROM message WHERE id IN ({done})", (created_before,))
-    db.conn.executemany("DELETE FROM alert WHERE id = ?", [(alert_id,) for alert_id in gone])
     db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
 
 

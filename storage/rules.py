@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -12,12 +13,25 @@ from engine.alerts.decide import StateKey
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 
+_COLUMNS = "chat_id, kind, asset, distance, size, created_at, level, every_ms, expires_at, paused"
+_NAMED = "id, " + _COLUMNS
+
+
+def _rule(row: tuple[Any, ...]) -> Rule:
+    number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, paused = row
+    return Rule(
+        number, chat, kind, asset, distance, json.loads(size), at, level, every_ms, expires_at, paused=bool(paused)
+    )
+
 
 def add_rule(db: Database, rule: Rule) -> Rule:
     """Store a rule; returned with the id it got."""
     cursor = db.conn.execute(
-        "INSERT INTO rule (chat_id, kind, asset, distance, size, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (rule.chat_id, rule.kind, rule.asset, rule.distance, json.dumps(rule.size), rule.created_at),
+        f"INSERT INTO rule ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(rule.chat_id, rule.kind, rule.asset, rule.distance, json.dumps(rule.size), rule.created_at),
+            *(rule.level, rule.every_ms, rule.expires_at, int(rule.paused)),
+        ),
     )
     return replace(rule, id=int(cursor.lastrowid or 0))
 
@@ -27,35 +41,52 @@ def remove_rules(db: Database, rule_ids: list[int]) -> None:
 
 
 def all_rules(db: Database) -> list[Rule]:
-    """Rules of chats that are switched on, in the order they were made."""
-    query = (
-        "SELECT rule.id, chat_id, rule.kind, asset, distance, size, rule.created_at FROM rule "
-        "JOIN chat ON chat.id = chat_id WHERE chat.active ORDER BY rule.id"
-    )
-    return [
-        Rule(i, chat, kind, asset, d, json.loads(size), at)
-        for i, chat, kind, asset, d, size, at in db.conn.execute(query)
-    ]
+    """Rules that do not rest, of chats that are switched on, in the order they were made."""
+    active = "SELECT id FROM chat WHERE active"
+    rows = db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE NOT paused AND chat_id IN ({active}) ORDER BY id")
+    return [_rule(row) for row in rows]
 
 
 def rules_of_chat(db: Database, chat_id: int) -> list[Rule]:
     """All rules of one chat, switched on or not."""
-    query = "SELECT id, chat_id, kind, asset, distance, size, created_at FROM rule WHERE chat_id = ? ORDER BY id"
-    rows = db.conn.execute(query, (chat_id,))
-    return [Rule(i, chat, kind, asset, d, json.loads(size), at) for i, chat, kind, asset, d, size, at in rows]
+    return [
+        _rule(row) for row in db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE chat_id = ? ORDER BY id", (chat_id,))
+    ]
+
+
+def pause_rule(db: Database, rule_id: int, *, paused: bool) -> None:
+    """Let a rule rest, or take it up again."""
+    db.conn.execute("UPDATE rule SET paused = ? WHERE id = ?", (int(paused), rule_id))
+
+
+def forget_expired(db: Database, now: int) -> None:
+    """Delete rules whose end has come."""
+    db.conn.execute("DELETE FROM rule WHERE expires_at <= ?", (now,))
+
+
+def last_told(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, int]:
+    """When each rule (of these, or all) last made an alert that was delivered or still may be.
+
+    What was given up does not count, so that nobody misses the next for one that never came.
+    """
+    only = "" if rule_ids is None else f"AND rule_id IN ({', '.join(str(int(i)) for i in rule_ids)}) "
+    query = (
+        "SELECT rule_id, MAX(alert.at) FROM alert JOIN message ON message.id = message_id "
+        f"WHERE rule_id IS NOT NULL AND message.state <> 'dead' AND alert.begins {only}GROUP BY rule_id"
+    )
+    return dict(db.conn.execute(query).fetchall())
 
 
 def save_states(db: Database, states: Mapping[StateKey, NearState | None]) -> None:
     """Store what rules remember; None forgets. States of rules that were deleted meanwhile are dropped."""
-    for (rule_id, cluster_id), state in states.items():
-        if state is None:
-            db.conn.execute("DELETE FROM rule_state WHERE rule_id = ? AND cluster_id = ?", (rule_id, cluster_id))
-            continue
-        db.conn.execute(
-            "INSERT INTO rule_state SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM rule WHERE id = ?) "
-            "ON CONFLICT (rule_id, cluster_id) DO UPDATE SET state = excluded.state",
-            (rule_id, cluster_id, json.dumps(asdict(state)), rule_id),
-        )
+    gone = [key for key, state in states.items() if state is None]
+    kept = ((*key, json.dumps(asdict(state)), key[0]) for key, state in states.items() if state is not None)
+    db.conn.executemany("DELETE FROM rule_state WHERE rule_id = ? AND cluster_id = ?", gone)
+    db.conn.executemany(
+        "INSERT INTO rule_state SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM rule WHERE id = ?) "
+        "ON CONFLICT (rule_id, cluster_id) DO UPDATE SET state = excluded.state",
+        kept,
+    )
 
 
 def all_states(db: Database) -> dict[StateKey, NearState]:
@@ -65,7 +96,9 @@ def all_states(db: Database) -> dict[StateKey, NearState]:
 
 def forget_states(db: Database, before: int) -> None:
     """Delete what rules remember of clusters that ended long ago."""
-    db.conn.execute("DELETE FROM rule_state WHERE json_extract(state, '$.since') < ?", (before,))
+    db.conn.execute(
+        "DELETE FROM rule_state WHERE json_extract(state, '$.since') < ? AND cluster_id NOT LIKE '@%'", (before,)
+    )
 
 
 def save_mute(db: Database, chat_id: int, asset: str, until: int) -> None:

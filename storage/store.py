@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 from sqlite_utils import Database as Utils
 
 from engine.alerts.book import RuleBook
+from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
 from engine.board import Reported
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, Market
-from engine.ports import Chat, ChatKind, Clock, Forced, Message, TickRecord
+from engine.ports import Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
@@ -128,6 +129,7 @@ class Store:
                 market.save_checkpoint(db, asset, at, state)
             rules.forget_states(db, now - KEEP_STATES_MS)
             rules.forget_mutes(db, now)
+            rules.forget_expired(db, now)
             market.forget_before(db, now - KEEP_MARKET_MS)
             outbox.forget_sent(db, wall - KEEP_SENT_MS)
 
@@ -152,7 +154,7 @@ class Store:
         """All rules with what they remember."""
 
         def work(db: Utils) -> RuleBook:
-            return RuleBook(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db))
+            return RuleBook(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db), rules.last_told(db))
 
         return await self._db.read(work)
 
@@ -163,15 +165,24 @@ class Store:
 
         def work(db: Utils) -> tuple[list[Rule], list[int]]:
             assets = {rule.asset for rule in new}
+            levels = {rule.level for rule in new}
             gone = [
                 rule.id
                 for rule in rules.rules_of_chat(db, chat_id)
-                if rule.kind in kinds and (rule.asset in assets or None in assets)
+                if rule.kind in kinds
+                and (rule.asset in assets or None in assets)
+                and (rule.kind != "price" or rule.level in levels)  # people wait for several prices
             ]
             rules.remove_rules(db, gone)
             return [rules.add_rule(db, rule) for rule in new], gone
 
         return await self._db.write(work)
+
+    async def pause_rule(self, rule_id: int, *, paused: bool) -> None:
+        await self._db.write(lambda db: rules.pause_rule(db, rule_id, paused=paused))
+
+    async def last_told(self, rule_ids: Sequence[int]) -> dict[int, int]:
+        return await self._db.read(lambda db: rules.last_told(db, rule_ids))
 
     async def remove_rules(self, rule_ids: Sequence[int]) -> None:
         await self._db.write(lambda db: rules.remove_rules(db, list(rule_ids)))
@@ -205,6 +216,9 @@ class Store:
     async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None:
         await self._db.write(lambda db: chats.switch_chat(db, chat_id, active=active, reason=reason))
 
+    async def set_wishes(self, chat_id: int, wishes: Wishes) -> None:
+        await self._db.write(lambda db: chats.set_wishes(db, chat_id, wishes))
+
     async def move_chat(self, chat_id: int, remote_id: str) -> None:
         await self._db.write(lambda db: chats.move_chat(db, chat_id, remote_id))
 
@@ -232,6 +246,11 @@ class Store:
         """After a start: what was being sent when the process ended is ready again; how many."""
         return await self._db.write(lambda db: outbox.recover_leases(db, platform))
 
+    async def expire(self, platform: str) -> list[int]:
+        """Give up what is not worth sending any more; the messages' ids."""
+        now = self._wall.now()
+        return await self._db.write(lambda db: outbox.expire(db, platform, now))
+
     async def claim(self, platform: str, lease_ms: int, busy: Iterable[int]) -> Message | None:
         """The oldest due message of a chat that is not busy, leased."""
         now = self._wall.now()
@@ -251,6 +270,16 @@ class Store:
 
     async def give_up(self, message_id: int, error: str) -> None:
         await self._db.write(lambda db: outbox.give_up(db, message_id, error))
+
+    async def rules_of_message(self, message_id: int) -> list[int]:
+        return await self._db.read(lambda db: outbox.rules_of_message(db, message_id))
+
+    async def dead_letters(self, count: int) -> list[DeadLetter]:
+        return await self._db.read(lambda db: outbox.dead_letters(db, count))
+
+    async def resend(self, message_ids: Sequence[int]) -> int:
+        now = self._wall.now()
+        return await self._db.write(lambda db: outbox.resend(db, message_ids, now))
 
     async def counts(self) -> dict[str, int]:
         """How many messages are in each state."""

@@ -8,8 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from engine.alerts.decide import AssetTick, Sizes, StateKey, Verdict
 from engine.alerts.index import AssetIndex
 from engine.alerts.near import NearState
-from engine.alerts.rules import Rule
+from engine.alerts.rules import ONCE, Rule
+from engine.alerts.values import ValueIndex, ValueTick, ValueVerdict
 from engine.liquidation.clusters import Cluster
+
+NEVER = 2**62
+"""Later than any time."""
 
 
 class States(Mapping[StateKey, NearState]):
@@ -53,17 +57,21 @@ class RuleBook:
         rules: Iterable[Rule] = (),
         states: Mapping[StateKey, NearState] | None = None,
         mutes: Mapping[tuple[int, str], int] | None = None,
+        told_at: Mapping[int, int] | None = None,
     ) -> None:
         self._rules: dict[int, Rule] = {}
         self._by_asset: dict[str | None, dict[int, Rule]] = {}
         self._by_chat: dict[int, dict[int, Rule]] = {}
         self.states = States(states or {})
         self._mutes = dict(mutes or {})
+        self.told_at = dict(told_at or {})
+        """When each rule last began a story that was told or still may be, UTC ms."""
         self._joined: list[int] = []
         self._joined_at: list[int] = []
         self._based: dict[str, int] = {}
         self._edits = 0
         self._indexes: dict[str, AssetIndex] = {}
+        self._values: dict[str, ValueIndex] = {}
         self._edited: dict[str, set[int]] = {}
         for rule in rules:
             self.add(rule)
@@ -94,8 +102,10 @@ class RuleBook:
         return tuple(self._by_chat.get(chat_id, {}).values())
 
     def add(self, rule: Rule) -> None:
-        """Take up a rule; its first tick for each asset is a baseline."""
+        """Take up a rule that does not rest; its first tick for each asset is a baseline."""
         self._edits += 1
+        if rule.paused:
+            return
         self._rules[rule.id] = rule
         self._by_asset.setdefault(rule.asset, {})[rule.id] = rule
         self._by_chat.setdefault(rule.chat_id, {})[rule.id] = rule
@@ -105,7 +115,23 @@ class RuleBook:
 
     def pause(self, chat_id: int) -> None:
         """Let a chat's rules rest; what they remember is kept for when they are added again."""
-        self._drop(rule.id for rule in self.of_chat(chat_id))
+        self.rest(rule.id for rule in self.of_chat(chat_id))
+
+    def rest(self, rule_ids: Iterable[int]) -> None:
+        """Let rules rest; what they remember is kept for when they are added again."""
+        self._drop(tuple(rule_ids))
+
+    def resting_until(self, rule: Rule) -> int:
+        """Until when a rule begins no story, UTC ms, because it told one: its own wish."""
+        told = self.told_at.get(rule.id)
+        if told is None or not rule.every_ms:
+            return 0
+        return NEVER if rule.every_ms == ONCE else told + rule.every_ms
+
+    def silent_until(self, rule: Rule, asset: str) -> int:
+        """The same, with what its chat muted."""
+        muted = (self._mutes.get((rule.chat_id, name), 0) for name in (asset, "*"))
+        return max(self.resting_until(rule), *muted)
 
     def remove(self, rule_ids: Iterable[int]) -> None:
         """Forget rules and what they remember."""
@@ -156,20 +182,36 @@ class RuleBook:
 
     def pairs(self, tick: AssetTick, sizes: Sizes) -> list[tuple[Rule, Cluster]]:
         """The rules and clusters of an asset that a tick can change."""
-        index = self._index(tick.asset)
+        index, now = self._index(tick.asset), tick.now
         marked = {mark.cluster.id for mark in tick.marks}
         found = []
         for cluster in tick.clusters:
             rules = index.candidates(cluster, tick.path, tick.now, sizes.enough, marked=cluster.id in marked)
             if cluster.id in marked:
                 rules += index.at_cluster()
-            found += [(rule, cluster) for rule in rules]
+            found += [(rule, cluster) for rule in rules if not ended(rule, now)]
         return found
+
+    def value_rules(self, tick: ValueTick) -> list[Rule]:
+        """The rules about an asset's figures that a tick can change."""
+        self._index(tick.asset)
+        return [rule for rule in self._values[tick.asset].candidates(tick) if not ended(rule, tick.now)]
 
     def apply(self, asset: str, verdict: Verdict) -> None:
         """Remember what a tick decided, after the store has."""
         self.states.put(verdict.states)
         self._index(asset).settle(verdict.states)
+        for decision in verdict.decisions:
+            if decision.begins:
+                self.told_at[decision.rule.id] = verdict.now
+
+    def apply_values(self, tick: ValueTick, verdict: ValueVerdict) -> None:
+        """The same for rules about figures."""
+        self.states.put(verdict.states)
+        self._index(tick.asset)
+        self._values[tick.asset].settle(verdict.states)
+        for decision in verdict.decisions:
+            self.told_at[decision.rule.id] = tick.now
 
     def forget_clusters(self, asset: str, cluster_ids: Iterable[str]) -> None:
         """Clusters of an asset are no more; what was remembered of them is already forgotten."""
@@ -178,7 +220,19 @@ class RuleBook:
     def _index(self, asset: str) -> AssetIndex:
         edited = self._edited.pop(asset, set())
         if asset not in self._indexes:
-            self._indexes[asset] = AssetIndex(asset, self.for_asset(asset), self.states.by_cluster)
+            rules = self.for_asset(asset)
+            self._indexes[asset] = AssetIndex(asset, (r for r in rules if not r.of_values), self.states.by_cluster)
+            self._values[asset] = ValueIndex(asset, rules, self.states.by_cluster)
         elif edited:
-            self._indexes[asset].merge({chat_id: self._of_chat_for(chat_id, asset) for chat_id in edited})
+            wanted = {chat_id: self._of_chat_for(chat_id, asset) for chat_id in edited}
+            of_values = {rule.id for rules in wanted.values() for rule in rules if rule.of_values}
+            if of_values or edited & self._values[asset].chats:
+                self._values[asset] = ValueIndex(asset, self.for_asset(asset), self.states.by_cluster)
+            clusters = {chat_id: [r for r in rules if not r.of_values] for chat_id, rules in wanted.items()}
+            self._indexes[asset].merge(clusters)
         return self._indexes[asset]
+
+
+def ended(rule: Rule, now: int) -> bool:
+    """Whether a rule's end has come."""
+    return rule.expires_at is not None and rule.expires_at <= now

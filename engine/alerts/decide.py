@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -38,7 +38,10 @@ class AssetTick:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A rule fires. price is where; cluster as it was then; key never comes twice for the same happening."""
+    """A rule fires. price is where; cluster as it was then; key never comes twice for the same happening.
+
+    begins: it begins a story rather than ending one. top_tier: the cluster is one that a calm rule would tell of.
+    """
 
     kind: AlertKind
     rule: Rule
@@ -47,12 +50,15 @@ class Decision:
     reason: str
     key: str
     told: NearState | None = None
+    begins: bool = True
+    top_tier: bool = False
 
 
 @dataclass(slots=True)
 class Verdict:
     """What a tick decided: alerts, and which states changed (None: forgotten)."""
 
+    now: int = 0
     decisions: list[Decision] = field(default_factory=list)
     states: dict[StateKey, NearState | None] = field(default_factory=dict)
 
@@ -95,6 +101,7 @@ def decide(
     muted: Mapping[int, int] | None = None,
     following: Collection[int] = (),
     sizes: Sizes | None = None,
+    resting: Callable[[Rule], int] = lambda _: 0,
 ) -> Verdict:
     """Decide pairs of a rule and a cluster of the tick's asset; those that cannot change may be left out.
 
@@ -103,16 +110,24 @@ def decide(
         muted: chat id to the time until which it wants to hear nothing of this asset; what would have fired
             then counts as fired, so that nothing comes in a flood afterwards.
         following: rules that have their baseline in this tick: they end stories they began and begin none.
+        resting: until when a rule begins no story because it told one.
     """
-    verdict, sizes, muted = Verdict(), sizes or Sizes(tick), muted or {}
+    verdict, sizes, muted = Verdict(tick.now), sizes or Sizes(tick), muted or {}
     for rule, cluster in pairs:
         key = (rule.id, cluster.id)
         before = states.get(key)
         state, decisions = _RULES[rule.kind](rule, before, cluster, tick, sizes, rule.id in following)
         if state != before:
             verdict.states[key] = state
-        if muted.get(rule.chat_id, 0) <= tick.now:
-            verdict.decisions += decisions
+        if decisions and muted.get(rule.chat_id, 0) <= tick.now:
+            rests = resting(rule) > tick.now
+            if rests and state is not None and any(decision.begins for decision in decisions):
+                verdict.states[key] = replace(state, fired=False)  # what was not told has no end to be told
+            verdict.decisions += [
+                replace(decision, top_tier=sizes.enough(decision.cluster, "calm", None))
+                for decision in decisions
+                if not (rests and decision.begins)
+            ]
     return verdict
 
 
@@ -182,7 +197,11 @@ def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTic
         return []
     arming = state.arming if state else 0
     key = _key(rule, mark.cluster, mark.kind, arming)
-    return [Decision(mark.kind, rule, mark.cluster, mark.price, _reason(mark), key, state if told else None)]
+    return [
+        Decision(
+            mark.kind, rule, mark.cluster, mark.price, _reason(mark), key, state if told else None, begins=not told
+        )
+    ]
 
 
 def _at_cluster(

@@ -44,8 +44,8 @@ class Place:
         self.asleep: list[tuple[int, int]] = []
         self.telling: set[int] = set()
 
-    def put(self, position: int, rule_id: int, state: NearState | None, distance: float) -> None:
-        """Let a rule's state decide where it is."""
+    def put(self, position: int, rule_id: int, state: NearState | None, leaves_at: float) -> None:
+        """Let a rule's state decide where it is; leaves_at: how far away lets it go to sleep."""
         if state is not None and state.fired:
             self.telling.add(rule_id)
         else:
@@ -57,7 +57,7 @@ class Place:
             heapq.heappush(self.asleep, (state.since + REARM_MS, rule_id))
         elif not state.left and self.where[position] != LEAVING:
             self.where[position] = LEAVING
-            heapq.heappush(self.leaving, (REARM_FACTOR * distance, rule_id))
+            heapq.heappush(self.leaving, (leaves_at, rule_id))
 
     def woken(self, farthest: float, now: int) -> list[tuple[int, int]]:
         """Take out whoever price has been far enough away from or has slept long enough: id, and where it was."""
@@ -227,4 +227,4 @@ class AssetIndex:
 
     def _put(self, cluster_id: str, position: int, rule_id: int) -> None:
         state = self._states.get(cluster_id, {}).get(rule_id)
-        self._places[cluster_id].put(position, rule_id, state, float(self._distances[position]))
+        self._places[cluster_id].put(position, rule_id, state, REARM_FACTOR * float(self._distances[position]))

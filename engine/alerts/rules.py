@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from engine.errors import InputError
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
 
-RuleKind = Literal["near", "entered", "swept"]
-AlertKind = Literal["near", "entered", "swept", "wick"]
+ClusterKind = Literal["near", "entered", "swept"]
+ValueKind = Literal["price", "funding", "oi", "risk"]
+RuleKind = Literal["near", "entered", "swept", "price", "funding", "oi", "risk"]
+AlertKind = Literal["near", "entered", "swept", "wick", "price", "funding", "oi", "risk"]
 Tier = Literal["calm", "normal", "busy"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 RULE_KINDS: tuple[RuleKind, ...] = get_args(RuleKind)
+VALUE_KINDS: tuple[ValueKind, ...] = get_args(ValueKind)
 
 DEFAULT_DISTANCE = {"BTC": 0.01, "ETH": 0.015, "SOL": 0.02}
 OTHER_DISTANCE = 0.035
@@ -20,7 +24,27 @@ OTHER_DISTANCE = 0.035
 
 DISTANCE_RANGE = (0.001, 0.2)
 SIZE_RANGE_USD = (1e3, 1e12)
+LEVEL_RANGE: dict[ValueKind, tuple[float, float]] = {
+    "price": (1e-9, 1e9),
+    "funding": (1e-5, 0.05),
+    "oi": (0.005, 1.0),
+    "risk": (1.0, 100.0),
+}
+"""What a value rule's level may be: USD, a fraction per 8 hours, a fraction of contracts in 24 hours, points."""
+
+ONCE = -1
+REPEAT_RANGE_MS = (MINUTE_MS, 30 * DAY_MS)
+LIFE_RANGE_MS = (HOUR_MS, 366 * DAY_MS)
 RULE_EXAMPLE = "near 1% normal"
+EXAMPLES: dict[RuleKind, str] = {
+    "near": RULE_EXAMPLE,
+    "entered": "entered normal",
+    "swept": "swept calm",
+    "price": "price 95k",
+    "funding": "funding 0.05%",
+    "oi": "oi 10%",
+    "risk": "risk 70",
+}
 
 
 def default_distance(asset: str) -> float:
@@ -35,7 +59,11 @@ class Rule:
     Attributes:
         asset: None for all that are watched.
         distance: fraction of price, None for the asset's default; only near rules have one.
-        size: a tier, or USD.
+        size: a tier, or USD; cluster rules only.
+        level: what a value must reach, units as LEVEL_RANGE; value rules only.
+        every_ms: least time between two alerts that begin a story, 0 for none, ONCE for a single alert ever.
+        expires_at: when it ends, UTC ms; None for never.
+        paused: it rests, and is kept.
     """
 
     id: int
@@ -45,6 +73,15 @@ class Rule:
     distance: float | None = None
     size: Tier | float = "normal"
     created_at: int = 0
+    level: float | None = None
+    every_ms: int = 0
+    expires_at: int | None = None
+    paused: bool = False
+
+    @property
+    def of_values(self) -> bool:
+        """Whether it is about a figure rather than about clusters."""
+        return self.kind in VALUE_KINDS
 
     def concerns(self, asset: str) -> bool:
         return self.asset is None or self.asset == asset
@@ -54,10 +91,29 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """The rule as people write it."""
-        size = self.size if isinstance(self.size, str) else f"${usd_text(self.size)}"
-        parts = [self.kind, f"{self.distance * 100:g}%" if self.distance is not None else "", size]
+        """The rule as people write it, without its end."""
+        if self.level is not None:
+            parts = [self.kind, _level_text(self.kind, self.level)]
+        else:
+            size = self.size if isinstance(self.size, str) else f"${usd_text(self.size)}"
+            parts = [self.kind, f"{self.distance * 100:g}%" if self.distance is not None else "", size]
+        if self.every_ms:
+            parts.append("once" if self.every_ms == ONCE else f"every {time_text(self.every_ms)}")
         return " ".join(part for part in parts if part)
+
+
+def _level_text(kind: RuleKind, level: float) -> str:
+    if kind == "price":
+        return f"{level:,.10g}" if level >= 1000 else f"{level:.10g}"
+    return f"{level:g}" if kind == "risk" else f"{level * 100:g}%"
+
+
+def time_text(span_ms: int) -> str:
+    """A length of time as people write it: 30m, 4h, 7d."""
+    for unit, letter in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m")):
+        if span_ms >= unit and span_ms % unit == 0:
+            return f"{span_ms // unit}{letter}"
+    return f"{span_ms / MINUTE_MS:g}m"
 
 
 def as_tier(name: str) -> Tier:
@@ -75,11 +131,17 @@ def usd_text(value: float) -> str:
 
 _SIZE = re.compile(r"\$?\s*(\d{1,3}(?:[.,' ]\d{3})+|\d+(?:[.,]\d+)?)\s*([kmb]?)\s*(?:usd|\$)?", re.IGNORECASE)
 _DISTANCE = re.compile(r"(\d+(?:[.,]\d+)?)\s*%")
+_GROUPED = r"[1-9]\d{0,2}(?:[.,' ]\d{3})+"
+_LEVEL = re.compile(rf"\$?({_GROUPED}|\d+(?:[.,]\d+)?)([km]?)(%?)")
+_SPAN = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
-def parse_rule(text: str) -> Rule:
-    """A rule from text such as `near 1% normal`, `near 1.5% $20m` or `swept calm`; not yet anybody's.
+def parse_rule(text: str, now: int = 0) -> Rule:
+    """A rule from text such as `near 1% normal`, `price 95k` or `funding 0.05% every 8h for 7d`; not yet anybody's.
+
+    Args:
+        now: from when its end is counted, UTC ms.
 
     Raises:
         InputError: naming the word that was not understood.
@@ -89,9 +151,17 @@ def parse_rule(text: str) -> Rule:
         given = words[0][:20] if words else "nothing"
         raise InputError(f"A rule begins with {', '.join(RULE_KINDS)}, not {given}.", RULE_EXAMPLE)
     kind: RuleKind = words[0]
+    words, every_ms, expires_at = _lifecycle(words[1:], now)
+    rule = _value_rule(kind, words) if kind in VALUE_KINDS else _cluster_rule(kind, words)
+    if every_ms is None:
+        every_ms = ONCE if kind == "price" else 0
+    return replace(rule, every_ms=every_ms, expires_at=expires_at)
+
+
+def _cluster_rule(kind: RuleKind, words: list[str]) -> Rule:
     distance: float | None = None
     size: Tier | float = "normal"
-    for word in words[1:]:
+    for word in words:
         if _DISTANCE.fullmatch(word):
             distance = parse_distance(word)
         else:
@@ -99,6 +169,62 @@ def parse_rule(text: str) -> Rule:
     if kind != "near" and distance is not None:
         raise InputError(f"Only near takes a distance; {kind} happens at the cluster itself.", f"{kind} normal")
     return Rule(0, 0, kind, distance=distance, size=size)
+
+
+def _value_rule(kind: RuleKind, words: list[str]) -> Rule:
+    example = EXAMPLES[kind]
+    if len(words) != 1:
+        raise InputError(f"A {kind} rule takes one level.", example)
+    match = _LEVEL.fullmatch(words[0])
+    if not match or (kind in ("funding", "oi")) != (match[3] == "%"):
+        raise InputError(f"{words[0][:20]!r} is not a level for {kind}.", example)
+    value = _number(match[1]) * (0.01 if match[3] == "%" else _UNITS[match[2]])
+    low, high = LEVEL_RANGE[kind]  # type: ignore[index]  # a value kind, see parse_rule
+    if not low <= value <= high:
+        raise InputError(f"{words[0][:20]} is out of range for {kind}.", example)
+    return Rule(0, 0, kind, level=value)
+
+
+def _lifecycle(words: list[str], now: int) -> tuple[list[str], int | None, int | None]:
+    """The other words, the least time between alerts (None: not said), and the end."""
+    rest: list[str] = []
+    every_ms: int | None = None
+    expires_at: int | None = None
+    remaining = iter(words)
+    for word in remaining:
+        if word == "once":
+            every_ms = ONCE
+        elif word == "always":
+            every_ms = 0
+        elif word in ("every", "for"):
+            length = next(remaining, "")
+            span_ms = parse_span(length, REPEAT_RANGE_MS if word == "every" else LIFE_RANGE_MS, f"{word} 4h")
+            every_ms, expires_at = (span_ms, expires_at) if word == "every" else (every_ms, now + span_ms)
+        else:
+            rest.append(word)
+    return rest, every_ms, expires_at
+
+
+def parse_span(word: str, bounds: tuple[int, int], example: str) -> int:
+    """A length of time such as 30m, 4h or 7d, ms.
+
+    Raises:
+        InputError: when it is none, or out of bounds.
+    """
+    match = _SPAN.fullmatch(word)
+    if not match:
+        raise InputError(f"{word[:20]!r} is not a time such as 30m, 4h or 7d.", example)
+    span_ms = int(match[1]) * {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}[match[2]]
+    if not bounds[0] <= span_ms <= bounds[1]:
+        raise InputError(f"A time lies between {time_text(bounds[0])} and {time_text(bounds[1])} here.", example)
+    return span_ms
+
+
+def _number(digits: str) -> float:
+    """A number with a point or comma before its decimals, or grouped by thousands."""
+    if re.fullmatch(_GROUPED, digits):
+        return float(re.sub(r"\D", "", digits))
+    return float(digits.replace(",", "."))
 
 
 def parse_distance(word: str) -> float:
@@ -128,10 +254,7 @@ def parse_size(word: str) -> Tier | float:
     match = _SIZE.fullmatch(word.strip())
     if not match:
         raise InputError(f"{word[:20]!r} is neither {', '.join(TIERS)} nor a size in USD.", "$20m")
-    digits = match[1]
-    if re.fullmatch(r"\d{1,3}([.,' ]\d{3})+", digits):
-        digits = re.sub(r"\D", "", digits)  # grouped by thousands
-    value = float(digits.replace(",", ".")) * _UNITS[match[2].lower()]
+    value = _number(match[1]) * _UNITS[match[2].lower()]
     if not SIZE_RANGE_USD[0] <= value <= SIZE_RANGE_USD[1]:
         raise InputError(f"A size lies between $1k and $1000b, not {word[:20]}.", "$20m")
     return value

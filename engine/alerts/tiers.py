@@ -94,6 +94,13 @@ class Candidates:
         nearest = min(LADDER, key=lambda d: abs(math.log(d / distance)))
         return sum(size >= least_usd for at, size in self._sizes[nearest, side] if at >= now - DAYS * DAY_MS)
 
+    def size_for(self, distance: float, alerts: int, now: int) -> float | None:
+        """The size that so many candidates of both sides reached in 30 days, USD; None where there were fewer."""
+        nearest = min(LADDER, key=lambda d: abs(math.log(d / distance)))
+        since = now - DAYS * DAY_MS
+        sizes = sorted((size for side in SIDES for at, size in self._sizes[nearest, side] if at >= since), reverse=True)
+        return sizes[alerts - 1] if len(sizes) >= alerts else None
+
     def _ranked(self, distance: float, side: Side, rank: int, now: int) -> float:
         sizes = sorted((size for at, size in self._sizes[distance, side] if at >= now - DAYS * DAY_MS), reverse=True)
         return sizes[rank - 1] if len(sizes) >= rank else 0.0

@@ -86,6 +86,12 @@ class Usual:
         logs = np.interp(np.log(clipped), np.log(DISTANCES), np.log(np.maximum(self._forced_median[side], 1.0)))
         return float(np.exp(logs))
 
+    def interest_rank(self, usd: float) -> float | None:
+        """Share of the last 30 days' hours with less open interest than that; None before a day of them."""
+        if len(self._interest) < 24:
+            return None
+        return sum(before < usd for before in self._interest) / len(self._interest)
+
     def remeasure(self, coefficients: ForcedPrior) -> dict[Side, Callable[[float], float]]:
         """Take F of the past as these coefficients have it; how much its median changes, by side and log distance."""
         before = dict(self._forced_median)

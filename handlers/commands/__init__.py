@@ -11,7 +11,22 @@ from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
 from handlers.access import FREE_COMMANDS, allowed
 from handlers.answers import Answer, Button
-from handlers.commands import admin, alerts, clusters, liq, market, mute, rekt, skill, start, status, subscribe, why
+from handlers.commands import (
+    admin,
+    alerts,
+    clusters,
+    liq,
+    market,
+    mute,
+    quiet,
+    rekt,
+    risk,
+    skill,
+    start,
+    status,
+    subscribe,
+    why,
+)
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
 from handlers.commands.registry import Command, all_commands, find_command, split
@@ -22,7 +37,10 @@ __all__ = ["Command", "all_commands", "answer", "find_command"]
 
 log = logging.getLogger(__name__)
 
-_FEATURES = (start, liq, clusters, map_command, market, rekt, skill, alerts, mute, subscribe, status, why, admin)
+_FEATURES = (
+    *(start, liq, clusters, map_command, market, rekt, risk, skill),
+    *(alerts, mute, quiet, subscribe, status, why, admin),
+)
 """Imported for what they register."""
 
 

@@ -23,6 +23,7 @@ LEASE_MS = 120_000
 
 SEND_SECONDS = 90.0
 IDLE_SECONDS = 1.0
+EXPIRE_SECONDS = 1.0
 FINISH_SECONDS = 8.0
 MOST_UNKNOWN = 3
 """How often a message whose fate is not known goes out where a second one would be seen: then it is given up."""
@@ -56,6 +57,7 @@ class Dispatcher:
     Args:
         answer_of: the answer that a message's body stands for.
         chat_lost: told when a chat has been switched off because the platform says it is gone.
+        undelivered: told of each message that was given up: its id, its chat where that matters, and why.
     """
 
     def __init__(
@@ -66,9 +68,11 @@ class Dispatcher:
         limits: Limits,
         answer_of: Callable[[Message], Answer],
         chat_lost: Callable[[int], Awaitable[None]],
+        undelivered: Callable[[int, int | None, str], Awaitable[None]],
     ) -> None:
         self._platform, self._store, self._wall = platform, store, wall
-        self._answer_of, self._chat_lost = answer_of, chat_lost
+        self._answer_of, self._chat_lost, self._undelivered = answer_of, chat_lost, undelivered
+        self._expired_at = -EXPIRE_SECONDS
         self._limiter = Limiter(limits, time.monotonic)
         self._backoff = Backoff()
         self._chance = random.Random()  # noqa: S311  # spreads retries, guards nothing
@@ -102,6 +106,7 @@ class Dispatcher:
         try:
             while not self._stopping:
                 self._reap()
+                await self._expire()
                 self._woken.clear()
                 wait = self._limiter.wait_seconds()
                 full = len(self._tasks) >= AT_ONCE or not self._platform.ready
@@ -119,6 +124,15 @@ class Dispatcher:
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
             task.result()
+
+    async def _expire(self) -> None:
+        """Now and then, drop what is past its time; an alert that never came holds back no other."""
+        if time.monotonic() - self._expired_at < EXPIRE_SECONDS:
+            return
+        self._expired_at = time.monotonic()
+        for message_id in await self._store.expire(self.platform):
+            log.info("%s: message %d expired", self.platform, message_id)
+            await self._undelivered(message_id, None, "expired")
 
     async def _idle(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -140,7 +154,7 @@ class Dispatcher:
                     rendered = self._platform.render(self._answer_of(message))
                 except Exception:
                     log.exception("%s: message %d cannot be rendered", self.platform, message.id)
-                    await self._store.give_up(message.id, "cannot be rendered")
+                    await self._give_up(message, "cannot be rendered")
                     return
                 await self._store.keep_rendered(message.id, rendered)
                 message = replace(message, rendered=rendered)
@@ -178,10 +192,14 @@ class Dispatcher:
                 wait = self._backoff.seconds(message.attempts, self._chance.random())
                 await self._store.put_back(message.id, now + round(wait * 1000), outcome.error, repeat=True)
             case "gone":
-                await self._store.give_up(message.id, outcome.error)
+                await self._give_up(message, outcome.error)
                 await self._store.switch_chat(message.chat_id, active=False, reason=outcome.error)
                 await self._chat_lost(message.chat_id)
                 log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, outcome.error)
             case _:
-                await self._store.give_up(message.id, outcome.error)
+                await self._give_up(message, outcome.error)
                 log.warning("%s: message %d is given up (%s)", self.platform, message.id, outcome.error)
+
+    async def _give_up(self, message: Message, error: str) -> None:
+        await self._store.give_up(message.id, error)
+        await self._undelivered(message.id, message.chat_id, error)

@@ -14,6 +14,7 @@ from handlers.access import ensure_claim_code
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher, Platform
 from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, Limits
+from handlers.delivery.undelivered import Undelivered
 from handlers.faces import terminal, webhook
 from handlers.pictures import Pictures
 from handlers.runtime import answer_of
@@ -49,6 +50,9 @@ class Faces:
         self.pictures.close()
 
 
+NO_CAP = 100_000
+
+
 async def make_faces(settings: Settings, services: Services, wall: Clock, *, terminal: bool) -> Faces:
     """The faces that the settings ask for, each with its dispatcher."""
     made = Faces(Pictures(services))
@@ -57,9 +61,11 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
     async def chat_lost(chat_id: int) -> None:
         services.watch.book.pause(chat_id)
 
+    undelivered = Undelivered(services)
+
     def take_up(face: Face, limits: Limits, run: Callable[[], Awaitable[None]] | None = None) -> None:
         made.faces[face.platform] = face
-        made.dispatchers.append(Dispatcher(face, services.store, wall, limits, answers, chat_lost))
+        made.dispatchers.append(Dispatcher(face, services.store, wall, limits, answers, chat_lost, undelivered))
         if run is not None:
             made.runners[face.platform] = run
 
@@ -109,4 +115,6 @@ async def _subscribed(services: Services, platform: str, remote_id: str, size: T
         rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
         for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
             services.watch.book.add(added)
+    # Who runs the program, or another program, is not told that the day is full.
+    await services.store.set_wishes(chat.id, replace(chat.wishes, cap=NO_CAP))
     return replace(chat, approved=True, active=True)

@@ -53,6 +53,7 @@ class Rig:
     def __init__(self, store: Store, clock: ManualClock) -> None:
         self.store, self.clock, self.platform = store, clock, MemoryPlatform()
         self.lost: list[int] = []
+        self.undelivered: list[tuple[int, int | None, str]] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     async def chat(self, remote_id: str = "7") -> Chat:
@@ -60,14 +61,17 @@ class Rig:
 
     async def alert(self, chat: Chat, key: str) -> None:
         facts = {"kind": "test", "cluster": {"id": key}, "price": 1.0}
-        await self.store.commit(TickRecord(5, alerts=[AlertRecord(key, "near", "BTC", chat.id, 1, 5, facts)]))
+        await self.store.commit(TickRecord(5, alerts=[AlertRecord(key, "near", "BTC", chat.id, None, 5, facts)]))
 
     def run(self, limits: Limits = FAST, answer_of: Callable[[Message], Answer] | None = None) -> Dispatcher:
         async def lost(chat_id: int) -> None:
             self.lost.append(chat_id)
 
+        async def undelivered(message_id: int, chat_id: int | None, error: str) -> None:
+            self.undelivered.append((message_id, chat_id, error))
+
         make = answer_of or (lambda message: alert_answer(message.body))
-        made = Dispatcher(self.platform, self.store, self.clock, limits, make, lost)
+        made = Dispatcher(self.platform, self.store, self.clock, limits, make, lost, undelivered)
         self.tasks.append(asyncio.create_task(made.run()))
         return made
 

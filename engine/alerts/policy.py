@@ -1,0 +1,126 @@
+"""What a chat's own wishes make of an alert: sent now, held until its quiet hours end, or one too many for its day."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from engine.errors import InputError
+
+Fate = Literal["now", "held", "capped"]
+
+CAP = {"private": 6, "group": 12, "channel": 12}
+"""Messages with alerts a day, by kind of chat."""
+
+GROUP_FROM = 4
+"""So many alerts for one chat in one tick are one message."""
+
+EXEMPT = frozenset({"swept", "cascade"})
+"""Kinds that a full day does not hold back when they are of the top tier."""
+
+_QUIET = re.compile(r"([01]?\d|2[0-3])(?::([0-5]\d))?\s*[-\N{EN DASH}]\s*([01]?\d|2[0-3])(?::([0-5]\d))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a chat wants of alerts.
+
+    Attributes:
+        timezone: a name of the time zone database.
+        quiet: minutes of the local day from which and until which nothing is sent, None for never.
+        loud: the top tier comes through quiet hours.
+        cap: messages with alerts a day.
+    """
+
+    timezone: str = "UTC"
+    quiet: tuple[int, int] | None = None
+    loud: bool = False
+    cap: int = CAP["private"]
+
+
+def fate(wishes: Wishes, now: int, told_today: int, kind: str, *, top_tier: bool) -> Fate:
+    """What becomes of an alert.
+
+    Args:
+        now: the machine's time, UTC ms: quiet hours are people's.
+        told_today: messages with alerts since the chat's local midnight, those that wait included.
+    """
+    if told_today >= wishes.cap and not (top_tier and kind in EXEMPT):
+        return "capped"
+    if quiet_until(wishes, now) is not None and not (wishes.loud and top_tier):
+        return "held"
+    return "now"
+
+
+def quiet_until(wishes: Wishes, now: int) -> int | None:
+    """When the quiet hours that are on now end, UTC ms; None while there are none.
+
+    Their end is a time on the chat's own clock, also where that clock is set forward or back in between.
+    """
+    if wishes.quiet is None:
+        return None
+    start, end = wishes.quiet
+    local = _local(wishes, now)
+    minute = local.hour * 60 + local.minute
+    inside = start <= minute < end if start < end else (minute >= start or minute < end)
+    if not inside:
+        return None
+    day = local.date() if minute < end else local.date() + timedelta(days=1)
+    ends = datetime.combine(day, time(end // 60, end % 60), ZoneInfo(wishes.timezone))
+    return max(int(ends.timestamp() * 1000), now + 1)
+
+
+def day_start(wishes: Wishes, now: int) -> int:
+    """The chat's last local midnight, UTC ms."""
+    midnight = datetime.combine(_local(wishes, now).date(), time(), ZoneInfo(wishes.timezone))
+    return int(midnight.timestamp() * 1000)
+
+
+def _local(wishes: Wishes, now: int) -> datetime:
+    return datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(wishes.timezone))
+
+
+def parse_quiet(text: str) -> tuple[int, int]:
+    """Quiet hours such as 23:00-07:00 or 22-8, minutes of the day.
+
+    Raises:
+        InputError: when it is none, or of no length.
+    """
+    match = _QUIET.fullmatch(text.strip())
+    if not match:
+        raise InputError(f"{text[:20]!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00")
+    start, end = (int(match[i]) * 60 + int(match[i + 1] or 0) for i in (1, 3))
+    if start == end:
+        raise InputError("Quiet hours need a beginning and another end.", "/quiet 23:00-07:00")
+    return start, end
+
+
+def quiet_text(quiet: tuple[int, int] | None) -> str:
+    """Quiet hours as people write them, empty for none."""
+    if quiet is None:
+        return ""
+    return "-".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in quiet)
+
+
+def parse_timezone(text: str) -> str:
+    """The name of a time zone such as Europe/Berlin, however it was capitalised, or an offset such as UTC+3.
+
+    Raises:
+        InputError: when there is none of that name.
+    """
+    name = text.strip().replace(" ", "_")
+    offset = re.fullmatch(r"(?:utc|gmt)?([+-])(\d{1,2})", name, flags=re.IGNORECASE)
+    if offset and int(offset[2]) <= 14:
+        # In that database the signs are the other way round.
+        name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])}"
+    else:
+        name = "/".join("_".join(part.capitalize() for part in word.split("_")) for word in name.split("/"))
+    for candidate in (name, name.upper()):
+        try:
+            return ZoneInfo(candidate).key
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            continue
+    raise InputError(f"There is no time zone {text[:30]!r}.", "/timezone Europe/Berlin")

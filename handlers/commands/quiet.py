@@ -1,0 +1,68 @@
+"""/quiet and /timezone: when a chat wants to hear nothing, on its own clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from engine.alerts.policy import Wishes, parse_quiet, parse_timezone, quiet_text
+from handlers.access import require_admin
+from handlers.answers import Answer, Button
+from handlers.commands.registry import Parameter, command
+from handlers.context import Request
+
+LOUD = "loud"
+
+
+@command(
+    "quiet",
+    "Hours in which alerts wait and are summed up",
+    "/quiet 23:00-07:00",
+    Parameter("hours", "Such as 23:00-07:00, with loud behind it for the largest all the same, or off"),
+)
+async def quiet(request: Request, arguments: str) -> Answer:
+    """Answer /quiet [hours [loud] | off]."""
+    wishes = request.chat.wishes
+    if not arguments:
+        return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes))
+    await require_admin(request, "change its quiet hours")
+    words = arguments.lower().split()
+    loud = LOUD in words
+    rest = " ".join(word for word in words if word != LOUD)
+    wishes = replace(wishes, quiet=None if rest == "off" else parse_quiet(rest), loud=loud)
+    await request.services.store.set_wishes(request.chat.id, wishes)
+    return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes))
+
+
+@command("timezone", "The clock that quiet hours go by", "/timezone Europe/Berlin", Parameter("zone", "Europe/Berlin"))
+async def timezone(request: Request, arguments: str) -> Answer:
+    """Answer /timezone [name]."""
+    wishes = request.chat.wishes
+    if arguments:
+        await require_admin(request, "change its clock")
+        wishes = replace(wishes, timezone=parse_timezone(arguments))
+        await request.services.store.set_wishes(request.chat.id, wishes)
+    return Answer(f"This chat's time zone is {wishes.timezone}", (_clock(wishes, request.now),))
+
+
+def _said(wishes: Wishes) -> str:
+    if wishes.quiet is None:
+        return "No quiet hours: alerts come at any time"
+    but = "; the largest come all the same" if wishes.loud else ""
+    return f"Quiet from {quiet_text(wishes.quiet).replace('-', ' to ')}: alerts wait and come in one message{but}"
+
+
+def _clock(wishes: Wishes, now: int) -> str:
+    local = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(wishes.timezone))
+    return f"It is {local:%H:%M} here ({wishes.timezone}). /timezone changes that."
+
+
+def _buttons(wishes: Wishes) -> tuple[Button, ...]:
+    if wishes.quiet is None:
+        return (Button("23:00-07:00", "/quiet 23:00-07:00"),)
+    other = f"/quiet {quiet_text(wishes.quiet)}" + ("" if wishes.loud else f" {LOUD}")
+    return (
+        Button("Largest wait too" if wishes.loud else "Let the largest through", other),
+        Button("Off", "/quiet off"),
+    )

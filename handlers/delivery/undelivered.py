@@ -1,0 +1,33 @@
+"""What follows when a message was given up: its rules may speak again, and the operators are told."""
+
+from __future__ import annotations
+
+from handlers.context import Services
+
+
+class Undelivered:
+    """Called by dispatchers for each message that was given up."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, message_id: int, chat_id: int | None, error: str) -> None:
+        """Take a message's end up.
+
+        Args:
+            chat_id: where it should have gone; None for what was merely too late, which operators are not told.
+        """
+        services = self._services
+        rules = await services.store.rules_of_message(message_id)
+        told = await services.store.last_told(rules) if rules else {}
+        for rule_id in rules:
+            services.watch.book.told_at.pop(rule_id, None)
+        services.watch.book.told_at.update(told)
+        if chat_id is None:
+            return
+        operators = await services.store.operators() | services.configured_operators
+        body = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
+        for chat in await services.store.chats():
+            if chat.active and chat.id != chat_id and (chat.platform, chat.remote_id) in operators:
+                await services.store.add_message(chat.id, body)
+        services.wake()

@@ -1,0 +1,110 @@
+"""A chat's own wishes: quiet hours hold and never swallow, days are full at their cap, and its clock is its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.alerts.policy import (
+    Wishes,
+    day_start,
+    fate,
+    parse_quiet,
+    parse_timezone,
+    quiet_text,
+    quiet_until,
+)
+from engine.errors import InputError
+from engine.market import DAY_MS, HOUR_MS
+
+ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
+MINUTES = st.integers(0, 24 * 60 - 1)
+
+
+def at(text: str, zone: str = "UTC") -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+
+
+def test_quiet_hours_end_on_the_chats_own_clock() -> None:
+    wishes = Wishes("Europe/Berlin", parse_quiet("23:00-07:00"))
+    assert quiet_until(wishes, at("2026-06-01T22:59", "Europe/Berlin")) is None
+    assert quiet_until(wishes, at("2026-06-01T23:00", "Europe/Berlin")) == at("2026-06-02T05:00")
+    assert quiet_until(wishes, at("2026-06-02T06:59", "Europe/Berlin")) == at("2026-06-02T05:00")
+    assert quiet_until(wishes, at("2026-06-02T07:00", "Europe/Berlin")) is None
+
+
+@pytest.mark.parametrize(
+    ("night", "hours"),
+    [("2026-03-28T23:00", 7), ("2026-10-24T23:00", 9), ("2026-07-01T23:00", 8)],
+    ids=["clock forward", "clock back", "usual"],
+)
+def test_a_night_is_as_long_as_the_clock_makes_it(night: str, hours: int) -> None:
+    wishes, start = Wishes("Europe/Berlin", (23 * 60, 7 * 60)), at(night, "Europe/Berlin")
+    assert quiet_until(wishes, start) == start + hours * HOUR_MS
+
+
+@given(zone=ZONES, start=MINUTES, end=MINUTES, now=st.integers(1_700_000_000_000, 1_900_000_000_000))
+def test_quiet_hours_always_end_within_a_day_and_are_over_then(zone: str, start: int, end: int, now: int) -> None:
+    wishes = Wishes(zone, (start, end))
+    until = quiet_until(wishes, now)
+    if until is not None and start != end:
+        assert now < until <= now + DAY_MS + 2 * HOUR_MS
+        again = quiet_until(wishes, until)
+        # Where the clock is set back over the end, the quiet hours come a second time, once.
+        assert again is None or again <= until + 2 * HOUR_MS
+    assert now - DAY_MS - 2 * HOUR_MS <= day_start(wishes, now) <= now
+
+
+def test_a_full_day_holds_back_all_but_the_top() -> None:
+    wishes, now = Wishes(cap=3), at("2026-06-01T12:00")
+    assert fate(wishes, now, 2, "near", top_tier=False) == "now"
+    assert fate(wishes, now, 3, "near", top_tier=True) == "capped"
+    assert fate(wishes, now, 3, "swept", top_tier=False) == "capped"
+    assert fate(wishes, now, 30, "swept", top_tier=True) == "now"
+
+
+def test_quiet_hours_hold_and_the_top_tier_comes_through_where_it_is_wanted() -> None:
+    now = at("2026-06-01T23:30")
+    quiet = Wishes(quiet=(23 * 60, 7 * 60))
+    loud = Wishes(quiet=(23 * 60, 7 * 60), loud=True)
+    assert fate(quiet, now, 0, "swept", top_tier=True) == "held"
+    assert fate(loud, now, 0, "swept", top_tier=True) == "now"
+    assert fate(loud, now, 0, "near", top_tier=False) == "held"
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("23:00-07:00", (1380, 420)), ("22-8", (1320, 480)), ("0:30 – 6", (30, 360))]
+)
+def test_quiet_hours_are_read_as_people_write_them(text: str, minutes: tuple[int, int]) -> None:
+    assert parse_quiet(text) == minutes
+    assert parse_quiet(quiet_text(minutes)) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "25-7", "7-7", "noon", "23:60-7", "1-2-3"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_quiet(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("utc", "UTC"),
+        ("UTC+3", "Etc/GMT-3"),
+        ("america/new york", "America/New_York"),
+    ],
+)
+def test_time_zones_are_found_however_they_are_written(text: str, name: str) -> None:
+    assert parse_timezone(text) == name
+    assert datetime.now(UTC).astimezone(ZoneInfo(parse_timezone(text))).tzinfo is not None
+
+
+@pytest.mark.parametrize("text", ["", "nowhere", "../../etc/passwd", "UTC+99", "a" * 400, "\0"])
+def test_a_zone_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_timezone(text)

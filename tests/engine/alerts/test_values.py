@@ -1,0 +1,105 @@
+"""Rules about figures: they fire at their level, once, and come back only when the figure has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.alerts.near import REARM_MS, NearState
+from engine.alerts.rules import Rule
+from engine.alerts.values import ValueIndex, ValueTick, decide_values, place_of
+from engine.market import HOUR_MS
+
+FUNDING = Rule(1, 1, "funding", level=0.0005)
+PRICE = Rule(2, 1, "price", "BTC", level=95_000.0)
+NOW = 1_000 * HOUR_MS
+
+States = dict[tuple[int, str], NearState]
+
+
+def tick(now: int = NOW, path: tuple[float, ...] = (90_000.0, 90_000.0), **values: float) -> ValueTick:
+    return ValueTick("BTC", now, path, values)
+
+
+def run(rule: Rule, ticks: list[ValueTick], states: States | None = None) -> tuple[list[int], States]:
+    """Times at which a rule fires."""
+    states = dict(states or {})
+    fired = []
+    for each in ticks:
+        verdict = decide_values([rule], states, each)
+        fired += [each.now for _ in verdict.decisions]
+        states |= {key: state for key, state in verdict.states.items() if state}
+    return fired, states
+
+
+@pytest.mark.parametrize("value", [0.0006, -0.0006, 0.0005])
+def test_a_level_is_reached_on_either_side(value: float) -> None:
+    assert run(FUNDING, [tick(funding=0.0001), tick(NOW + 1, funding=value)])[0] == [NOW + 1]
+
+
+def test_it_comes_back_only_when_the_figure_has_and_hours_have_passed() -> None:
+    around = [tick(NOW + i * HOUR_MS, funding=0.00051 if i % 2 else 0.00049) for i in range(20)]
+    assert len(run(FUNDING, around)[0]) == 1
+    away = [tick(NOW + i * HOUR_MS, funding=0.0006 if i % 3 == 0 else 0.0001) for i in range(12)]
+    assert [at - NOW for at in run(FUNDING, away)[0]] == [0, 6 * HOUR_MS]
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_what_is_no_figure_neither_fires_nor_arms_again(value: float | None) -> None:
+    odd = tick(NOW) if value is None else tick(NOW, funding=value)
+    assert run(FUNDING, [odd])[0] == []
+    told = {(1, place_of("BTC", "funding")): NearState(armed=False, since=NOW - 2 * REARM_MS)}
+    assert run(FUNDING, [odd], told)[1] == told
+
+
+def test_a_price_is_reached_when_the_path_crosses_it_even_between_two_polls() -> None:
+    assert run(PRICE, [tick(path=(94_000.0, 95_200.0, 94_100.0))])[0] == [NOW]
+    assert run(PRICE, [tick(path=(96_000.0, 94_900.0))])[0] == [NOW]
+    assert run(PRICE, [tick(path=(94_000.0, 94_999.0))])[0] == []
+    assert run(PRICE, [tick(path=(94_000.0, 95_000.0)), tick(NOW + 1, path=(95_000.0, 96_000.0))])[0] == [NOW]
+
+
+def test_a_price_rule_waits_for_price_to_have_been_away() -> None:
+    to_and_fro = [tick(NOW + i * HOUR_MS, path=(94_900.0, 95_100.0, 94_900.0)) for i in range(12)]
+    assert len(run(PRICE, to_and_fro)[0]) == 1
+    left = [*to_and_fro[:1], tick(NOW + HOUR_MS, path=(94_900.0, 93_000.0, 94_900.0)), *to_and_fro[2:]]
+    assert len(run(PRICE, left)[0]) == 2
+
+
+def test_what_is_reached_at_the_baseline_or_while_silent_is_not_news() -> None:
+    high = tick(funding=0.0009)
+    for until, following in ((NOW + 1, ()), (0, {1})):
+        verdict = decide_values([FUNDING], {}, high, lambda _, until=until: until, following)  # type: ignore[misc]
+        assert verdict.decisions == []
+        states = {key: state for key, state in verdict.states.items() if state}
+        assert decide_values([FUNDING], states, replace(high, now=NOW + 5)).decisions == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels = {"price": lambda: 90_000 * math.exp(rng.normal(0, 0.03)), "risk": lambda: rng.uniform(20, 90)}
+    rules = [Rule(n, n, kind, "BTC", level=float(levels[kind]())) for n in range(60) for kind in ["price"]]  # type: ignore[arg-type]
+    rules += [Rule(100 + n, n, "risk", "BTC", level=float(levels["risk"]())) for n in range(40)]
+    by_place: dict[str, dict[int, NearState]] = {}
+    index, price, fired, now = ValueIndex("BTC", rules, by_place), 90_000.0, 0, NOW
+    for _ in range(300):
+        now += int(rng.choice([60_000, HOUR_MS, 3 * HOUR_MS]))
+        path = (price, price * math.exp(rng.normal(0, 0.01)))
+        price = path[-1]
+        values = {"risk": float(rng.uniform(0, 100))} if rng.random() < 0.7 else {}
+        states: States = {(i, place): state for place, rows in by_place.items() for i, state in rows.items()}
+        each = ValueTick("BTC", now, path, values)
+        everything = decide_values(sorted(rules, key=lambda rule: rule.id), states, each)
+        offered = decide_values(index.candidates(each), states, each)
+        assert sorted(d.key for d in offered.decisions) == sorted(d.key for d in everything.decisions)
+        assert offered.states == everything.states
+        fired += len(offered.decisions)
+        for (rule_id, place), state in offered.states.items():
+            assert state is not None
+            by_place.setdefault(place, {})[rule_id] = state
+        index.settle(offered.states)
+    assert fired > 100
