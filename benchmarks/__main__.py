@@ -7,12 +7,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import start, tick, truth, variants, venues
+from benchmarks import delivery, rules, start, tick, truth, variants, venues
 
 Figure = tuple[str, float, str]
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "tick": tick.run,
+    "rules": rules.run,
+    "delivery": delivery.delivery,
+    "latency": delivery.latency,
     "start": start.run,
     "venues": venues.run,
     "truth": truth.run,

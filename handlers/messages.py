@@ -133,7 +133,7 @@ def _offline(facts: Facts) -> Answer:
     swept = [m for m in facts["missed"] if m["kind"] == "swept"]
     near = [m for m in facts["missed"] if m["kind"] not in ("swept", "price")]
     reached = [price(m["level"]) for m in facts["missed"] if m["kind"] == "price"]
-    lines = [f"Reached meanwhile: {', '.join(reached[:5])}"] if reached else []
+    lines = [f"Reached meanwhile: {', '.join(dict.fromkeys(reached))}"] if reached else []
     lines += [f"Swept meanwhile: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in swept[:3]]
     lines += [f"Came {m['kind']}: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in near[:2]]
     lines += [f"In range now: {wording.cluster_line(c, facts['mark'])}" for c in facts["in_range"][:3]]

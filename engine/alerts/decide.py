@@ -69,6 +69,7 @@ class Sizes:
     def __init__(self, tick: AssetTick) -> None:
         self._tick = tick
         self._sizes: dict[tuple[str, float | None], float] = {}
+        self._forced: dict[tuple[str, float], tuple[float, float, float]] = {}
         self._least: dict[tuple[str, Side, float], float] = {}
 
     def enough(self, cluster: Cluster, size: float | str, distance: float | None) -> bool:
@@ -79,6 +80,13 @@ class Sizes:
             self._sizes[key] = measured
         least = size if not isinstance(size, str) else self._threshold(size, cluster.side, distance)
         return self._sizes[key] >= least
+
+    def forced_from(self, cluster: Cluster, price: float) -> tuple[float, float, float]:
+        """What is expected to be forced out from a price to a cluster's far edge, with its band, USD."""
+        key = (cluster.id, price)
+        if key not in self._forced:
+            self._forced[key] = self._tick.view.curves[cluster.side].forced_from(price, cluster.last)
+        return self._forced[key]
 
     def _threshold(self, tier: str, side: Side, distance: float | None) -> float:
         tick = self._tick
@@ -153,14 +161,14 @@ def baseline(
             if not sizes.enough(cluster, rule.size, distance):
                 continue
             # What is shown is told: its sweep will be told too.
-            verdict.states[rule.id, cluster.id] = _told(tick, cluster, price, before.arming if before else 0)
+            verdict.states[rule.id, cluster.id] = _told(tick, sizes, cluster, price, before.arming if before else 0)
             shown.append((rule, cluster))
     return verdict, shown
 
 
-def _told(tick: AssetTick, cluster: Cluster, price: float, arming: int) -> NearState:
+def _told(tick: AssetTick, sizes: Sizes, cluster: Cluster, price: float, arming: int) -> NearState:
     """The state of a rule whose chat was told of a cluster at a price, with the figures that were said."""
-    forced, low, high = tick.view.curves[cluster.side].forced_from(price, cluster.last)
+    forced, low, high = sizes.forced_from(cluster, price)
     return NearState(False, tick.now, True, arming=arming, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
 
 
@@ -176,7 +184,7 @@ def _near(
         if fires_at is None or not sizes.enough(cluster, rule.size, distance):
             continue
         arming = state.arming if state else 0
-        state = _told(tick, cluster, fires_at, arming)
+        state = _told(tick, sizes, cluster, fires_at, arming)
         limit = abs(cluster.distance(fires_at))
         reason = f"price came within {limit * 100:.2g}% of the cluster's near edge"
         decisions.append(Decision("near", rule, cluster, fires_at, reason, _key(rule, cluster, "near", arming), state))

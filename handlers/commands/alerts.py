@@ -264,9 +264,9 @@ def _doubt(request: Request, rule: Rule, name: str) -> Answer | None:
     ]
     known = [size for size in sizes if size]
     better = f"${usd_text(float(f'{max(known):.2g}'))}" if known else "busy"
-    said = f"more than {request.chat.wishes.cap} a day" if often else "never"
+    said = f"have fired more than {request.chat.wishes.cap} times a day" if often else "never have fired"
     return Answer(
-        f"{rule.text} would have fired {said} in the last {days:.0f} days",
+        f"{rule.text} would {said} in the last {days:.0f} days",
         (
             *(_would_have(board, rule, request.now) for board in boards[:3]),
             f"About once a day{' for the busiest coin' if len(boards) > 1 else ''}: {better}",

@@ -27,7 +27,11 @@ async def risk(request: Request, arguments: str) -> Answer:
     return Answer(
         f"{asset} risk {found.score:.0f} of 100",
         (
-            *(f"{name.capitalize()}: {share * 100:.0f}" for name, share in parts),
+            *(
+                " · ".join(f"{name} {share * 100:.0f}" for name, share in some)
+                for some in (parts[:3], parts[3:])
+                if some
+            ),
             "The mean of its parts. It says how crowded leverage is, not where price goes.",
             wording.context(source),
         ),

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from engine.ports import Clock, Message, Outcome, Sender, Store
 from handlers.answers import Answer
-from handlers.delivery.limits import Limiter, Limits
+from handlers.delivery.limits import Flight, Limiter, Limits
 from handlers.delivery.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -110,8 +110,10 @@ class Dispatcher:
                 self._woken.clear()
                 wait = self._limiter.wait_seconds()
                 full = len(self._tasks) >= AT_ONCE or not self._platform.ready
-                if wait or full or not await self._claim_one():
-                    await self._idle(wait or (0.05 if self._tasks else IDLE_SECONDS))
+                if wait:
+                    await self._pace(wait)
+                elif full or not await self._claim_one():
+                    await self._idle(0.05 if self._tasks else IDLE_SECONDS)
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=FINISH_SECONDS)
         finally:
@@ -138,27 +140,34 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), min(seconds, IDLE_SECONDS))
 
+    async def _pace(self, seconds: float) -> None:
+        """Wait for the limiter, whatever else is going on; a stop ends it within a second."""
+        await asyncio.sleep(min(seconds, IDLE_SECONDS))
+
     async def _claim_one(self) -> bool:
         message = await self._store.claim(self.platform, LEASE_MS, self._busy | self._limiter.resting())
         if message is None:
             return False
         self._busy.add(message.chat_id)
-        self._limiter.note(message.chat_id, message.chat_kind)
-        self._tasks.add(asyncio.create_task(self._deliver(message), name=f"send {self.platform} {message.id}"))
+        flight = self._limiter.note(message.chat_id, message.chat_kind)
+        self._tasks.add(asyncio.create_task(self._deliver(message, flight), name=f"send {self.platform} {message.id}"))
         return True
 
-    async def _deliver(self, message: Message) -> None:
+    async def _deliver(self, message: Message, flight: Flight) -> None:
         try:
             if message.rendered is None:
                 try:
                     rendered = self._platform.render(self._answer_of(message))
                 except Exception:
                     log.exception("%s: message %d cannot be rendered", self.platform, message.id)
+                    self._limiter.dropped(flight)
                     await self._give_up(message, "cannot be rendered")
                     return
                 await self._store.keep_rendered(message.id, rendered)
                 message = replace(message, rendered=rendered)
-            await self._record(message, await self._send(message))
+            outcome = await self._send(message)
+            self._limiter.answered(flight)
+            await self._record(message, outcome)
         finally:
             self._busy.discard(message.chat_id)
             self._woken.set()

@@ -11,7 +11,11 @@ from engine.ports import ChatKind
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Messages a second in all, seconds between two in a chat, messages a minute in a group or channel."""
+    """Messages a second in all, seconds between two in a chat, messages a minute in a group or channel.
+
+    They leave evenly, and none before a second has passed since the one per_second before it must have arrived: what
+    counts is when the platform got them, not when they left.
+    """
 
     per_second: int = 30
     chat_seconds: float = 1.0
@@ -23,12 +27,37 @@ DISCORD = Limits(per_second=40, chat_seconds=0.25, group_per_minute=None)
 UNLIMITED = Limits(per_second=1000, chat_seconds=0.0, group_per_minute=None)
 
 
+SHARE = 0.995
+"""Of the permitted rate."""
+
+SLACK_SECONDS = 0.02
+"""How far a message that left late may be made up for."""
+
+MARGIN_SECONDS = 0.002
+LONGEST_WAY_SECONDS = 5.0
+UNANSWERED_SECONDS = 0.005
+"""How soon to look again for the answer that the next message waits for."""
+
+
+class Flight:
+    """One message on its way: when it left and when its answer came, seconds."""
+
+    __slots__ = ("answered", "left")
+
+    def __init__(self, left: float) -> None:
+        self.left = left
+        self.answered: float | None = None
+
+
 class Limiter:
-    """Counts what was sent. monotonic is the process's own clock, in seconds."""
+    """Spaces and counts what is sent. monotonic is the process's own clock, in seconds."""
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits, self._monotonic = limits, monotonic
-        self._sent: deque[float] = deque()
+        self._gap = 1 / (limits.per_second * SHARE)
+        self._next = 0.0
+        self._flights: deque[Flight] = deque(maxlen=limits.per_second)
+        self._fastest = 1.0
         self._chats: dict[int, deque[float]] = {}
         self._groups: set[int] = set()
         self._paused_until = 0.0
@@ -40,18 +69,37 @@ class Limiter:
     def wait_seconds(self) -> float:
         """How long nothing may be sent."""
         now = self._monotonic()
-        while self._sent and self._sent[0] <= now - 1:
-            self._sent.popleft()
-        full = self._sent[0] + 1 - now if len(self._sent) >= self._limits.per_second else 0.0
-        return max(full, self._paused_until - now, 0.0)
+        return max(self._next - now, self._paused_until - now, self._counted(now), 0.0)
 
-    def note(self, chat_id: int, kind: ChatKind) -> None:
+    def _counted(self, now: float) -> float:
+        """How long until the platform surely counts the oldest of the last second's messages no more."""
+        if len(self._flights) < self._limits.per_second:
+            return 0.0
+        oldest = self._flights[0]
+        if oldest.answered is None:
+            # It cannot be told when it arrived; after so long it is not of the last second any more.
+            return UNANSWERED_SECONDS if now - oldest.left < 1 + LONGEST_WAY_SECONDS else 0.0
+        return oldest.answered + 1 + MARGIN_SECONDS - self._fastest - now
+
+    def dropped(self, flight: Flight) -> None:
+        """A message did not leave after all."""
+        flight.answered = flight.left - 1
+
+    def answered(self, flight: Flight) -> None:
+        """The platform has answered; the fastest answer says how long the ways there and back are at least."""
+        flight.answered = self._monotonic()
+        self._fastest = min(self._fastest, flight.answered - flight.left)
+
+    def note(self, chat_id: int, kind: ChatKind) -> Flight:
         """Something is being sent to a chat now."""
         now = self._monotonic()
-        self._sent.append(now)
+        self._next = max(self._next, now - SLACK_SECONDS) + self._gap
         self._chats.setdefault(chat_id, deque()).append(now)
         if kind != "private":
             self._groups.add(chat_id)
+        flight = Flight(now)
+        self._flights.append(flight)
+        return flight
 
     def resting(self) -> set[int]:
         """Chats that may not be written to yet."""

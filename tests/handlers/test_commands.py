@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.alerts.policy import Wishes
 from engine.announce import forced_facts
 from engine.board import AssetBoard, AssetUpdate
 from engine.liquidation.hours import COLUMNS
@@ -20,14 +21,17 @@ from engine.liquidation.prior import TIE
 from engine.liquidation.tie import LEAST_HOURS
 from engine.market import Liquidation
 from engine.outlook.depth import aggregate
+from engine.ports import AlertRecord, TickRecord
 from engine.track import track_record
 from handlers.access import ensure_claim_code
 from handlers.answers import MOST_LINES, TABLE_WIDTH, set_table
 from handlers.commands import all_commands
 from handlers.commands.registry import split
 from handlers.context import Health, SourceState
+from handlers.delivery.undelivered import Undelivered
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.telegram_idiom import render_telegram
+from handlers.messages import alert_answer
 from handlers.numbers import label, usd
 from tests.engine.liquidation.test_tie import made_up
 from tests.handlers.kit import MARKETS, Kit
@@ -427,3 +431,103 @@ async def test_before_there_is_a_score_skill_says_what_the_shipped_coefficients_
     assert found.lines[1].startswith("Longs: predicted $")
     assert "by the shipped coefficients, reported $" in found.lines[1]
     assert found.data["expected_usd"][0] > 0
+
+
+async def test_a_price_is_waited_for_once_and_several_may_be(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    level = round(board.mark * 1.05, -2)
+    found = await kit.ask(f"/alert price {level:.0f}")
+    assert found.headline == f"Alerts set: price {level:,.0f} once, BTC"
+    assert any("5.0% away" in line or "4.9% away" in line for line in found.lines)
+    assert f"price {board.mark * 0.9:,.0f}"[:8] in (await kit.ask(f"/alert {board.mark * 0.9:.0f}")).headline
+    listed = (await kit.ask("/alerts")).lines
+    assert len(listed) == 2
+    book = kit.services.watch.book
+    (rule, _) = book.of_chat((await kit.chat()).id)
+    book.told_at[rule.id] = kit.clock.at
+    assert any(line.endswith("has spoken") for line in (await kit.ask("/alerts")).lines)
+
+
+async def test_figures_and_how_they_stand(kit: Kit) -> None:
+    found = await kit.ask("/alert funding 0.05% every 8h for 7d btc")
+    assert found.headline == "Alerts set: funding 0.05% every 8h, BTC, for 7 d"
+    assert found.lines == ("BTC: funding is 0.01% now",)
+    past = await kit.ask("/alert funding 0.005% btc")
+    assert "past it already" in past.lines[0]
+    assert len((await kit.ask("/alerts")).lines) == 1
+
+
+async def test_a_rule_that_would_never_speak_is_asked_about_before_it_is_saved(kit: Kit) -> None:
+    found = await kit.ask("/alert near 1% $900b")
+    assert "would never have fired" in found.headline
+    assert "Nothing is saved yet." in found.lines
+    assert (await kit.ask("/alerts")).headline == "No alerts yet."
+    offer, anyway = found.buttons
+    assert offer.label.startswith("Take ")
+    assert (await kit.ask(anyway.command)).headline == "Alerts set: near 1% $900b, all coins"
+    assert (await kit.ask(offer.command)).headline.startswith("Alerts set: near 1% ")
+
+
+async def test_a_rule_may_rest_and_go_on(kit: Kit) -> None:
+    await kit.ask("/threshold normal")
+    (rule,) = kit.services.watch.book.of_chat((await kit.chat()).id)
+    assert (await kit.ask(f"/alerts pause {rule.id}")).headline == f"Paused #{rule.id}: near normal"
+    assert not kit.services.watch.book.rules
+    assert (await kit.ask("/alerts")).lines[0].endswith("paused")
+    assert (await kit.ask(f"/alerts resume {rule.id}")).headline == f"Resumed #{rule.id}: near normal"
+    assert kit.services.watch.book.of_chat(rule.chat_id) == (rule,)
+
+
+async def test_quiet_hours_and_the_clock_they_go_by(kit: Kit) -> None:
+    assert (await kit.ask("/quiet")).headline == "No quiet hours: alerts come at any time"
+    assert (await kit.ask("/timezone europe/berlin")).headline == "This chat's time zone is Europe/Berlin"
+    found = await kit.ask("/quiet 23:00-07:00 loud")
+    assert found.headline.startswith("Quiet from 23:00 to 07:00")
+    assert "(Europe/Berlin)" in found.lines[0]
+    assert (await kit.chat()).wishes == Wishes("Europe/Berlin", (1380, 420), loud=True)
+    assert any("quiet hours" in line for line in (await kit.ask("/threshold normal")).lines)
+    assert (await kit.ask("/quiet off")).headline == "No quiet hours: alerts come at any time"
+
+
+async def test_the_operator_sees_what_was_given_up_and_sends_it_again(kit: Kit) -> None:
+    kit.services.configured_operators = frozenset({("telegram", "7")})
+    assert (await kit.ask("/admin dead")).headline == "Nothing was given up."
+    chat = await kit.chat("9")
+    await kit.store.add_message(chat.id, {"kind": "test"})
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.give_up(message.id, "bad request")
+    found = await kit.ask("/admin dead")
+    assert found.headline == "1 message given up"
+    assert "bad request" in found.lines[0]
+    assert (await kit.ask("/admin resend 99")).lines == ("Try: /admin resend all",)
+    assert (await kit.ask(f"/admin resend {message.id}")).headline == "1 message will be sent again."
+    assert (await kit.store.counts()) == {"ready": 1}
+
+
+async def test_an_alert_that_never_came_lets_its_rule_speak_and_the_operator_know(kit: Kit) -> None:
+    kit.services.configured_operators = frozenset({("telegram", "7")})
+    await kit.chat("7")
+    await kit.ask("/alert price 80k", "9")
+    chat, book = await kit.chat("9"), kit.services.watch.book
+    (rule,) = book.of_chat(chat.id)
+    facts = {"kind": "price", "asset": "BTC", "at": kit.clock.at}
+    await kit.store.commit(TickRecord(1, alerts=[AlertRecord("k", "price", "BTC", chat.id, rule.id, 1, facts)]))
+    book.told_at[rule.id] = kit.clock.at
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.give_up(message.id, "bad request")
+    await Undelivered(kit.services)(message.id, chat.id, "bad request")
+    assert book.resting_until(rule) == 0
+    told = await kit.store.claim("telegram", 1000, ())
+    assert told is not None
+    assert told.remote_chat == "7"
+    assert alert_answer(told.body).headline == f"A message to chat {chat.id} could not be delivered: bad request"
+
+
+async def test_risk_shows_its_parts(kit: Kit) -> None:
+    found = await kit.ask("/risk btc")
+    assert found.headline == f"BTC risk {found.data['score']:.0f} of 100"
+    assert 0 <= found.data["score"] <= 100
+    assert found.data["score"] == pytest.approx(100 * sum(found.data["parts"].values()) / len(found.data["parts"]))
+    assert not any(word in found.text.lower() for word in ("target", "crash", "buy", "sell"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -13,7 +15,7 @@ from engine.clock import ManualClock
 from engine.ports import AlertRecord, Chat, Message, Outcome, TickRecord
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Dispatcher
-from handlers.delivery.limits import Limiter, Limits
+from handlers.delivery.limits import Flight, Limiter, Limits
 from handlers.delivery.retry import Backoff
 from handlers.messages import alert_answer
 from storage.store import Store
@@ -274,14 +276,15 @@ async def test_what_cannot_be_rendered_is_given_up_and_the_rest_goes_on(rig: Rig
     await rig.counts(dead=1, sent=1)
 
 
-def test_the_limiter_counts_by_second_chat_and_group() -> None:
+def test_the_limiter_spaces_and_counts_by_chat_and_group() -> None:
     now = [0.0]
     limiter = Limiter(Limits(2, 1.0, 3), lambda: now[0])
     assert limiter.wait_seconds() == 0
     limiter.note(1, "private")
     assert limiter.resting() == {1}
+    assert 0.5 <= limiter.wait_seconds() <= 0.52
     limiter.note(2, "group")
-    assert limiter.wait_seconds() == pytest.approx(1.0)
+    assert 1.0 <= limiter.wait_seconds() <= 1.04
     now[0] = 1.5
     assert limiter.resting() == set()
     for _ in range(2):
@@ -292,6 +295,30 @@ def test_the_limiter_counts_by_second_chat_and_group() -> None:
     assert limiter.resting() == set()
     limiter.pause(5)
     assert limiter.wait_seconds() == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("way", "jitter"), [(0.001, 0.0), (0.001, 0.03), (0.05, 0.0), (0.05, 0.05)])
+def test_no_second_of_the_platforms_has_more_than_permitted_whatever_the_ways(way: float, jitter: float) -> None:
+    now, chance = [0.0], random.Random(3)
+    limiter = Limiter(Limits(30, 0.0, None), lambda: now[0])
+    arrived: list[float] = []
+    waiting: list[tuple[float, Flight]] = []
+    while now[0] < 60:
+        while (wait := limiter.wait_seconds()) > 0 or (waiting and waiting[0][0] <= now[0]):
+            answers_at = waiting[0][0] if waiting else math.inf
+            now[0] = max(now[0], min(now[0] + wait, answers_at)) if wait > 0 else now[0]
+            if answers_at <= now[0]:
+                limiter.answered(waiting.pop(0)[1])
+        flight = limiter.note(len(arrived), "private")
+        there = now[0] + way + jitter * chance.random()
+        arrived.append(there)
+        waiting.append((there + way + jitter * chance.random(), flight))
+        waiting.sort(key=lambda pair: pair[0])
+    arrived.sort()
+    assert all(later - first >= 1 for first, later in zip(arrived, arrived[30:], strict=False))
+    if not jitter:
+        assert len(arrived) / 60 >= 0.98 * 30
+    assert len(arrived) / 60 >= 0.9 * 30
 
 
 def test_back_off_grows_and_never_undercuts_what_was_asked_for() -> None:

@@ -7,6 +7,7 @@ import html.parser
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,32 @@ class Sent:
 
 
 Fault = Callable[[str, dict[str, str]], RefusedError | None]
+
+
+class Permitted:
+    """How much may be sent: 30 a second in all, one a second in a chat, 20 a minute in a group."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._all: deque[float] = deque()
+        self._chats: dict[int, deque[float]] = {}
+
+    def __call__(self, method: str, fields: dict[str, str]) -> RefusedError | None:
+        """A fault that refuses what is too much."""
+        if not method.startswith("send"):
+            return None
+        now, chat_id = time.monotonic(), int(fields["chat_id"])
+        mine = self._chats.setdefault(chat_id, deque())
+        for times, seconds in ((self._all, 1.0), (mine, 60.0)):
+            while times and times[0] <= now - seconds:
+                times.popleft()
+        lately = sum(at > now - 0.95 for at in mine)
+        if len(self._all) >= 30 or lately or (chat_id < 0 and len(mine) >= 20):
+            self.refused += 1
+            return RefusedError(429, "Too Many Requests: retry after 1", retry_after=1)
+        self._all.append(now)
+        mine.append(now)
+        return None
 
 
 class TelegramServer:

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.alerts.decide import AssetTick, Decision, StateKey, Verdict, baseline, every_pair
+from engine.alerts.book import RuleBook
+from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, every_pair
 from engine.alerts.decide import decide as decide_pairs
 from engine.alerts.near import REARM_MS, NearState, armed_distance
-from engine.alerts.rules import Rule
+from engine.alerts.rules import ONCE, Rule
 from engine.alerts.tiers import Candidates
+from engine.errors import ImplausibleError
 from engine.liquidation.clusters import Cluster, Mark
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.view import MapView
-from engine.market import HOUR_MS
+from engine.market import HOUR_MS, Bar
 
 MARK = 90_000.0
 RULE = Rule(1, 1, "near", "BTC", 0.01, "busy")
@@ -208,3 +210,54 @@ def test_a_rule_for_another_coin_hears_nothing() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, 0.005)]
     assert decide([replace(RULE, asset="ETH")], {}, tick(path, found=found)).decisions == []
+
+
+def test_a_rule_that_rests_begins_no_story_and_ends_those_it_began() -> None:
+    found = cluster()
+    path = [away(found, 0.02), away(found, 0.005)]
+    pairs = [(RULE, found)]
+    verdict = decide_pairs(pairs, {}, tick(path, found=found), resting=lambda _: DAY + 1)
+    assert verdict.decisions == []
+    (state,) = verdict.states.values()
+    assert state is not None
+    assert (state.armed, state.fired) == (False, False)
+    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
+    after = tick([path[-1], away(found, -0.02)], DAY + 1, found, (swept,))
+    assert decide_pairs(pairs, {(1, "c1"): state}, after, resting=lambda _: 0).decisions == []
+    told = {(1, "c1"): NearState(armed=False, since=DAY - 1, fired=True)}
+    (decision,) = decide_pairs(pairs, told, after, resting=lambda _: 2**60).decisions
+    assert (decision.kind, decision.begins) == ("swept", False)
+
+
+def test_cooldown_counts_from_what_was_told() -> None:
+    book = RuleBook([replace(RULE, every_ms=HOUR_MS), replace(RULE, id=2, every_ms=ONCE), replace(RULE, id=3)])
+    hourly, once, always = book.rules
+    assert [book.resting_until(rule) for rule in book.rules] == [0, 0, 0]
+    book.told_at.update({1: DAY, 2: DAY, 3: DAY})
+    assert book.resting_until(hourly) == DAY + HOUR_MS
+    assert book.resting_until(once) > 10**15
+    assert book.resting_until(always) == 0
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=2, max_size=8))
+def test_cooldown_never_ends_earlier_for_a_later_alert(times: list[int]) -> None:
+    book = RuleBook([replace(RULE, every_ms=HOUR_MS)])
+    ends = []
+    for at in sorted(times):
+        book.told_at[1] = at
+        ends.append(book.resting_until(book.rules[0]))
+    assert ends == sorted(ends)
+
+
+def test_an_ended_rule_is_not_asked() -> None:
+    found = cluster()
+    rules = [replace(RULE, expires_at=DAY), replace(RULE, id=2, chat_id=2, expires_at=DAY + 1)]
+    book = RuleBook(rules)
+    at = tick([away(found, 0.02), away(found, 0.005)], found=found)
+    assert [rule.id for rule, _ in book.pairs(at, Sizes(at))] == [2]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 0.0])
+def test_what_is_no_price_never_gets_as_far_as_a_rule(odd: float) -> None:
+    with pytest.raises(ImplausibleError):
+        Bar(0, HOUR_MS, odd, 2.0, 1.0, 1.5, 5.0)

@@ -1,0 +1,150 @@
+"""Delivery over real sockets: 3,000 alerts to 3,000 chats against a Telegram server that enforces the limits, with a
+busy group in front of them; and how long an alert takes from the tick in which price crosses to its being received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.alerts.book import RuleBook
+from engine.alerts.rules import Rule
+from engine.board import AssetBoard, AssetUpdate
+from engine.clock import SystemClock
+from engine.market import Bar, Market, Sample
+from engine.ports import AlertRecord, Delivered, TickRecord
+from engine.watch import Watch
+from handlers.context import Services
+from handlers.delivery.dispatcher import Dispatcher
+from handlers.delivery.limits import TELEGRAM, UNLIMITED, Limits
+from handlers.delivery.undelivered import Undelivered
+from handlers.faces.telegram import TelegramFace
+from handlers.pictures import Pictures
+from handlers.runtime import answer_of
+from storage.store import Store
+from tests.servers.telegram import Permitted, TelegramServer
+
+CHATS, GROUP_MESSAGES = 3000, 100
+PERMITTED_A_SECOND = 30
+GROUP = -100_500
+LATENCIES = 200
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class World:
+    """A Telegram server, and the program's own delivery towards it."""
+
+    server: TelegramServer
+    store: Store
+    services: Services
+    dispatcher: Dispatcher
+
+
+@asynccontextmanager
+async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
+    """Everything running; taken apart at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        wall, server = SystemClock(), TelegramServer()
+        store = Store(Path(folder) / "bench.sqlite", wall)
+        await server.start()
+        await store.open()
+        services = Services(Watch({"BTC": board}, RuleBook(), store), store, wall, access="open")
+        pictures = Pictures(services)
+        face = TelegramFace(services, pictures.draw, server.token, server.url)
+
+        async def lost(chat_id: int) -> None:
+            raise RuntimeError(f"chat {chat_id} is said to be gone")
+
+        made = Dispatcher(face, store, wall, limits, answer_of(services, wall), lost, Undelivered(services))
+        tasks = [asyncio.create_task(face.run()), asyncio.create_task(made.run())]
+        services.wake = made.wake
+        while not face.ready:  # noqa: ASYNC110  # a connection says when it is there
+            await asyncio.sleep(0.01)
+        yield World(server, store, services, made)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        pictures.close()
+        await store.close()
+        await server.stop()
+
+
+def delivery() -> Iterator[tuple[str, float, str]]:
+    """The rate against what is permitted, refusals, and the longest wait beside a busy group."""
+    share, refused, longest, received = asyncio.run(_delivery())
+    yield "delivery.rate_share", share, f"of the permitted {PERMITTED_A_SECOND} a second"
+    yield "delivery.too_many_requests", float(refused), "429 answers, none is right"
+    yield "delivery.received", float(received), f"of {CHATS} alerts"
+    yield "delivery.longest_wait_seconds", longest, f"s, {CHATS / PERMITTED_A_SECOND:.0f} at the permitted rate"
+
+
+async def _delivery() -> tuple[float, int, float, int]:
+    async with world(TELEGRAM, AssetBoard("BTC")) as made:
+        permitted = Permitted()
+        made.server.faults.append(permitted)
+        group = await made.store.see_chat("telegram", str(GROUP), "group", "busy")
+        chats = [await made.store.see_chat("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
+        # No rule's: a day's cap is not what is measured here.
+        busy = [_test_alert(group.id, n) for n in range(GROUP_MESSAGES)]
+        for alert in busy:
+            await made.store.commit(TickRecord(1, alerts=[alert]))
+        started = time.monotonic()
+        await made.store.commit(TickRecord(1, alerts=[_test_alert(chat.id, 0) for chat in chats]))
+        made.dispatcher.wake()
+        while sum(sent.chat_id > 0 for sent in made.server.sent) < CHATS:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        times = sorted(sent.at for sent in made.server.sent)
+        mine = [sent.at for sent in made.server.sent if sent.chat_id > 0]
+        share = (len(times) - 1) / (times[-1] - times[0]) / PERMITTED_A_SECOND
+        return share, permitted.refused, max(mine) - started, len(mine)
+
+
+def _test_alert(chat_id: int, number: int) -> AlertRecord:
+    facts = {"kind": "test", "asset": "BTC", "at": 1}
+    return AlertRecord(f"{chat_id}/{number}", "test", "BTC", chat_id, None, 1, facts)
+
+
+def latency() -> Iterator[tuple[str, float, str]]:
+    """Milliseconds from the tick in which price crosses a level to the server's having the message."""
+    found = sorted(asyncio.run(_latency()))
+    yield "latency.median_ms", statistics.median(found) * 1e3, "ms from tick to received, beyond the poll interval"
+    yield "latency.p99_ms", found[int(0.99 * (len(found) - 1))] * 1e3, "ms, 99th percentile"
+    yield "latency.alerts", float(len(found)), "alerts, one after the other, each to its own chat"
+
+
+async def _latency() -> list[float]:
+    board, market = AssetBoard("BTC"), Market("binanceusdm", "BTC/USDT:USDT", "BTC")
+    now = SystemClock().now() // HOUR_MS * HOUR_MS
+    bar = Bar(now - HOUR_MS, HOUR_MS, 90_000.0, 90_010.0, 89_990.0, 90_000.0, 80_000.0)
+    board.advance(AssetUpdate(path=bar.path, bars=((market, bar),)), now)
+    async with world(UNLIMITED, board) as made:
+        watch, found = made.services.watch, []
+        price = 90_000.0
+        for number in range(LATENCIES):
+            chat = await made.store.see_chat("telegram", str(number + 1), "private", "")
+            level = price + 10.0
+            rule = Rule(0, chat.id, "price", "BTC", level=level)
+            for added in (await made.store.replace_rules(chat.id, [rule], ["price"]))[0]:
+                watch.book.add(added)
+            await watch.tick(_tick(market, now + 2 * number * 1000, price))  # the rule's baseline
+            price += 20.0
+            started = time.monotonic()
+            await watch.tick(_tick(market, now + (2 * number + 1) * 1000, price))
+            made.dispatcher.wake()
+            while len(made.server.sent) <= number:  # noqa: ASYNC110
+                await asyncio.sleep(0.0005)
+            found.append(made.server.sent[-1].at - started)
+            await asyncio.sleep(0.02)
+        return found
+
+
+def _tick(market: Market, now: int, price: float) -> Delivered:
+    sample = Sample(market, now, now, price, price, price, price, price, 80_000.0)
+    return Delivered(now, {"BTC": AssetUpdate(path=(price,), samples=(sample,))})

@@ -1,0 +1,181 @@
+"""What chats wish becomes of alerts: together, later, or one too many for the day; none is lost without a word."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from engine.alerts.policy import Wishes
+from engine.alerts.rules import ONCE, Rule
+from engine.clock import ManualClock
+from engine.market import DAY_MS, HOUR_MS
+from engine.ports import AlertRecord, Chat, Message, TickRecord
+from storage.store import Store
+
+NOON = 1_780_315_200_000
+"""Twelve o'clock UTC on 1 June 2026."""
+
+
+class Kit:
+    """A store, its clock, and chats with wishes."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(NOON)
+        self.store = Store(None, self.clock)
+        self.number = 0
+
+    async def chat(self, wishes: Wishes | None = None, remote_id: str = "7") -> Chat:
+        made = await self.store.see_chat("telegram", remote_id, "private", "")
+        if wishes is not None:
+            await self.store.set_wishes(made.id, wishes)
+        return made
+
+    def alert(self, chat: Chat, usd: float = 1e6, kind: str = "near", **more: Any) -> AlertRecord:
+        self.number += 1
+        cluster = {"id": f"c{self.number}", "forced_usd": usd}
+        facts = {"kind": kind, "asset": "BTC", "at": self.clock.at, "price": 1.0, "cluster": cluster}
+        return AlertRecord(
+            f"k{self.number}", kind, "BTC", chat.id, more.pop("rule_id", 1), self.clock.at, facts, **more
+        )
+
+    async def tell(self, *alerts: AlertRecord) -> None:
+        await self.store.commit(TickRecord(self.clock.at, alerts=list(alerts)))
+
+    async def claimed(self) -> list[Message]:
+        """All that is due, taken and sent."""
+        found = []
+        while (message := await self.store.claim("telegram", 1000, ())) is not None:
+            await self.store.mark_sent(message.id, "1")
+            found.append(message)
+        return found
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = Kit()
+    await made.store.open()
+    yield made
+    await made.store.close()
+
+
+async def test_four_alerts_of_one_tick_are_one_message_the_worst_first(kit: Kit) -> None:
+    chat, other = await kit.chat(), await kit.chat(remote_id="8")
+    await kit.tell(*(kit.alert(chat, usd) for usd in (1e6, 9e6, 3e6, 2e6)), kit.alert(other))
+    group, single = await kit.claimed()
+    assert (group.body["kind"], group.body["count"]) == ("group", 4)
+    assert [item["cluster"]["forced_usd"] for item in group.body["items"]] == [9e6, 3e6, 2e6, 1e6]
+    assert single.body["kind"] == "near"
+    assert single.chat_id == other.id
+
+
+async def test_three_alerts_of_one_tick_are_three_messages(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.tell(*(kit.alert(chat) for _ in range(3)))
+    assert [message.body["kind"] for message in await kit.claimed()] == ["near"] * 3
+
+
+async def test_quiet_hours_hold_alerts_and_bring_them_together_in_the_morning(kit: Kit) -> None:
+    chat = await kit.chat(Wishes("Europe/Berlin", (22 * 60, 7 * 60)))
+    kit.clock.at = NOON + 11 * HOUR_MS  # one in the morning in Berlin
+    await kit.tell(kit.alert(chat, 2e6))
+    kit.clock.at += HOUR_MS
+    await kit.tell(kit.alert(chat, 5e6))
+    assert await kit.claimed() == []
+    kit.clock.at = NOON + 17 * HOUR_MS
+    (digest,) = await kit.claimed()
+    assert (digest.body["kind"], digest.body["count"]) == ("digest", 2)
+    assert [item["cluster"]["forced_usd"] for item in digest.body["items"]] == [5e6, 2e6]
+    await kit.tell(kit.alert(chat))
+    assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
+
+
+async def test_what_is_held_does_not_stand_in_the_way_of_what_may_come_through(kit: Kit) -> None:
+    chat = await kit.chat(Wishes("UTC", (11 * 60, 13 * 60), loud=True))
+    await kit.tell(kit.alert(chat))
+    await kit.tell(kit.alert(chat, top_tier=True))
+    assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
+    kit.clock.at += HOUR_MS
+    assert [message.body["kind"] for message in await kit.claimed()] == ["digest"]
+
+
+async def test_a_day_is_full_at_its_cap_says_so_once_and_begins_anew(kit: Kit) -> None:
+    chat = await kit.chat(Wishes(cap=2))
+    for _ in range(5):
+        await kit.tell(kit.alert(chat))
+    assert [message.body["kind"] for message in await kit.claimed()] == ["near", "near", "full"]
+    await kit.tell(kit.alert(chat, kind="swept", top_tier=True), kit.alert(chat, kind="swept"))
+    await kit.tell(kit.alert(chat, only=True), kit.alert(chat, kind="stale", rule_id=None))
+    assert [message.body["kind"] for message in await kit.claimed()] == ["swept", "near", "stale"]
+    kit.clock.at += DAY_MS
+    await kit.tell(kit.alert(chat))
+    assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
+
+
+async def test_only_what_was_delivered_or_still_may_be_counts_for_a_rule(kit: Kit) -> None:
+    chat = await kit.chat()
+    (rule,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", every_ms=ONCE)], ["near"])
+    await kit.tell(kit.alert(chat, rule_id=rule.id))
+    assert await kit.store.last_told([rule.id]) == {rule.id: NOON}
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.give_up(message.id, "bad request")
+    assert await kit.store.rules_of_message(message.id) == [rule.id]
+    assert await kit.store.last_told([rule.id]) == {}
+    await kit.tell(kit.alert(chat, rule_id=rule.id, begins=False))
+    assert await kit.store.last_told([rule.id]) == {}
+    assert (await kit.store.load_book()).told_at == {}
+
+
+async def test_what_was_given_up_is_listed_and_goes_out_again(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.tell(kit.alert(chat))
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.keep_rendered(message.id, {"text": "old"})
+    await kit.store.give_up(message.id, "bad request")
+    (letter,) = await kit.store.dead_letters(10)
+    assert (letter.id, letter.kind, letter.asset, letter.error) == (message.id, "near", "BTC", "bad request")
+    kit.clock.at += 5 * HOUR_MS
+    assert await kit.store.resend([message.id]) == 1
+    assert await kit.store.resend([message.id]) == 0
+    again = await kit.store.claim("telegram", 1000, ())
+    assert again is not None
+    assert (again.id, again.rendered, again.created_at) == (message.id, None, NOON)
+
+
+async def test_expired_messages_are_named_and_only_their_platforms(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.tell(kit.alert(chat))
+    kit.clock.at += HOUR_MS
+    assert await kit.store.claim("telegram", 1000, ()) is None
+    assert await kit.store.expire("discord") == []
+    assert len(await kit.store.expire("telegram")) == 1
+    assert await kit.store.counts() == {"dead": 1}
+
+
+async def test_rules_keep_their_levels_repeats_and_ends_and_may_rest(kit: Kit) -> None:
+    chat = await kit.chat()
+    wanted = [
+        Rule(0, chat.id, "price", "BTC", level=95_000.0, every_ms=ONCE),
+        Rule(0, chat.id, "price", "BTC", level=80_000.0, every_ms=ONCE),
+        Rule(0, chat.id, "funding", level=0.0005, every_ms=8 * HOUR_MS, expires_at=NOON + DAY_MS),
+    ]
+    for rule in wanted:
+        await kit.store.replace_rules(chat.id, [rule], [rule.kind])
+    kept = await kit.store.rules_of_chat(chat.id)
+    assert [replace(rule, id=0) for rule in kept] == wanted
+    await kit.store.replace_rules(chat.id, [wanted[0]], ["price"])
+    assert len(await kit.store.rules_of_chat(chat.id)) == 3
+    await kit.store.pause_rule(kept[1].id, paused=True)
+    assert {rule.level for rule in (await kit.store.load_book()).rules} == {95_000.0, 0.0005}
+
+
+async def test_wishes_come_back(kit: Kit) -> None:
+    wishes = Wishes("Asia/Tokyo", (60, 120), loud=True, cap=3)
+    chat = await kit.chat(wishes)
+    (found,) = await kit.store.chats()
+    assert found.wishes == wishes
+    assert chat.wishes == Wishes()
