@@ -7,13 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import delivery, rules, start, tick, truth, variants, venues
+from benchmarks import crash, delivery, rules, start, tick, truth, variants, venues
 
 Figure = tuple[str, float, str]
 
 BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "tick": tick.run,
     "rules": rules.run,
+    "crash": crash.run,
     "delivery": delivery.delivery,
     "latency": delivery.latency,
     "start": start.run,

@@ -141,7 +141,9 @@ class Watch:
         seen = ValueTick(asset, now, tick.path, board.figures(now) if update.samples else {})
         rules = self.book.value_rules(seen)
         silent = partial(self.book.silent_until, asset=asset)
-        verdict = decide_values(rules, self.book.states, seen, silent, following)
+        # What a figure did while the program was down is news to rules that stood already.
+        new = {rule_id for rule_id in following if self.book.is_new(rule_id)}
+        verdict = decide_values(rules, self.book.states, seen, silent, new)
         record.states |= verdict.states
         for d in verdict.decisions:
             facts, only = value_facts(board, d, now), d.rule.every_ms == ONCE

@@ -17,8 +17,8 @@ WARNINGS = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarn
 class Process:
     """`bot.py run` with settings, what it prints kept."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, script: Path = ROOT / "bot.py", **settings: str) -> None:
+        self._folder, self._script = folder, script
         self._settings = {f"CLIFFWATCH_{name}": value for name, value in settings.items()}
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Future[tuple[None, None]] | None = None
@@ -31,7 +31,7 @@ class Process:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *WARNINGS,
-            str(ROOT / "bot.py"),
+            str(self._script),
             *(command or ("run",)),
             cwd=self._folder,
             env={**environment, **self._settings, "PYTHONPATH": str(ROOT)},

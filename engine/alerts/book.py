@@ -75,6 +75,8 @@ class RuleBook:
         self._edited: dict[str, set[int]] = {}
         for rule in rules:
             self.add(rule)
+        self._known = frozenset(self._rules)
+        """Rules that were there when the program started."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -179,6 +181,10 @@ class RuleBook:
         self._based[asset] = self._edits
         due = dict.fromkeys(self._joined[first:])
         return [rule for rule_id in due if (rule := self._rules.get(rule_id)) is not None and rule.concerns(asset)]
+
+    def is_new(self, rule_id: int) -> bool:
+        """Whether a rule was made since the program started."""
+        return rule_id not in self._known
 
     def pairs(self, tick: AssetTick, sizes: Sizes) -> list[tuple[Rule, Cluster]]:
         """The rules and clusters of an asset that a tick can change."""

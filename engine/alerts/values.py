@@ -70,7 +70,8 @@ def decide_values(
 
     Args:
         silent: until when a rule says nothing; what would have fired then counts as fired.
-        following: rules that have their baseline: what is reached already is not news.
+        following: rules that are new: a figure that is past its level already is not news. A price that is crossed
+            always is.
     """
     verdict = ValueVerdict()
     for rule in rules:
@@ -83,7 +84,7 @@ def decide_values(
         if value is not None:
             arming = state.arming if state else 0
             state = NearState(armed=False, since=tick.now, arming=arming)
-            if rule.id not in following and silent(rule) <= tick.now:
+            if (rule.kind == "price" or rule.id not in following) and silent(rule) <= tick.now:
                 alert_key = f"{rule.id}/{key[1]}/{arming}/{rule.created_at}"
                 verdict.decisions.append(ValueDecision(rule, value, _reason(rule, value), alert_key))
         elif state is not None and not state.armed:

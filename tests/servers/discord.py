@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,10 @@ from simcord.http.router import RouteNotImplemented, UnsupportedField, dispatch
 
 TOKEN = "discord-test-token-abcdef"
 Fault = Callable[[str, str], web.Response | None]
+
+
+NONCE_SECONDS = 120.0
+"""How long a nonce is remembered: the platform says a few minutes."""
 
 
 class WallClock(Clock):  # type: ignore[misc]  # simcord is not typed
@@ -57,7 +63,11 @@ class DiscordServer:
         self.backend.add_member(self.guild.id, self.member.id)
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, int]] = []
-        self._nonces: dict[tuple[str, str], Any] = {}
+        self._nonces: dict[tuple[str, str], tuple[float, Any]] = {}
+        self.slow_seconds = 0.0
+        """A message takes up to so long to be taken; of senders that are gone by then, every other is not heard."""
+
+        self._chance = random.Random(2)
         self._sockets: set[web.WebSocketResponse] = set()
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -147,6 +157,10 @@ class DiscordServer:
                     data = io.BytesIO(await part.read())  # type: ignore[union-attr]
                     name = part.filename  # type: ignore[union-attr]
                     files.append(SimpleNamespace(fp=data, filename=name, description=None))
+        if self.slow_seconds and request.method == "POST" and path.endswith("/messages"):
+            await asyncio.sleep(self.slow_seconds * self._chance.random())
+            if request.transport is None and self._chance.random() < 0.5:
+                return web.Response(status=500)  # nobody hears this
         response = self._answer(request, path, body, files)
         self.requests.append((request.method, path, response.status))
         return response
@@ -165,7 +179,9 @@ class DiscordServer:
         sends = request.method == "POST" and path.startswith("/channels/") and path.endswith("/messages")
         nonce = body.get("nonce") if sends and isinstance(body, dict) and body.get("enforce_nonce") else None
         if nonce is not None and (path, nonce) in self._nonces:
-            return reply(self._nonces[path, nonce])
+            taken_at, before = self._nonces[path, nonce]
+            if time.monotonic() - taken_at < NONCE_SECONDS:
+                return reply(before)
         try:
             made = dispatch(
                 self.backend, request.method, path, json=body, params=dict(request.query), files=files, reason=None
@@ -177,7 +193,8 @@ class DiscordServer:
         if made is None:
             return web.Response(status=204)
         if nonce is not None:
-            made = self._nonces[path, nonce] = {**made, "nonce": nonce}
+            made = {**made, "nonce": nonce}
+            self._nonces[path, nonce] = (time.monotonic(), made)
         return reply(made)
 
     # -- gateway

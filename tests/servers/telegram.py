@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html.parser
 import json
+import random
 import re
 import time
 from collections import deque
@@ -96,12 +97,16 @@ class TelegramServer:
         self.sent: list[Sent] = []
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.faults: list[Fault] = []
+        self.slow_seconds = 0.0
+        """A message takes up to so long to be taken; of senders that are gone by then, every other is not heard."""
+
         self.hold_sends = asyncio.Event()
         self.hold_sends.set()
         self.admins: dict[int, set[int]] = {}
         self.members: dict[int, set[int]] = {}
         self.chats: dict[int, dict[str, Any]] = {}
         self._updates: list[dict[str, Any]] = []
+        self._chance = random.Random(1)
         self._update_id = 100
         self._message_id = 10
         self._news = asyncio.Event()
@@ -191,6 +196,10 @@ class TelegramServer:
                     raise refused
             if request.match_info["token"] != self.token:
                 raise RefusedError(401, "Unauthorized")
+            if method.startswith("send") and self.slow_seconds:
+                await asyncio.sleep(self.slow_seconds * self._chance.random())
+                if request.transport is None and self._chance.random() < 0.5:
+                    raise RefusedError(500, "nobody hears this")
             handler = getattr(self, f"_{method}", None)
             if handler is None:
                 raise RefusedError(404, "Not Found")

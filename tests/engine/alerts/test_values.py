@@ -78,6 +78,11 @@ def test_what_is_reached_at_the_baseline_or_while_silent_is_not_news() -> None:
         assert decide_values([FUNDING], states, replace(high, now=NOW + 5)).decisions == []
 
 
+def test_a_price_that_is_crossed_at_the_baseline_is_news() -> None:
+    crossed = tick(path=(94_000.0, 95_500.0))
+    assert len(decide_values([PRICE], {}, crossed, following={2}).decisions) == 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
     rng = np.random.default_rng(seed)

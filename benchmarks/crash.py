@@ -1,0 +1,236 @@
+"""The crash matrix: the program is killed at random moments, start-up included, while a simulated day passes.
+
+Chats on Telegram and Discord wait for prices of that day, each once. What they must be told is known from the market
+alone, not from the program: every level that price went through while the rule stood must arrive, in an alert of its
+own or in the message after a restart. Twice on Discord is one too many, its nonce window being there; on Telegram only
+a message whose answer was cut off may come again, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.alerts.rules import ONCE, Rule
+from engine.clock import ScaledClock, SystemClock
+from engine.loopback.server import LoopbackExchange
+from engine.loopback.simulated import SimulatedSource
+from engine.loopback.tape import Tape
+from engine.market import HOUR_MS, MINUTE_MS
+from storage.store import Store
+from tests.process import ROOT, Process
+from tests.servers.discord import DiscordServer
+from tests.servers.telegram import TelegramServer
+
+KILLS, HOURS, TELEGRAM_CHATS, DISCORD_CHANNELS, LEVELS = 220, 24, 8, 3, 20
+MARKET_SEED, MADE_FOR, HISTORY_DAYS = 11, 1_795_320_000_000, 3
+START_SECONDS = 4.0
+"""About what a start takes: half of the kills come within it."""
+
+AFTER_SECONDS = 9.0
+SLOW_SECONDS = 0.4
+SURE_MS = 10 * MINUTE_MS
+"""Levels that price only reached so close to the beginning or the end are not asked for."""
+
+REPEAT = "may be a repeat"
+BROKEN = ROOT / "tests" / "marks_first.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        kills: how often the program was killed.
+        wanted: pairs of chat and level that had to be told.
+        lost: of them, those that never were.
+        doubled_discord: those told more than once there.
+        doubled_telegram_unmarked: those told again there without a word about it.
+        repeats: those told again there that said so.
+        traceback: whether the program ever printed one.
+    """
+
+    kills: int
+    wanted: int
+    lost: int
+    doubled_discord: int
+    doubled_telegram_unmarked: int
+    repeats: int
+    traceback: bool
+
+
+def run() -> Iterator[tuple[str, float, str]]:
+    """The whole matrix, some twenty minutes."""
+    seed = random.SystemRandom().randrange(10**6)
+    found = asyncio.run(matrix(seed, KILLS, HOURS))
+    yield "crash.seed", float(seed), "of the moments of the kills"
+    yield "crash.kills", float(found.kills), "SIGKILLs by another process"
+    yield "crash.wanted", float(found.wanted), "alerts that had to arrive"
+    yield "crash.lost", float(found.lost), "of them, none is right"
+    yield "crash.doubled_discord", float(found.doubled_discord), "none is right"
+    yield "crash.doubled_telegram_unmarked", float(found.doubled_telegram_unmarked), "none is right"
+    yield "crash.telegram_repeats", float(found.repeats), "that say so"
+    yield "crash.tracebacks", float(found.traceback), "none is right"
+
+
+class Matrix:
+    """A market, both chats, and the program between them."""
+
+    def __init__(self, seed: int, kills: int, hours: float, folder: Path, script: Path) -> None:
+        self.chance, self.kills, self.hours, self.folder = random.Random(seed), kills, hours, folder
+        start = MADE_FOR - round((hours + 2) * HOUR_MS)
+        # A kill and what follows it take this long on average; the market's hours go by meanwhile.
+        seconds = 30 + kills * (START_SECONDS + AFTER_SECONDS) / 2
+        self.clock = ScaledClock(start, SystemClock().now(), max(hours * 3600 / seconds, 60))
+        self.tape = Tape(SimulatedSource(MARKET_SEED, MADE_FOR, HISTORY_DAYS))
+        self.exchange = LoopbackExchange({"BTC": self.tape}, self.clock)
+        self.telegram, self.discord = TelegramServer(), DiscordServer()
+        self.database = folder / "crash.sqlite"
+        self.script = script
+        self.levels: dict[tuple[str, str], list[int]] = {}
+
+    async def prepare(self) -> None:
+        """Start the servers, and store chats with the prices they wait for."""
+        await asyncio.gather(self.exchange.start(), self.telegram.start(), self.discord.start())
+        self.telegram.slow_seconds = self.discord.slow_seconds = SLOW_SECONDS
+        channels = [self.discord.channel] + [
+            self.discord.backend.create_channel(self.discord.guild.id, f"more-{n}") for n in range(1, DISCORD_CHANNELS)
+        ]
+        chats = [("telegram", str(n), "private") for n in range(1, TELEGRAM_CHATS + 1)]
+        chats += [("discord", str(channel.id), "channel") for channel in channels]
+        begins, ends = self.clock.now(), self.clock.now() + round(self.hours * HOUR_MS)
+        closes = np.array([candle.close for candle in self.tape.candles(MINUTE_MS, begins, ends, ends)])
+        store = Store(self.database, SystemClock())
+        await store.open()
+        for number, (platform, remote_id, kind) in enumerate(chats):
+            chat = await store.see_chat(platform, remote_id, "private" if kind == "private" else "channel", "")
+            await store.approve_chat(chat.id, approved=True)
+            shares = (np.arange(LEVELS) + (number + 0.5) / len(chats)) / LEVELS
+            levels = sorted({round(float(level)) for level in np.quantile(closes, shares)})
+            self.levels[platform, remote_id] = levels
+            for level in levels:
+                rule = Rule(0, chat.id, "price", "BTC", level=float(level), every_ms=ONCE)
+                await store.replace_rules(chat.id, [rule], ["price"])
+        await store.close()
+        self.program = Process(
+            self.folder,
+            self.script,
+            DATABASE=str(self.database),
+            TELEGRAM_TOKEN=self.telegram.token,
+            TELEGRAM_API=self.telegram.url,
+            DISCORD_TOKEN=self.discord.token,
+            DISCORD_API=self.discord.api,
+            DISCORD_GATEWAY=self.discord.gateway,
+            VENUE_GATEWAY=self.exchange.url,
+            ASSETS="BTC",
+            VENUES="binanceusdm,bybit,okx",
+            CLOCK=self.clock.text,
+            ACCESS="open",
+            HISTORY_DAYS=str(HISTORY_DAYS),
+            POLL_SECONDS="60",
+        )
+
+    async def go(self) -> Outcome:
+        """Kill and start, and see in the end what has arrived."""
+        await self.program.start()
+        await self._answered()
+        begins = self.clock.now()
+        for _ in range(self.kills):
+            await asyncio.sleep(self.chance.uniform(0, START_SECONDS if self.chance.random() < 0.5 else AFTER_SECONDS))
+            await self.program.kill()
+            await self.program.start()
+        await self._answered()
+        ends = self.clock.now()
+        await self._settled()
+        status = await self.program.terminate()
+        return self._outcome(begins, ends, bad_end=status != 0)
+
+    async def stop(self) -> None:
+        await self.program.close()
+        await asyncio.gather(self.exchange.stop(), self.telegram.stop(), self.discord.stop())
+
+    async def _answered(self) -> None:
+        """Wait until somebody who asks is answered: the map is there, and rules have had their baseline."""
+        known, deadline = len(self.telegram.to(ASKING)), time.monotonic() + 60
+        self.telegram.say(ASKING, "/liq 88000")
+        while len(self.telegram.to(ASKING)) == known:
+            if time.monotonic() > deadline:
+                raise TimeoutError(self.program.errors[-2000:])
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.5)
+
+    async def _settled(self) -> None:
+        """Wait until nothing more has come for a while."""
+        count, since = -1, time.monotonic()
+        while time.monotonic() - since < 5:
+            now = len(self.telegram.sent) + sum(len(self._told(*chat)) for chat in self.levels if chat[0] == "discord")
+            if now != count:
+                count, since = now, time.monotonic()
+            await asyncio.sleep(0.2)
+
+    def _told(self, platform: str, remote_id: str) -> list[str]:
+        if platform == "telegram":
+            return [sent.plain for sent in self.telegram.to(int(remote_id))]
+        return [
+            "\n".join([message.content, *(str(embed.get("description", "")) for embed in map(_embed, message.embeds))])
+            for message in self.discord.messages(int(remote_id))
+        ]
+
+    def _outcome(self, begins: int, ends: int, *, bad_end: bool) -> Outcome:
+        path = self.tape.candles(MINUTE_MS, begins + SURE_MS, ends - SURE_MS, ends)
+        low, high = min(candle.low for candle in path), max(candle.high for candle in path)
+        wanted = lost = doubled = unmarked = repeats = 0
+        for (platform, remote_id), levels in self.levels.items():
+            texts = self._told(platform, remote_id)
+            plain = Counter(level for text in texts if REPEAT not in text for level in _named(text))
+            marked = Counter(level for text in texts if REPEAT in text for level in _named(text))
+            for level in levels:
+                if low * 1.0002 < level < high * 0.9998:
+                    wanted += 1
+                    lost += not plain[level] and not marked[level]
+                if platform == "discord":
+                    doubled += plain[level] + marked[level] > 1
+                else:
+                    unmarked += plain[level] > 1
+                    repeats += plain[level] + marked[level] > 1
+        traceback = "Traceback" in self.program.errors or bad_end
+        return Outcome(self.kills, wanted, lost, doubled, unmarked, repeats, traceback)
+
+
+ASKING = 999
+"""A person who only asks."""
+
+
+def _embed(embed: object) -> dict[str, object]:
+    return embed if isinstance(embed, dict) else vars(embed)
+
+
+def _named(text: str) -> list[int]:
+    """The levels that a message says were reached."""
+    found = []
+    for line in text.split("\n"):
+        if (alone := re.search(r"BTC reached ([\d,]+)", line)) is not None:
+            found.append(alone[1])
+        if "Reached meanwhile: " in line:
+            found += re.findall(r"\d{1,3}(?:,\d{3})+", line.split("Reached meanwhile: ")[1])
+    return [int(number.replace(",", "")) for number in found]
+
+
+async def matrix(seed: int, kills: int, hours: float, script: Path = ROOT / "bot.py") -> Outcome:
+    """Run it; script is the program, or one with a planted fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Matrix(seed, kills, hours, Path(folder), script)
+        await made.prepare()
+        try:
+            return await made.go()
+        finally:
+            await made.stop()

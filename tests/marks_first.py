@@ -1,0 +1,22 @@
+"""The program with a planted fault: it marks a message as sent before it sends it. The crash matrix must find that."""
+
+from __future__ import annotations
+
+import sys
+
+import bot
+from engine.ports import Message, Outcome
+from handlers.delivery.dispatcher import Dispatcher
+
+_send = Dispatcher._send
+
+
+async def _mark_and_send(self: Dispatcher, message: Message) -> Outcome:
+    await self._store.mark_sent(message.id, "")
+    return await _send(self, message)
+
+
+Dispatcher._send = _mark_and_send  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    sys.exit(bot.main())
