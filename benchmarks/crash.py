@@ -9,6 +9,7 @@ a message whose answer was cut off may come again, and says so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import tempfile
@@ -37,12 +38,13 @@ START_SECONDS = 4.0
 """About what a start takes: half of the kills come within it."""
 
 AFTER_SECONDS = 9.0
+AIMED_SECONDS = 10.0
 SLOW_SECONDS = 0.4
-SURE_MS = 10 * MINUTE_MS
+SURE_MS = 5 * MINUTE_MS
 """Levels that price only reached so close to the beginning or the end are not asked for."""
 
 REPEAT = "may be a repeat"
-BROKEN = ROOT / "tests" / "marks_first.py"
+BROKEN = ROOT / "benchmarks" / "marks_first.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def run() -> Iterator[tuple[str, float, str]]:
 class Matrix:
     """A market, both chats, and the program between them."""
 
-    def __init__(self, seed: int, kills: int, hours: float, folder: Path, script: Path) -> None:
+    def __init__(self, seed: int, kills: int, hours: float, folder: Path, script: Path, *, aimed: bool) -> None:
+        self.aimed = aimed
         self.chance, self.kills, self.hours, self.folder = random.Random(seed), kills, hours, folder
         start = MADE_FOR - round((hours + 2) * HOUR_MS)
         # A kill and what follows it take this long on average; the market's hours go by meanwhile.
@@ -145,7 +148,7 @@ class Matrix:
         await self._answered()
         begins = self.clock.now()
         for _ in range(self.kills):
-            await asyncio.sleep(self.chance.uniform(0, START_SECONDS if self.chance.random() < 0.5 else AFTER_SECONDS))
+            await self._moment()
             await self.program.kill()
             await self.program.start()
         await self._answered()
@@ -153,6 +156,16 @@ class Matrix:
         await self._settled()
         status = await self.program.terminate()
         return self._outcome(begins, ends, bad_end=status != 0)
+
+    async def _moment(self) -> None:
+        """Wait for the moment of a kill: any, or when a message is on its way to Telegram."""
+        if not self.aimed:
+            limit = START_SECONDS if self.chance.random() < 0.5 else AFTER_SECONDS
+            await asyncio.sleep(self.chance.uniform(0, limit))
+            return
+        self.telegram.on_the_wire.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.telegram.on_the_wire.wait(), AIMED_SECONDS)
 
     async def stop(self) -> None:
         await self.program.close()
@@ -225,11 +238,20 @@ def _named(text: str) -> list[int]:
     return [int(number.replace(",", "")) for number in found]
 
 
-async def matrix(seed: int, kills: int, hours: float, script: Path = ROOT / "bot.py") -> Outcome:
-    """Run it; script is the program, or one with a planted fault."""
+async def matrix(
+    seed: int, kills: int, hours: float, script: Path = ROOT / "bot.py", *, aimed: bool = False
+) -> Outcome:
+    """Run it.
+
+    Args:
+        script: the program, or one with a planted fault.
+        aimed: kill whenever a message is on its way to Telegram, which is then not heard.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        made = Matrix(seed, kills, hours, Path(folder), script)
+        made = Matrix(seed, kills, hours, Path(folder), script, aimed=aimed)
         await made.prepare()
+        if aimed:
+            made.telegram.unheard_share = 1.0
         try:
             return await made.go()
         finally:

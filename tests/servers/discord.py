@@ -65,7 +65,9 @@ class DiscordServer:
         self.requests: list[tuple[str, str, int]] = []
         self._nonces: dict[tuple[str, str], tuple[float, Any]] = {}
         self.slow_seconds = 0.0
-        """A message takes up to so long to be taken; of senders that are gone by then, every other is not heard."""
+        """A message takes up to so long to be taken; of senders that are gone by then, a share is not heard."""
+
+        self.unheard_share = 0.5
 
         self._chance = random.Random(2)
         self._sockets: set[web.WebSocketResponse] = set()
@@ -159,7 +161,7 @@ class DiscordServer:
                     files.append(SimpleNamespace(fp=data, filename=name, description=None))
         if self.slow_seconds and request.method == "POST" and path.endswith("/messages"):
             await asyncio.sleep(self.slow_seconds * self._chance.random())
-            if request.transport is None and self._chance.random() < 0.5:
+            if request.transport is None and self._chance.random() < self.unheard_share:
                 return web.Response(status=500)  # nobody hears this
         response = self._answer(request, path, body, files)
         self.requests.append((request.method, path, response.status))

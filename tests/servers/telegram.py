@@ -98,7 +98,10 @@ class TelegramServer:
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.faults: list[Fault] = []
         self.slow_seconds = 0.0
-        """A message takes up to so long to be taken; of senders that are gone by then, every other is not heard."""
+        """A message takes up to so long to be taken; of senders that are gone by then, a share is not heard."""
+
+        self.unheard_share = 0.5
+        self.on_the_wire = asyncio.Event()
 
         self.hold_sends = asyncio.Event()
         self.hold_sends.set()
@@ -197,8 +200,9 @@ class TelegramServer:
             if request.match_info["token"] != self.token:
                 raise RefusedError(401, "Unauthorized")
             if method.startswith("send") and self.slow_seconds:
+                self.on_the_wire.set()
                 await asyncio.sleep(self.slow_seconds * self._chance.random())
-                if request.transport is None and self._chance.random() < 0.5:
+                if request.transport is None and self._chance.random() < self.unheard_share:
                     raise RefusedError(500, "nobody hears this")
             handler = getattr(self, f"_{method}", None)
             if handler is None:
