@@ -32,6 +32,9 @@ KNOWN_VENUES = (
 MOST_RANKED = 200
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+LEAST_KEY = 16
+"""Characters of a key that is not guessed."""
+
 
 def _text(value: str) -> str:
     return value.strip()
@@ -128,6 +131,12 @@ def _level(value: str) -> str:
     return value.strip().upper()
 
 
+def _key(value: str) -> str:
+    if len(value) < LEAST_KEY:
+        raise ValueError(f"expected at least {LEAST_KEY} characters")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table."""
@@ -147,6 +156,8 @@ TABLE: tuple[Setting, ...] = (
     Setting("DISCORD_API", "", "Another address of Discord's REST API", _url),
     Setting("DISCORD_GATEWAY", "", "Another address of Discord's gateway", _url),
     Setting("DISCORD_WEBHOOK", "", "Webhook of one channel: alerts go there, one way", _url, secret=True),
+    Setting("WEBHOOK_URL", "", "Any https address that takes alerts as signed JSON, one way", _url, secret=True),
+    Setting("WEBHOOK_SECRET", "", "The key that signs them, at least 16 characters", _key, secret=True),
     Setting("VENUES", ",".join(KNOWN_VENUES), "Exchanges to read", _venues),
     Setting(
         "VENUE_PROXIES",
@@ -184,6 +195,8 @@ class Settings:
     discord_api: str | None
     discord_gateway: str | None
     discord_webhook: str | None
+    webhook_url: str | None
+    webhook_secret: str | None
     venues: tuple[str, ...]
     venue_proxies: Mapping[str, str] | None
     venue_gateway: str | None
@@ -234,7 +247,10 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
         if name not in known:
             close = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
             raise SettingError(f"{name} is not a setting; the nearest is {close[0]}")
-    return Settings(**{row.name.lower(): _value(row, named.get(PREFIX + row.name)) for row in TABLE})
+    found = Settings(**{row.name.lower(): _value(row, named.get(PREFIX + row.name)) for row in TABLE})
+    if found.webhook_url and not found.webhook_secret:
+        raise SettingError(f"{PREFIX}WEBHOOK_URL needs {PREFIX}WEBHOOK_SECRET, which signs what is sent there")
+    return found
 
 
 def _value(row: Setting, text: str | None) -> Any:

@@ -24,6 +24,7 @@ class Limits:
 
 TELEGRAM = Limits()
 DISCORD = Limits(per_second=40, chat_seconds=0.25, group_per_minute=None)
+WEBHOOK = Limits(per_second=10, chat_seconds=0.1, group_per_minute=None)
 UNLIMITED = Limits(per_second=1000, chat_seconds=0.0, group_per_minute=None)
 
 

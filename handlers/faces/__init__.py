@@ -13,9 +13,9 @@ from engine.ports import Chat, Clock
 from handlers.access import ensure_claim_code
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher, Platform
-from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, Limits
+from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limits
 from handlers.delivery.undelivered import Undelivered
-from handlers.faces import terminal, webhook
+from handlers.faces import generic_webhook, terminal, webhook
 from handlers.pictures import Pictures
 from handlers.runtime import answer_of
 from handlers.settings import Settings
@@ -75,6 +75,9 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
     if settings.discord_webhook:
         await _subscribed(services, webhook.PLATFORM, webhook.REMOTE_ID)
         take_up(webhook.WebhookFace(settings.discord_webhook), DISCORD)
+    if settings.webhook_url and settings.webhook_secret:
+        await _subscribed(services, generic_webhook.PLATFORM, generic_webhook.REMOTE_ID)
+        take_up(generic_webhook.GenericWebhookFace(settings.webhook_url, settings.webhook_secret), WEBHOOK)
     if settings.telegram_token:
         from handlers.faces.telegram import TelegramFace
 

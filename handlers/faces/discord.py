@@ -186,6 +186,8 @@ class DiscordFace:
                 )
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             return outcome_of(error)
+        except (TypeError, KeyError, ValueError) as error:
+            return Outcome("unknown", f"odd answer ({type(error).__name__})")  # taken, but what came back is none
         return Outcome("sent", remote_id=str(sent.id))
 
     # -- who is who

@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -20,33 +19,9 @@ from handlers.delivery.retry import Backoff
 from handlers.messages import alert_answer
 from storage.store import Store
 from tests.conftest import until
+from tests.servers.memory import MemoryPlatform
 
 FAST = Limits(per_second=1000, chat_seconds=0.0, group_per_minute=None)
-
-
-class MemoryPlatform:
-    """A platform that keeps what it is sent and answers as it is told."""
-
-    platform = "telegram"
-    ready = True
-    idempotent = False
-
-    def __init__(self) -> None:
-        self.sent: list[Message] = []
-        self.answers: list[Outcome | Exception] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    def render(self, answer: Answer) -> dict[str, Any]:
-        return {"text": answer.text}
-
-    async def send(self, message: Message) -> Outcome:
-        await self.gate.wait()
-        self.sent.append(message)
-        found = self.answers.pop(0) if self.answers else Outcome("sent", remote_id=str(len(self.sent)))
-        if isinstance(found, Exception):
-            raise found
-        return found
 
 
 class Rig:

@@ -25,6 +25,8 @@ from simcord.backend import Backend, serializers
 from simcord.backend.errors import BackendError
 from simcord.http.router import RouteNotImplemented, UnsupportedField, dispatch
 
+from tests.servers.telegram import Spoil, spoil
+
 TOKEN = "discord-test-token-abcdef"
 Fault = Callable[[str, str], web.Response | None]
 
@@ -68,6 +70,8 @@ class DiscordServer:
         """A message takes up to so long to be taken; of senders that are gone by then, a share is not heard."""
 
         self.unheard_share = 0.5
+        self.spoils: Spoil | None = None
+        """How the answer to a message that was taken goes wrong."""
 
         self._chance = random.Random(2)
         self._sockets: set[web.WebSocketResponse] = set()
@@ -147,7 +151,7 @@ class DiscordServer:
 
     # -- REST
 
-    async def _rest(self, request: web.Request) -> web.Response:
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
         path, body, files = "/" + request.match_info["tail"], None, []
         if request.content_type == "application/json" and request.can_read_body:
             body = await request.json()
@@ -164,6 +168,8 @@ class DiscordServer:
             if request.transport is None and self._chance.random() < self.unheard_share:
                 return web.Response(status=500)  # nobody hears this
         response = self._answer(request, path, body, files)
+        if self.spoils and request.method == "POST" and path.endswith("/messages"):
+            return await spoil(request, self.spoils)
         self.requests.append((request.method, path, response.status))
         return response
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
@@ -60,6 +60,23 @@ class Sent:
         return _Checker.plain(self.text) if self.parse_mode == "HTML" else self.text
 
 
+Spoil = Literal["cut", "garbage", "silence"]
+
+
+async def spoil(request: web.Request, how: Spoil) -> web.StreamResponse:
+    """An answer that is none: the connection is reset in the middle of it, it is a page, or it never comes."""
+    if how == "silence":
+        await asyncio.sleep(600)
+    if how == "garbage":
+        return web.Response(text="<html>busy</html>", content_type="text/html")
+    response = web.StreamResponse(headers={"Content-Length": "500", "Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"ok"')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
 Fault = Callable[[str, dict[str, str]], RefusedError | None]
 
 
@@ -101,6 +118,9 @@ class TelegramServer:
         """A message takes up to so long to be taken; of senders that are gone by then, a share is not heard."""
 
         self.unheard_share = 0.5
+        self.spoils: Spoil | None = None
+        """How the answer to a message that was taken goes wrong."""
+
         self.on_the_wire = asyncio.Event()
 
         self.hold_sends = asyncio.Event()
@@ -189,7 +209,7 @@ class TelegramServer:
 
     # -- the wire
 
-    async def _serve(self, request: web.Request) -> web.Response:
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         fields, photo = await _fields(request)
         self.calls.append((method, fields))
@@ -215,6 +235,8 @@ class TelegramServer:
             if refused.parameters:
                 body["parameters"] = refused.parameters
             return web.json_response(body, status=refused.status)
+        if method.startswith("send") and self.spoils:
+            return await spoil(request, self.spoils)
         return web.json_response({"ok": True, "result": result})
 
     def _getMe(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802  # the API's names

@@ -1,0 +1,392 @@
+"""One suite over all senders: what is sent arrives whole, answers mean the same everywhere, no secret gets out."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+
+import pytest
+from aiohttp import web
+from rich.console import Console
+
+from engine.alerts.policy import Wishes
+from engine.ports import Chat, Message, Outcome
+from handlers.answers import Answer
+from handlers.delivery.dispatcher import Platform
+from handlers.faces.discord import DiscordFace
+from handlers.faces.generic_webhook import GenericWebhookFace, outcome_of, permitted, signature
+from handlers.faces.telegram import TelegramFace
+from handlers.faces.terminal import TerminalFace
+from handlers.faces.webhook import WebhookFace
+from handlers.logs import RedactingFormatter
+from handlers.pictures import Pictures
+from tests.conftest import until
+from tests.handlers.kit import Kit
+from tests.servers.discord import DiscordServer, reply
+from tests.servers.memory import MemoryPlatform
+from tests.servers.telegram import RefusedError, Spoil, TelegramServer
+from tests.servers.webhook import WebhookServer
+
+ANSWER = Answer("BTC 88,910: near <88.0k> & *such*", ("~$38M longs_here @everyone", "x > y"), footer="mark · 14 s old")
+KEY = "a-key-of-some-length"
+
+
+class Bench(Protocol):
+    """A sender with its platform."""
+
+    sender: Platform
+    remote_chat: str
+    secrets: tuple[str, ...]
+
+    def arrived(self) -> list[str]: ...
+
+    def raw(self) -> list[Any]: ...
+
+    def refuse(self, what: str) -> None: ...
+
+    def spoil(self, how: Spoil) -> None: ...
+
+
+class Memory:
+    secrets: tuple[str, ...] = ()
+    remote_chat = "7"
+
+    def __init__(self) -> None:
+        self.platform = MemoryPlatform()
+        self.sender: Platform = self.platform
+
+    def arrived(self) -> list[str]:
+        return [message.rendered["text"] for message in self.platform.sent if message.rendered]
+
+    def raw(self) -> list[Any]:
+        return self.arrived()
+
+    def refuse(self, what: str) -> None:
+        answers = {"slow down": Outcome("retry", "429", 7.0), "gone": Outcome("gone", "403")}
+        self.platform.answers = [answers.get(what, Outcome("retry", "5xx"))]
+
+    def spoil(self, how: Spoil) -> None:
+        self.platform.answers = [Outcome("unknown", how)]
+
+
+class Terminal:
+    """What is printed, is sent: nothing can be refused."""
+
+    secrets: tuple[str, ...] = ()
+    remote_chat = "local"
+
+    def __init__(self, kit: Kit) -> None:
+        self.out = io.StringIO()
+        chat = Chat(1, "terminal", "local", "private", wishes=Wishes())
+        pictures = Pictures(kit.services)
+        face = TerminalFace(kit.services, chat, pictures.draw, None)  # type: ignore[arg-type]  # no picture is drawn
+        face._console = Console(file=self.out, width=200)
+        self.sender: Platform = face
+        pictures.close()
+
+    def arrived(self) -> list[str]:
+        return [self.out.getvalue()] if self.out.getvalue() else []
+
+    def raw(self) -> list[Any]:
+        return self.out.getvalue().split("BTC 88,910")[1:]
+
+    def refuse(self, what: str) -> None:
+        pytest.skip(f"a terminal does not answer {what}")
+
+    def spoil(self, how: Spoil) -> None:
+        pytest.skip(f"a terminal knows no {how}")
+
+
+class Telegram:
+    remote_chat = "7"
+
+    def __init__(self, face: TelegramFace, server: TelegramServer) -> None:
+        self.sender: Platform = face
+        self.server = server
+        self.secrets: tuple[str, ...] = (server.token,)
+
+    def arrived(self) -> list[str]:
+        return [sent.plain for sent in self.server.sent]
+
+    def raw(self) -> list[Any]:
+        return [sent.text for sent in self.server.sent]
+
+    def refuse(self, what: str) -> None:
+        answers = {
+            "slow down": RefusedError(429, "Too Many Requests: retry after 7", retry_after=7),
+            "gone": RefusedError(403, "Forbidden: bot was blocked by the user"),
+        }
+        refused = answers.get(what, RefusedError(502, "Bad Gateway"))
+        self.server.faults.append(lambda method, _: refused if method == "sendMessage" else None)
+
+    def spoil(self, how: Spoil) -> None:
+        self.server.spoils = how
+
+
+class Discord:
+    def __init__(self, face: DiscordFace, server: DiscordServer) -> None:
+        self.sender: Platform = face
+        self.server, self.remote_chat = server, str(server.channel.id)
+        self.secrets: tuple[str, ...] = (server.token,)
+
+    def _messages(self) -> list[Any]:
+        return self.server.messages(self.server.channel.id)
+
+    def arrived(self) -> list[str]:
+        return [f"{message.content}\n{json.dumps(message.embeds)}" for message in self._messages()]
+
+    def raw(self) -> list[Any]:
+        return self.arrived()
+
+    def refuse(self, what: str) -> None:
+        answers = {
+            "slow down": reply({"message": "slow down", "retry_after": 45.0, "global": False}, 429, {"Via": "1.1"}),
+            "gone": reply({"message": "Missing Permissions", "code": 50013}, 403),
+        }
+        made = answers.get(what, reply({"message": "503", "code": 0}, 503))
+        body, status, headers = made.body, made.status, dict(made.headers)
+
+        def fault(method: str, path: str) -> web.Response | None:
+            sends = method == "POST" and path.endswith("/messages")
+            return web.Response(body=body, status=status, headers=headers) if sends else None
+
+        self.server.faults.append(fault)
+
+    def spoil(self, how: Spoil) -> None:
+        self.server.spoils = how
+
+
+class Webhook:
+    remote_chat = "x"
+
+    def __init__(self, sender: Platform, server: WebhookServer, *more: str) -> None:
+        self.sender, self.server = sender, server
+        self.secrets = (server.url, "secret-part", *more)
+
+    def arrived(self) -> list[str]:
+        return [json.dumps(json.loads(body), ensure_ascii=False) for _, body in self.server.posts]
+
+    def raw(self) -> list[Any]:
+        return [body for _, body in self.server.posts]
+
+    def refuse(self, what: str) -> None:
+        self.server.refuses = {
+            "slow down": (429, {"Retry-After": "7"}, {"retry_after": 7.0}),
+            "gone": (404, {}, {}),
+        }.get(what, (503, {}, {}))
+
+    def spoil(self, how: Spoil) -> None:
+        self.server.spoils = how
+
+
+async def _telegram(stack: AsyncExitStack) -> Bench:
+    kit, server = await Kit.make(), TelegramServer()
+    await server.start()
+    pictures = Pictures(kit.services)
+    face = TelegramFace(kit.services, pictures.draw, server.token, server.url)
+    await _running(stack, face.run, lambda: face.ready, kit, server.stop, pictures)
+    return Telegram(face, server)
+
+
+async def _discord(stack: AsyncExitStack) -> Bench:
+    kit, server = await Kit.make(), DiscordServer()
+    await server.start()
+    pictures = Pictures(kit.services)
+    face = DiscordFace(kit.services, pictures.draw, server.token, server.api, server.gateway)
+    await _running(stack, face.run, lambda: face.ready, kit, server.stop, pictures)
+    return Discord(face, server)
+
+
+async def _running(
+    stack: AsyncExitStack, run: Any, ready: Callable[[], bool], kit: Kit, stop: Any, pictures: Pictures
+) -> None:
+    """Let a face run until the test is over."""
+    task = asyncio.create_task(run())
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        pictures.close()
+        await stop()
+        await kit.close()
+
+    stack.push_async_callback(end)
+    await until(ready)
+
+
+async def _webhook(stack: AsyncExitStack) -> Bench:
+    server = WebhookServer()
+    await server.start()
+    stack.push_async_callback(server.stop)
+    return Webhook(WebhookFace(server.url), server)
+
+
+async def _generic(stack: AsyncExitStack) -> Bench:
+    server = WebhookServer()
+    await server.start()
+    stack.push_async_callback(server.stop)
+    return Webhook(GenericWebhookFace(server.url, KEY, lambda: 1_800_000_000.0), server, KEY)
+
+
+async def _terminal(stack: AsyncExitStack) -> Bench:
+    kit = await Kit.make()
+    stack.push_async_callback(kit.close)
+    return Terminal(kit)
+
+
+async def _memory(stack: AsyncExitStack) -> Bench:  # as the others
+    return Memory()
+
+
+@pytest.fixture(params=[_memory, _terminal, _telegram, _discord, _webhook, _generic], ids=lambda make: make.__name__)
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        yield await request.param(stack)
+
+
+def message(bench: Bench, *, plain: bool = False, nonce: str = "nonce-1") -> Message:
+    rendered = json.loads(json.dumps(bench.sender.render(ANSWER)))
+    facts = {"kind": "near", "asset": "BTC", "cluster": {"id": "c"}}
+    return Message(1, 1, bench.remote_chat, "private", facts, rendered, 1, nonce, 2**60, 0, plain, repeat=False)
+
+
+@pytest.fixture
+def quiet_secrets(bench: Bench, caplog: pytest.LogCaptureFixture) -> Callable[[Outcome], None]:
+    caplog.set_level(logging.DEBUG)
+
+    def check(found: Outcome) -> None:
+        shown = RedactingFormatter(bench.secrets)
+        for secret in bench.secrets:
+            assert secret not in found.error
+            for record in caplog.records:
+                assert secret not in shown.format(record)
+                assert not (record.name.startswith("handlers") and secret in record.getMessage())
+
+    return check
+
+
+async def test_what_is_sent_arrives_whole(bench: Bench) -> None:
+    found = await bench.sender.send(message(bench))
+    assert found.kind == "sent"
+    (text,) = bench.arrived()
+    for part in ("88,910", "38M longs", "14 s old"):
+        assert part in text
+
+
+async def test_plain_text_arrives_too(bench: Bench) -> None:
+    assert (await bench.sender.send(message(bench, plain=True))).kind == "sent"
+    assert "88,910" in bench.arrived()[0]
+
+
+async def test_a_second_try_sends_the_same(bench: Bench) -> None:
+    await bench.sender.send(message(bench))
+    await bench.sender.send(message(bench))
+    first, *again = bench.raw()
+    # Discord keeps one message a nonce; all others get the same bytes again.
+    assert all(each == first for each in again)
+    assert len(again) == (0 if bench.sender.platform == "discord" else 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "kinds"), [("slow down", {"retry"}), ("gone", {"gone"}), ("trouble", {"retry", "unknown"})]
+)
+async def test_every_refusal_means_the_same_everywhere(
+    bench: Bench, what: str, kinds: set[str], quiet_secrets: Callable[[Outcome], None]
+) -> None:
+    bench.refuse(what)
+    found = await bench.sender.send(message(bench))
+    assert found.kind in kinds
+    if what == "slow down":
+        assert found.retry_after is not None
+        assert found.retry_after >= 7
+    quiet_secrets(found)
+
+
+@pytest.mark.parametrize("how", ["cut", "garbage"])
+async def test_an_answer_that_is_none_leaves_it_open_whether_it_arrived(
+    bench: Bench, how: Spoil, quiet_secrets: Callable[[Outcome], None]
+) -> None:
+    bench.spoil(how)
+    found = await bench.sender.send(message(bench))
+    # A 200 is all that a web address promises: its body says nothing more.
+    assert found.kind == ("sent" if isinstance(bench, Webhook) else "unknown")
+    quiet_secrets(found)
+
+
+async def test_the_signature_is_what_a_receiver_computes() -> None:
+    async with AsyncExitStack() as stack:
+        made = await _generic(stack)
+        assert isinstance(made, Webhook)
+        await made.sender.send(message(made))
+        ((headers, body),) = made.server.posts
+        assert headers["X-Cliffwatch-Timestamp"] == "1800000000"
+        assert headers["X-Cliffwatch-Signature"] == "sha256=" + signature(KEY, "1800000000", body)
+        assert headers["Idempotency-Key"] == "nonce-1"
+        sent = json.loads(body)
+        assert (sent["kind"], sent["asset"], sent["headline"]) == ("near", "BTC", ANSWER.headline)
+        assert sent["facts"]["cluster"] == {"id": "c"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),  # noqa: S104
+        *(
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "::ffff:10.0.0.1",
+            "2002:a00:1::",
+            "224.0.0.1",
+            "255.255.255.255",
+        ),
+    ],
+)
+def test_addresses_inside_networks_are_refused(address: str) -> None:
+    assert not permitted(address, loopback=False)
+
+
+def test_public_addresses_are_permitted_and_plain_http_stays_on_this_machine() -> None:
+    assert permitted("93.184.216.34", loopback=False)
+    assert permitted("2606:2800:220:1:248:1893:25c8:1946", loopback=False)
+    assert permitted("127.0.0.1", loopback=True)
+    assert not permitted("93.184.216.34", loopback=True)
+
+
+async def test_a_name_that_points_inside_is_written_to_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        asked.append(host)
+        inside = "169.254.169.254"
+        return [(2, 1, 6, "", (address, port)) for address in ("93.184.216.34", inside)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    face = GenericWebhookFace("https://rebind.example/x", KEY)
+    made = Message(1, 1, "x", "private", {}, face.render(ANSWER), 1, "n", 2**60, 0, plain=False, repeat=False)
+    found = await face.send(made)
+    assert (found.kind, found.error) == ("dead", "the address lies inside a network")
+    assert asked == ["rebind.example"]
+
+
+async def test_redirects_are_not_followed() -> None:
+    async with AsyncExitStack() as stack:
+        made = await _generic(stack)
+        assert isinstance(made, Webhook)
+        made.server.refuses = (302, {"Location": made.server.url}, {})
+        assert (await made.sender.send(message(made))).kind == "dead"
+        assert made.server.posts == []
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("nan", 5.0), ("", 5.0), ("-4", 1.0), ("1e9", 3600.0), ("Thu, 01 Jan 1970 00:01:00 GMT", 60.0)],
+)
+def test_when_to_come_again_is_read_with_care(header: str, seconds: float) -> None:
+    assert outcome_of(429, header, 0.0).retry_after == seconds

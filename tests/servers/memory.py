@@ -1,0 +1,34 @@
+"""A platform in memory: keeps what it is sent and answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.ports import Message, Outcome
+from handlers.answers import Answer
+
+
+class MemoryPlatform:
+    """A whole sender without a wire."""
+
+    platform = "telegram"
+    ready = True
+    idempotent = False
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+        self.answers: list[Outcome | Exception] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def render(self, answer: Answer) -> dict[str, Any]:
+        return {"text": answer.text}
+
+    async def send(self, message: Message) -> Outcome:
+        await self.gate.wait()
+        self.sent.append(message)
+        found = self.answers.pop(0) if self.answers else Outcome("sent", remote_id=str(len(self.sent)))
+        if isinstance(found, Exception):
+            raise found
+        return found
