@@ -4,9 +4,44 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.errors import SettingError
+
+
+class SteadyTime:
+    """The machine's time, never going back: set back, it runs at half speed until the machine's has caught up.
+
+    Leases, retries and quiet hours go by it: were it to stand still they would, and were it to go back what was due
+    would not be. jumps_back counts how often the machine's was set back, by more than a jitter.
+    """
+
+    def __init__(self, wall: Callable[[], int], monotonic: Callable[[], int]) -> None:
+        self._wall, self._monotonic = wall, monotonic
+        self._shown = wall()
+        self._held: tuple[int, int] | None = None
+        """While the machine's is behind: what was shown when that began, and the monotonic time of it."""
+
+        self.jumps_back = 0
+
+    def now(self) -> int:
+        """UTC ms."""
+        wall, at = self._wall(), self._monotonic()
+        if wall >= self._shown:
+            self._shown, self._held = wall, None
+            return wall
+        if self._held is None:
+            self.jumps_back += self._shown - wall > JITTER_MS
+            self._held = (self._shown, at)
+        shown, since = self._held
+        self._shown = max(self._shown, shown + (at - since) // 2)
+        return self._shown
+
+
+JITTER_MS = 50
+MACHINE = SteadyTime(lambda: time.time_ns() // 1_000_000, lambda: time.monotonic_ns() // 1_000_000)
+"""The one of this process."""
 
 
 class SystemClock:
@@ -15,7 +50,7 @@ class SystemClock:
     speed = 1.0
 
     def now(self) -> int:
-        return time.time_ns() // 1_000_000
+        return MACHINE.now()
 
 
 @dataclass
@@ -41,7 +76,7 @@ class ScaledClock:
     speed: float
 
     def now(self) -> int:
-        return self.start + round((time.time_ns() // 1_000_000 - self.origin) * self.speed)
+        return self.start + round((MACHINE.now() - self.origin) * self.speed)
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from engine.clock import MACHINE
 from engine.errors import VenueError
 from engine.ports import Clock
 from engine.venues.exchange import Access
@@ -89,7 +90,16 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
         )
     reading = [f"{venue_name(source.venue)} {source.history}" for source in sources if source.history]
     note = f" (history: {', '.join(reading[:3])})" if reading else " (history is being read)" if feed.in_history else ""
-    return Health(started_at, tuple(sources), dict(faces), feed.late_runs, feed.skipped_runs, note, feed.prices_refused)
+    return Health(
+        started_at,
+        tuple(sources),
+        dict(faces),
+        feed.late_runs,
+        feed.skipped_runs,
+        note,
+        feed.prices_refused,
+        MACHINE.jumps_back,
+    )
 
 
 def _history(worker: VenueWorker, now: int) -> str:

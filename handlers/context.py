@@ -85,6 +85,7 @@ class Health:
     skipped_runs: int = 0
     history_note: str = ""
     prices_refused: int = 0
+    clock_set_back: int = 0
 
 
 @dataclass(slots=True)

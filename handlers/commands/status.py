@@ -29,6 +29,8 @@ async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
         lines.append("Chats: " + ", ".join(f"{face} {state}" for face, state in health.faces.items()))
     if health.late_runs or health.skipped_runs:
         lines.append(f"Polls: {health.late_runs} late, {health.skipped_runs} skipped")
+    if health.clock_set_back:
+        lines.append(f"The machine's clock was set back {health.clock_set_back} times; mine went on at half speed")
     if health.prices_refused:
         lines.append(f"Prices refused as far from the other venues': {health.prices_refused}")
     well = all(source.state == "ok" for source in health.sources) and not services.watch.set_aside and not dead

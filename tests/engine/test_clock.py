@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.clock import ManualClock, ScaledClock, SystemClock
+from engine.clock import ManualClock, ScaledClock, SteadyTime, SystemClock
 from engine.errors import SettingError
 
 
@@ -26,3 +26,25 @@ def test_other_texts_are_refused(text: str) -> None:
 def test_a_manual_clock_stands_still() -> None:
     clock = ManualClock(5)
     assert (clock.now(), clock.now(), clock.speed) == (5, 5, 1.0)
+
+
+def test_time_never_goes_back_and_catches_up_at_half_speed() -> None:
+    wall, passed = [1_000_000], [0]
+    clock = SteadyTime(lambda: wall[0], lambda: passed[0])
+
+    def go(ms: int) -> int:
+        wall[0] += ms
+        passed[0] += ms
+        return clock.now()
+
+    assert go(1000) == 1_001_000
+    wall[0] -= 3_600_000
+    shown = [go(1) for _ in range(1000)]
+    assert shown == sorted(shown)
+    assert shown[-1] == pytest.approx(1_001_500, abs=2)
+    assert clock.jumps_back == 1
+    assert go(7_198_000) == pytest.approx(1_001_000 + 3_600_000, abs=1000)
+    assert go(3000) == wall[0]
+    wall[0] -= 20
+    assert clock.now() == clock.now()
+    assert clock.jumps_back == 1
