@@ -24,6 +24,7 @@ from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side
+from engine.outlook.cascade import Cascade, cascade
 from engine.outlook.depth import Depth
 from engine.outlook.risk import Risk, risk
 
@@ -224,13 +225,19 @@ class AssetBoard:
             recent,
         )
 
+    def cascade(self, side: Side, distance: float, now: int) -> Cascade | None:
+        """What would follow if price went that far, against the books known now; None without one."""
+        return cascade(self.view.curves[side], self.fresh_books(now), distance)
+
     def figures(self, now: int) -> dict[str, float]:
         """What rules about figures go by, units as alerts.rules.LEVEL_RANGE; what is not known is left out."""
         facts, found = self.facts(now), self.risk(now)
+        cascades = [self.cascade(side, default_distance(self.asset), now) for side in SIDES]
         known = {
             "funding": facts.funding_rate,
             "oi": facts.interest_change_24h,
             "risk": found.score if found else None,
+            "cascade": max((each.total_usd for each in cascades if each is not None), default=None),
         }
         return {name: value for name, value in known.items() if value is not None}
 

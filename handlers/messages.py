@@ -154,6 +154,7 @@ def _value(facts: Facts) -> Answer:
         "funding": f"{asset}: funding {value * 100:.3f}% per 8h, past {level * 100:g}%",
         "oi": f"{asset}: open interest {value * 100:+.1f}% in 24h, past {level * 100:g}%{_deleveraging(value)}",
         "risk": f"{asset}: risk {value:.0f} of 100, past {level:g}",
+        "cascade": f"{asset}: a usual move would set off ~{usd(value)}, past {usd(level)}",
     }
     parts = sorted(facts["risk_parts"].items(), key=lambda part: -part[1])
     lines = [
@@ -231,6 +232,7 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "funding": _value,
     "oi": _value,
     "risk": _value,
+    "cascade": _value,
     "group": _together,
     "digest": _together,
     "full": _full,

@@ -10,9 +10,9 @@ from engine.errors import InputError
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
 
 ClusterKind = Literal["near", "entered", "swept"]
-ValueKind = Literal["price", "funding", "oi", "risk"]
-RuleKind = Literal["near", "entered", "swept", "price", "funding", "oi", "risk"]
-AlertKind = Literal["near", "entered", "swept", "wick", "price", "funding", "oi", "risk"]
+ValueKind = Literal["price", "funding", "oi", "risk", "cascade"]
+RuleKind = Literal["near", "entered", "swept", "price", "funding", "oi", "risk", "cascade"]
+AlertKind = Literal["near", "entered", "swept", "wick", "price", "funding", "oi", "risk", "cascade"]
 Tier = Literal["calm", "normal", "busy"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 RULE_KINDS: tuple[RuleKind, ...] = get_args(RuleKind)
@@ -29,8 +29,9 @@ LEVEL_RANGE: dict[ValueKind, tuple[float, float]] = {
     "funding": (1e-5, 0.05),
     "oi": (0.005, 1.0),
     "risk": (1.0, 100.0),
+    "cascade": (1e5, 1e12),
 }
-"""What a value rule's level may be: USD, a fraction per 8 hours, a fraction of contracts in 24 hours, points."""
+"""What a value rule's level may be: USD, a fraction per 8 hours, a fraction of contracts in 24 hours, points, USD."""
 
 ONCE = -1
 REPEAT_RANGE_MS = (MINUTE_MS, 30 * DAY_MS)
@@ -44,6 +45,7 @@ EXAMPLES: dict[RuleKind, str] = {
     "funding": "funding 0.05%",
     "oi": "oi 10%",
     "risk": "risk 70",
+    "cascade": "cascade $50m",
 }
 
 
@@ -105,6 +107,8 @@ class Rule:
 def _level_text(kind: RuleKind, level: float) -> str:
     if kind == "price":
         return f"{level:,.10g}" if level >= 1000 else f"{level:.10g}"
+    if kind == "cascade":
+        return f"${usd_text(level)}"
     return f"{level:g}" if kind == "risk" else f"{level * 100:g}%"
 
 
@@ -132,7 +136,7 @@ def usd_text(value: float) -> str:
 _SIZE = re.compile(r"\$?\s*(\d{1,3}(?:[.,' ]\d{3})+|\d+(?:[.,]\d+)?)\s*([kmb]?)\s*(?:usd|\$)?", re.IGNORECASE)
 _DISTANCE = re.compile(r"(\d+(?:[.,]\d+)?)\s*%")
 _GROUPED = r"[1-9]\d{0,2}(?:[.,' ]\d{3})+"
-_LEVEL = re.compile(rf"\$?({_GROUPED}|\d+(?:[.,]\d+)?)([km]?)(%?)")
+_LEVEL = re.compile(rf"\$?({_GROUPED}|\d+(?:[.,]\d+)?)([kmb]?)(%?)")
 _SPAN = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 

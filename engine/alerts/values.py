@@ -17,6 +17,7 @@ from engine.alerts.index import ARMED, Place
 from engine.alerts.near import REARM_MS, NearState
 from engine.alerts.rules import VALUE_KINDS, Rule, ValueKind, default_distance
 
+GROWN = 3.0
 BACK = 0.8
 """A figure has come back when it is below so much of the level."""
 
@@ -80,10 +81,10 @@ def decide_values(
         key = (rule.id, place_of(tick.asset, rule.kind))
         before = states.get(key)
         state = before
-        value = _reached(rule, tick) if state is None or state.armed else None
+        value = _reached(rule, tick) if state is None or state.armed or _threefold(rule, state, tick) else None
         if value is not None:
-            arming = state.arming if state else 0
-            state = NearState(armed=False, since=tick.now, arming=arming)
+            arming = state.arming + (not state.armed) if state else 0
+            state = NearState(armed=False, since=tick.now, arming=arming, forced_usd=abs(value))
             if (rule.kind == "price" or rule.id not in following) and silent(rule) <= tick.now:
                 alert_key = f"{rule.id}/{key[1]}/{arming}/{rule.created_at}"
                 verdict.decisions.append(ValueDecision(rule, value, _reason(rule, value), alert_key))
@@ -108,6 +109,11 @@ def _reached(rule: Rule, tick: ValueTick) -> float | None:
     return value if abs(value) >= level else None
 
 
+def _threefold(rule: Rule, state: NearState, tick: ValueTick) -> bool:
+    """Whether a cascade has grown to three times what was told: that is news though it never came back."""
+    return rule.kind == "cascade" and tick.values["cascade"] >= GROWN * max(state.forced_usd, rule.level or math.inf)
+
+
 def _back(rule: Rule, tick: ValueTick) -> bool:
     """Whether a figure has come back from a rule's level."""
     level = rule.level or math.inf
@@ -124,6 +130,8 @@ def _reason(rule: Rule, value: float) -> str:
             return f"funding reached {value * 100:.3f}% per 8 hours"
         case "oi":
             return f"contracts changed by {value * 100:+.1f}% in 24 hours"
+        case "cascade":
+            return "a move of the usual alert distance would set off that much"
         case _:
             return f"risk reached {value:.0f} of 100"
 
@@ -152,6 +160,8 @@ class ValueIndex:
                 found += ladder.taken(low, high, math.inf, tick.now)
             elif math.isfinite(value := tick.values.get(kind, math.nan)):
                 found += ladder.taken(0.0, abs(value), -abs(value), tick.now)
+                if kind == "cascade":  # those that told of a third as much are few, and looked at
+                    found += ladder.told_up_to(abs(value) / GROWN)
         return found
 
     def settle(self, changed: Iterable[tuple[int, str]]) -> None:
@@ -188,6 +198,11 @@ class _Ladder:
                 self._looked_at.add(rule_id)
                 positions.add(position)
         return [self.rules[position] for position in sorted(positions)]
+
+    def told_up_to(self, level: float) -> list[Rule]:
+        """Rules with a level up to that which are not armed."""
+        last = int(np.searchsorted(self._levels, level, side="right"))
+        return [self.rules[position] for position in np.flatnonzero(self._stands.where[:last] != ARMED)]
 
     def settle(self, states: Mapping[int, NearState], ids: Collection[int] | None) -> None:
         """Put these rules (None: all) and those looked at where their states want them."""

@@ -14,6 +14,7 @@ from handlers.answers import Answer, Button
 from handlers.commands import (
     admin,
     alerts,
+    cascade,
     clusters,
     liq,
     market,
@@ -38,7 +39,7 @@ __all__ = ["Command", "all_commands", "answer", "find_command"]
 log = logging.getLogger(__name__)
 
 _FEATURES = (
-    *(start, liq, clusters, map_command, market, rekt, risk, skill),
+    *(start, liq, clusters, map_command, market, rekt, risk, cascade, skill),
     *(alerts, mute, quiet, subscribe, status, why, admin),
 )
 """Imported for what they register."""

@@ -326,7 +326,7 @@ def _stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
     value = board.figures(now).get(rule.kind)
     if value is None:
         return [f"{board.asset}: {rule.kind} is not known now"]
-    shown = f"{value:.0f}" if rule.kind == "risk" else f"{value * 100:.3g}%"
+    shown = {"risk": f"{value:.0f}", "cascade": usd(value)}.get(rule.kind, f"{value * 100:.3g}%")
     past = ": past it already, told when it has come back and gone there again" if abs(value) >= rule.level else ""
     return [f"{board.asset}: {rule.kind} is {shown} now{past}"]
 

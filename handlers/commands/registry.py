@@ -50,6 +50,7 @@ MENU = (
     "market",
     "rekt",
     "risk",
+    "cascade",
     "skill",
     "threshold",
     "alert",

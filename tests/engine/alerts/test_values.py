@@ -108,3 +108,17 @@ def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
             by_place.setdefault(place, {})[rule_id] = state
         index.settle(offered.states)
     assert fired > 100
+
+
+def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() -> None:
+    rule = Rule(5, 1, "cascade", level=1e7)
+    sizes = [5e6, 1.2e7, 2e7, 3.5e7, 3.55e7, 1.2e8]
+    fired, _ = run(rule, [tick(NOW + i, cascade=size) for i, size in enumerate(sizes)])
+    assert [at - NOW for at in fired] == [1, 5]
+    keys = set()
+    states: States = {}
+    for i, size in enumerate(sizes):
+        verdict = decide_values([rule], states, tick(NOW + i, cascade=size))
+        keys |= {decision.key for decision in verdict.decisions}
+        states |= {key: state for key, state in verdict.states.items() if state}
+    assert len(keys) == 2
