@@ -185,6 +185,19 @@ def _aftermath(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any
     }
 
 
+def final_count(board: AssetBoard, facts: dict[str, Any]) -> dict[str, Any]:
+    """What was reported of a sweep in all, once its hour is over."""
+    since = facts["since"]
+    reported: dict[Side, float] = {side: board.reported_usd(side, since, REPORTING) for side in ("long", "short")}
+    total = sum(reported.values())
+    return {
+        "reported_usd": reported["long" if facts["side"] == "long" else "short"]
+        if board.has_liquidation_feed
+        else None,
+        "long_share": reported["long"] / total if total else None,
+    }
+
+
 def _next(board: AssetBoard, side: Side, mark: float) -> dict[str, Any] | None:
     cluster = nearest(board, side, mark)
     if cluster is None:

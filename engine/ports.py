@@ -125,6 +125,7 @@ class Message:
 
     rendered is the text as it was first claimed: retries send the same bytes.
     plain: markup was refused, send as plain text. repeat: it may have arrived before.
+    edits: the platform's id of the message that this one takes the place of, None for a new one.
     """
 
     id: int
@@ -139,6 +140,7 @@ class Message:
     created_at: int
     plain: bool
     repeat: bool
+    edits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def _swept(facts: Facts) -> Answer:
     clock = iso(facts["at"])[11:16]
     return Answer(
         f"{asset} swept {label(cluster['label'])} {side}s, {extreme} {price(facts['price'])} ({clock} UTC)",
-        _filled([_reported(facts), _longs_share(facts), *_next(facts), wording.rough(facts)]),
+        _filled([_reported(facts), _longs_share(facts), *_next(facts), wording.rough(facts), _counted(facts)]),
         footer="mark · " + wording.sources(facts),
         buttons=_buttons(asset, cluster)[:2],
     )
@@ -260,7 +260,14 @@ def _reported(facts: Facts) -> str:
     if reported is None:
         return f"No liquidation feed to count with; {expected}"
     verdict = "within" if low <= reported <= high else ("below" if reported < low else "above")
-    return f"{usd(reported)} {facts['side']}s liquidated so far (feeds under-report); {expected}: {verdict}"
+    when = "in all" if facts.get("final") else "so far"
+    return f"{usd(reported)} {facts['side']}s liquidated {when}; {expected}: {verdict}"
+
+
+def _counted(facts: Facts) -> str:
+    if facts.get("reported_usd") is None:
+        return ""
+    return "Feeds under-report · " + ("final count" if facts.get("final") else "final count in 1h, edited here")
 
 
 def _longs_share(facts: Facts) -> str:

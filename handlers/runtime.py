@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from engine.announce import final_count
 from engine.errors import OffloadError
 from engine.history import iso
 from engine.liquidation.spans import calibrate_from
@@ -164,7 +165,10 @@ def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
     def make(message: Message) -> Answer:
         board = services.watch.boards.get(message.body.get("asset", ""))
         price_now = board.mark if board is not None and board.ready else None
-        late_ms = wall.now() - message.created_at
-        return alert_answer(message.body, late_ms=late_ms, price_now=price_now, simulated=services.simulated)
+        late_ms = 0 if message.edits else wall.now() - message.created_at
+        facts = message.body
+        if facts.get("final") and board is not None and board.ready:
+            facts = facts | final_count(board, facts)
+        return alert_answer(facts, late_ms=late_ms, price_now=price_now, simulated=services.simulated)
 
     return make

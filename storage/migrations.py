@@ -124,7 +124,20 @@ def m0003_wishes(db: Database) -> None:
         db.execute(statement)
 
 
-NAMES = ("m0001_first", "m0002_venues", "m0003_wishes")
+_TABLES_0004 = (
+    "ALTER TABLE message ADD COLUMN edits INTEGER REFERENCES message (id) ON DELETE CASCADE",
+    "CREATE INDEX message_by_edits ON message (edits) WHERE edits IS NOT NULL",
+)
+
+
+@migrations()
+def m0004_edits(db: Database) -> None:
+    """Messages that change one that was sent."""
+    for statement in _TABLES_0004:
+        db.execute(statement)
+
+
+NAMES = ("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits")
 """All migrations of this version, in order."""
 
 

@@ -18,6 +18,10 @@ EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
 OTHERS_EXPIRE_MS = 12 * HOUR_MS
 """How long a message is still worth sending, by kind of alert."""
 
+COUNTED_LATER = frozenset({"swept"})
+COUNTED_AFTER_MS = HOUR_MS
+"""A sweep's message is changed then to say what was reported in all."""
+
 MOST_TOLD = 12
 """Alerts that a message about several names; the rest are counted."""
 
@@ -91,12 +95,22 @@ def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) 
                 kinds = {alert.kind for _, alert in unit}
                 lives = max(EXPIRES_MS.get(kind, OTHERS_EXPIRE_MS) for kind in kinds)
                 body = first.facts if len(unit) == 1 else _together("group", unit, now)
-                _link(db, unit, _add(db, chat_id, json.dumps(body, allow_nan=False), now, now + lives))
+                message_id = _add(db, chat_id, json.dumps(body, allow_nan=False), now, now + lives)
+                _link(db, unit, message_id)
+                if body["kind"] in COUNTED_LATER:
+                    _count_later(db, chat_id, message_id, body, now)
                 told += 1
             case "held":
                 told += _hold(db, chat_id, unit, now, quiet_until(wishes, now) or now)
             case "capped":
                 _say_full(db, chat_id, wishes, now)
+
+
+def _count_later(db: Database, chat_id: int, message_id: int, body: dict[str, Any], now: int) -> None:
+    """Have a message changed once the last reports of its happening are in."""
+    final = json.dumps({**body, "final": True}, allow_nan=False)
+    number = _add(db, chat_id, final, now, now + COUNTED_AFTER_MS + OTHERS_EXPIRE_MS, due=now + COUNTED_AFTER_MS)
+    db.conn.execute("UPDATE message SET edits = ? WHERE id = ?", (message_id, number))
 
 
 def _size(facts: dict[str, Any]) -> float:
@@ -118,7 +132,9 @@ def _together(kind: str, unit: list[Row], now: int) -> dict[str, Any]:
 def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> int:
     """Let alerts wait for the end of quiet hours, all in one message; how many messages that made."""
     waiting = db.conn.execute(
-        "SELECT id, body FROM message WHERE chat_id = ? AND held AND state = 'ready' AND rendered IS NULL", (chat_id,)
+        "SELECT id, body FROM message WHERE chat_id = ? AND held AND state = 'ready' AND rendered IS NULL "
+        "AND edits IS NULL",
+        (chat_id,),
     ).fetchone()
     if waiting is None:
         body = json.dumps(_together("digest", unit, now), allow_nan=False)
@@ -184,7 +200,7 @@ def dead_letters(db: Database, count: int) -> list[DeadLetter]:
     query = (
         "SELECT message.id, json_extract(body, '$.kind'), coalesce(json_extract(body, '$.asset'), ''), platform, "
         "chat_id, message.created_at, error FROM message JOIN chat ON chat.id = chat_id "
-        "WHERE state = 'dead' ORDER BY message.id DESC LIMIT ?"
+        "WHERE state = 'dead' AND edits IS NULL ORDER BY message.id DESC LIMIT ?"
     )
     return [DeadLetter(*row) for row in db.conn.execute(query, (count,))]
 
@@ -230,9 +246,12 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
     left_out = ", ".join(str(int(chat_id)) for chat_id in busy)
     row = db.conn.execute(
         "SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires, "
-        "message.created_at, plain, repeat FROM message JOIN chat ON chat.id = chat_id "
+        "message.created_at, plain, repeat, edits, (SELECT target.remote_id FROM message AS target "
+        "  WHERE target.id = message.edits) FROM message JOIN chat ON chat.id = chat_id "
         "WHERE chat.platform = ? AND chat.active AND state = 'ready' AND due <= ? AND expires >= ? "
         f"AND chat_id NOT IN ({left_out}) "
+        "AND (edits IS NULL OR EXISTS (SELECT 1 FROM message AS target "
+        "  WHERE target.id = message.edits AND target.state = 'sent')) "
         "AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.chat_id = message.chat_id "
         "  AND other.id < message.id AND other.state IN ('ready', 'sending') AND NOT other.held) "
         "ORDER BY message.id LIMIT 1",
@@ -244,7 +263,7 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
         "UPDATE message SET state = 'sending', attempts = attempts + 1, lease_until = ? WHERE id = ?",
         (now + lease_ms, row[0]),
     )
-    number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, created_at, plain, repeat = row
+    number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, created_at, plain, repeat, *edit = row
     return Message(
         id=number,
         chat_id=chat_id,
@@ -258,6 +277,7 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
         created_at=created_at,
         plain=bool(plain),
         repeat=bool(repeat),
+        edits=str(edit[1]) if edit[0] is not None else None,
     )
 
 
@@ -307,5 +327,6 @@ def has_unsent(db: Database, chat_id: int, kind: str) -> bool:
 
 
 def counts(db: Database) -> dict[str, int]:
-    """How many messages are in each state."""
-    return {state: int(n) for state, n in db.conn.execute("SELECT state, COUNT(*) FROM message GROUP BY state")}
+    """How many messages are in each state, changes of messages left out."""
+    query = "SELECT state, COUNT(*) FROM message WHERE edits IS NULL GROUP BY state"
+    return {state: int(n) for state, n in db.conn.execute(query)}

@@ -173,6 +173,14 @@ class DiscordFace:
             return Outcome("retry", self.state)
         target = client.get_partial_messageable(int(message.remote_chat))
         try:
+            if message.edits:
+                await target.get_partial_message(int(message.edits)).edit(
+                    content=rendered["content"],
+                    embed=discord.Embed.from_dict(rendered["embed"]),
+                    view=_view(rendered),
+                    allowed_mentions=NO_MENTIONS,
+                )
+                return Outcome("sent", remote_id=message.edits)
             if message.plain:
                 body = f"{rendered['plain']}\n{rendered['embed']['description']}"[:2000]
                 sent = await target.send(body, nonce=message.nonce, allowed_mentions=NO_MENTIONS)
@@ -184,6 +192,8 @@ class DiscordFace:
                     nonce=message.nonce,
                     allowed_mentions=NO_MENTIONS,
                 )
+        except discord.NotFound:
+            return Outcome("dead" if message.edits else "gone", "HTTP 404")
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             return outcome_of(error)
         except (TypeError, KeyError, ValueError) as error:

@@ -15,6 +15,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,6 +60,7 @@ def body_of(message: Message) -> bytes:
         "asset": facts.get("asset", ""),
         "created_at": message.created_at,
         **rendered,
+        "edits": message.edits,
         "facts": facts,
     }
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
@@ -118,7 +120,8 @@ class GenericWebhookFace:
                 session.post(self._url, data=body, headers=headers, allow_redirects=False) as response,
             ):
                 await response.content.read(MOST_ANSWER_BYTES)
-                return self._seen(outcome_of(response.status, response.headers.get("Retry-After", ""), self._wall()))
+                found = outcome_of(response.status, response.headers.get("Retry-After", ""), self._wall())
+                return self._seen(replace(found, remote_id=message.nonce))
         except aiohttp.ClientConnectorError:
             return self._seen(Outcome("retry", "cannot be reached"))
         except (TimeoutError, aiohttp.ClientError) as error:

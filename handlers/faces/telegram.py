@@ -268,6 +268,8 @@ class TelegramFace:
         if units(note + text) > 4096:
             text = fit(rendered["plain"], 4096 - units(note))
         try:
+            if message.edits:
+                return await self._edit(app, message, text)
             sent = await app.bot.send_message(
                 int(message.remote_chat),
                 note + text,
@@ -278,6 +280,26 @@ class TelegramFace:
         except (TelegramError, KeyError, TypeError) as error:
             return outcome_of(error)
         return Outcome("sent", remote_id=str(sent.message_id))
+
+    async def _edit(self, app: Any, message: Message, text: str) -> Outcome:
+        """Put a text in the place of one that was sent; one that is there already, or is gone, is left."""
+        assert message.rendered is not None  # noqa: S101  # asked for by send()
+        try:
+            await app.bot.edit_message_text(
+                text,
+                int(message.remote_chat),
+                int(message.edits or 0),
+                parse_mode=None if message.plain else ParseMode.HTML,
+                reply_markup=None if message.plain else _keyboard(message.rendered),
+                link_preview_options=NO_PREVIEW,
+            )
+        except BadRequest as error:
+            if "not modified" in error.message.lower():
+                return Outcome("sent", remote_id=message.edits or "")
+            if "edit" in error.message.lower() and "not" in error.message.lower():
+                return Outcome("dead", "the message is gone")
+            return outcome_of(error)
+        return Outcome("sent", remote_id=message.edits or "")
 
     # -- who is who
 

@@ -41,13 +41,16 @@ class WebhookFace:
         if not message.plain:
             payload["embeds"] = [message.rendered["embed"]]
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        method, url = ("PATCH", f"{self._url}/messages/{message.edits}") if message.edits else ("POST", self._url)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self._url, params={"wait": "true"}, json=payload, allow_redirects=False) as response,
+                session.request(method, url, params={"wait": "true"}, json=payload, allow_redirects=False) as response,
             ):
                 text = (await response.content.read(MOST_ANSWER_BYTES)).decode(errors="replace")
                 outcome = _outcome(response.status, text)
+                if message.edits and response.status == 404:
+                    outcome = Outcome("dead", "the message is gone")
                 self.state = "ok" if outcome.kind == "sent" else outcome.error
                 return outcome
         except aiohttp.ClientConnectorError:

@@ -75,7 +75,11 @@ def test_near_reads_as_the_design_has_it() -> None:
 def test_swept_says_what_was_reported_and_what_is_next() -> None:
     text = alert_answer(SWEPT).text
     assert text.startswith("BTC swept 88.0k longs, low 87,577 (00:00 UTC)")
-    assert "$46M longs liquidated so far (feeds under-report); expected $20-75M: within" in text
+    assert "$46M longs liquidated so far; expected $20-75M: within" in text
+    assert "Feeds under-report · final count in 1h, edited here" in text
+    final = alert_answer({**SWEPT, "final": True}).text
+    assert "$46M longs liquidated in all; expected" in final
+    assert final.count("\n") < 9
     assert "96% of liquidations were longs" in text
     assert "Next below: 86.4k, 1.4% away, ~$30M" in text
     assert "Next above: shorts 90.9k, 3.8% away" in text

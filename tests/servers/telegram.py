@@ -54,6 +54,7 @@ class Sent:
     photo: bytes = b""
     parse_mode: str = ""
     at: float = 0.0
+    message_id: int = 0
 
     @property
     def plain(self) -> str:
@@ -271,6 +272,18 @@ class TelegramServer:
         self._check_text(fields.get("text", ""), fields.get("parse_mode", ""), 4096, "message is too long")
         return self._keep(fields, fields["text"], "sendMessage", b"")
 
+    def _editMessageText(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        self._check_text(fields.get("text", ""), fields.get("parse_mode", ""), 4096, "message is too long")
+        number = int(fields["message_id"])
+        known = next((sent for sent in self.to(int(fields["chat_id"])) if sent.message_id == number), None)
+        if known is None:
+            raise RefusedError(400, "Bad Request: message to edit not found")
+        if known.text == fields["text"]:
+            raise RefusedError(400, "Bad Request: message is not modified: specified new message content is the same")
+        known.text = fields["text"]
+        shown = {"message_id": number, "date": int(time.time()), "edit_date": int(time.time())}
+        return {**shown, "chat": self.chat(known.chat_id), "text": known.text}
+
     def _sendPhoto(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
         if not photo.startswith(b"\x89PNG"):
             raise RefusedError(400, "Bad Request: IMAGE_PROCESS_FAILED")
@@ -311,8 +324,9 @@ class TelegramServer:
                     raise RefusedError(400, "Bad Request: BUTTON_DATA_INVALID")
         chat_id = int(fields["chat_id"])
         mode = fields.get("parse_mode", "")
-        self.sent.append(Sent(chat_id, text, method, buttons, photo, mode, time.monotonic()))
-        message: dict[str, Any] = {"message_id": self._next_id(), "date": int(time.time()), "chat": self.chat(chat_id)}
+        number = self._next_id()
+        self.sent.append(Sent(chat_id, text, method, buttons, photo, mode, time.monotonic(), number))
+        message: dict[str, Any] = {"message_id": number, "date": int(time.time()), "chat": self.chat(chat_id)}
         if photo:
             size = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}
             return {**message, "photo": [size], "caption": text}

@@ -25,7 +25,7 @@ class WebhookServer:
 
     async def start(self) -> None:
         app = web.Application()
-        app.router.add_post("/{tail:.*}", self._take)
+        app.router.add_route("*", "/{tail:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()

@@ -179,3 +179,32 @@ async def test_wishes_come_back(kit: Kit) -> None:
     (found,) = await kit.store.chats()
     assert found.wishes == wishes
     assert chat.wishes == Wishes()
+
+
+async def test_a_sweep_is_counted_once_more_and_its_message_changed(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.tell(kit.alert(chat, kind="swept"))
+    told = await kit.store.claim("telegram", 10 * HOUR_MS, ())
+    assert told is not None
+    assert told.edits is None
+    kit.clock.at += HOUR_MS
+    assert await kit.store.claim("telegram", 10 * HOUR_MS, ()) is None  # not before the first was taken
+    await kit.store.mark_sent(told.id, "remote-5")
+    assert await kit.store.counts() == {"sent": 1}
+    change = await kit.store.claim("telegram", 1000, ())
+    assert change is not None
+    assert change.edits == "remote-5"
+    assert change.body == {**told.body, "final": True}
+
+
+async def test_a_change_of_what_was_given_up_is_never_sent(kit: Kit) -> None:
+    chat = await kit.chat()
+    await kit.tell(kit.alert(chat, kind="swept"))
+    told = await kit.store.claim("telegram", 1000, ())
+    assert told is not None
+    await kit.store.give_up(told.id, "bad request")
+    kit.clock.at += 2 * HOUR_MS
+    assert await kit.store.claim("telegram", 1000, ()) is None
+    kit.clock.at += DAY_MS
+    await kit.store.expire("telegram")
+    assert [letter.id for letter in await kit.store.dead_letters(10)] == [told.id]

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -316,6 +317,20 @@ async def test_an_answer_that_is_none_leaves_it_open_whether_it_arrived(
     # A 200 is all that a web address promises: its body says nothing more.
     assert found.kind == ("sent" if isinstance(bench, Webhook) else "unknown")
     quiet_secrets(found)
+
+
+async def test_a_message_is_changed_in_its_place(bench: Bench) -> None:
+    first = await bench.sender.send(message(bench))
+    rendered = json.loads(json.dumps(bench.sender.render(replace(ANSWER, headline="final count"))))
+    change = replace(message(bench, nonce="nonce-2"), rendered=rendered, edits=first.remote_id)
+    found = await bench.sender.send(change)
+    assert found.kind == "sent"
+    assert "final count" in bench.arrived()[-1]
+    if bench.sender.platform in ("telegram", "discord") and not isinstance(bench, Memory):
+        assert len(bench.arrived()) == 1
+        assert (await bench.sender.send(change)).kind == "sent"
+        gone = await bench.sender.send(replace(change, edits="1577000000000000001"))
+        assert gone.kind == "dead"
 
 
 async def test_the_signature_is_what_a_receiver_computes() -> None:
