@@ -132,8 +132,8 @@ def _level(value: str) -> str:
 
 
 def _key(value: str) -> str:
-    if len(value) < LEAST_KEY:
-        raise ValueError(f"expected at least {LEAST_KEY} characters")
+    if len(value) < LEAST_KEY or not value.isprintable() or " " in value:
+        raise ValueError(f"expected at least {LEAST_KEY} characters without spaces")
     return value
 
 

@@ -64,6 +64,17 @@ def test_a_bad_secret_is_refused_without_showing_it(row: object) -> None:
     assert "secret value" not in str(caught.value)
 
 
+def test_what_is_posted_is_always_signed() -> None:
+    address = {"CLIFFWATCH_WEBHOOK_URL": "https://example.org/secret-path"}
+    with pytest.raises(SettingError, match="WEBHOOK_SECRET") as caught:
+        load(None, address)
+    assert "secret-path" not in str(caught.value)
+    with pytest.raises(SettingError, match="16 characters"):
+        load(None, {**address, "CLIFFWATCH_WEBHOOK_SECRET": "short"})
+    found = load(None, {**address, "CLIFFWATCH_WEBHOOK_SECRET": "0123456789abcdef"})
+    assert {found.webhook_url, found.webhook_secret} <= set(found.secrets)
+
+
 def test_plain_http_is_for_this_machine_only() -> None:
     assert load(None, {"CLIFFWATCH_TELEGRAM_API": "http://127.0.0.1:8081/"}).telegram_api == "http://127.0.0.1:8081"
 
