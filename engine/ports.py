@@ -79,6 +79,7 @@ class TickRecord:
     """All that one tick changes, stored in one transaction before anything is sent.
 
     priced: until when each asset's price has been followed; a restart reads on from there.
+    changes: facts that take the place of those of an alert told before, by its key.
     stale: assets whose figures have all gone old, with the time of the last ones; None for those that are back.
     """
 
@@ -87,6 +88,7 @@ class TickRecord:
     stale: dict[str, int | None] = field(default_factory=dict)
     states: dict[StateKey, NearState | None] = field(default_factory=dict)
     alerts: list[AlertRecord] = field(default_factory=list)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class TickStore(Protocol):

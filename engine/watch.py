@@ -150,6 +150,8 @@ class Watch:
             record.alerts.append(
                 AlertRecord(d.key, d.rule.kind, asset, d.rule.chat_id, d.rule.id, now, facts, only=only)
             )
+        for d in verdict.changes:
+            record.changes[d.key] = value_facts(board, d, now)
         self.book.apply_values(seen, verdict)
 
     # -- while no venue answers

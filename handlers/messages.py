@@ -212,6 +212,16 @@ def _undelivered(facts: Facts) -> Answer:
     )
 
 
+def _welcome(facts: Facts) -> Answer:
+    count = facts["rules"]
+    kept = {0: "no alerts are set", 1: "your alert is on again"}.get(count, f"your {count} alerts are on again")
+    return Answer(
+        f"Welcome back: {kept}",
+        ("What happened meanwhile is not repeated. /clusters shows what is near now.",),
+        buttons=(Button("My alerts", "/alerts"), Button("Clusters", "/clusters")),
+    )
+
+
 def _test(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
     return Answer(
         "Test alert: this is how I will reach you here",
@@ -237,6 +247,7 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "digest": _together,
     "full": _full,
     "undelivered": _undelivered,
+    "welcome": _welcome,
 }
 
 

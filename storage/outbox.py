@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlite_utils import Database
@@ -106,6 +106,30 @@ def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) 
                 _say_full(db, chat_id, wishes, now)
 
 
+def change_alerts(db: Database, changes: Mapping[str, dict[str, Any]], now: int) -> None:
+    """Let the messages of alerts say something newer: in their place where they were sent, else before they are.
+
+    Args:
+        changes: facts by the alert's key.
+    """
+    for key, facts in changes.items():
+        row = db.conn.execute(
+            "SELECT message.id, message.chat_id, state, rendered, "
+            "(SELECT COUNT(*) FROM alert AS other WHERE other.message_id = message.id) "
+            "FROM alert JOIN message ON message.id = message_id WHERE alert.key = ?",
+            (key,),
+        ).fetchone()
+        if row is None or row[2] == "dead" or row[4] != 1:
+            continue  # never told, given up, or told among others
+        body = json.dumps(facts, allow_nan=False)
+        if row[2] == "ready" and row[3] is None:
+            db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (body, row[0]))
+            continue
+        db.conn.execute("DELETE FROM message WHERE edits = ? AND state = 'ready'", (row[0],))
+        number = _add(db, row[1], body, now, now + EXPIRES_MS["near"], due=now)
+        db.conn.execute("UPDATE message SET edits = ? WHERE id = ?", (row[0], number))
+
+
 def _count_later(db: Database, chat_id: int, message_id: int, body: dict[str, Any], now: int) -> None:
     """Have a message changed once the last reports of its happening are in."""
     final = json.dumps({**body, "final": True}, allow_nan=False)
@@ -184,7 +208,15 @@ def _add(db: Database, chat_id: int, body: str, now: int, expires: int, due: int
     """A message's id; with a due time it is held until then."""
     cursor = db.conn.execute(
         "INSERT INTO message (chat_id, body, due, expires, nonce, created_at, held) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (chat_id, body, due or now, expires, secrets.token_hex(NONCE_BYTES), now, int(due is not None)),
+        (
+            chat_id,
+            body,
+            due if due is not None else now,
+            expires,
+            secrets.token_hex(NONCE_BYTES),
+            now,
+            int(due is not None),
+        ),
     )
     return int(cursor.lastrowid or 0)
 

@@ -57,6 +57,7 @@ class Store:
         def work(db: Utils) -> None:
             rules.save_states(db, record.states)
             outbox.add_alerts(db, record.alerts, wall)
+            outbox.change_alerts(db, record.changes, wall)
             for asset, at in record.priced.items():
                 chats.set_meta(db, PRICED_UNTIL + asset, str(at))
             for asset, since in record.stale.items():

@@ -18,6 +18,9 @@ from engine.alerts.near import REARM_MS, NearState
 from engine.alerts.rules import VALUE_KINDS, Rule, ValueKind, default_distance
 
 GROWN = 3.0
+CHANGED = 1.25
+"""A cascade's message is changed when it has grown so much, and sent anew at three times what was told."""
+
 BACK = 0.8
 """A figure has come back when it is below so much of the level."""
 
@@ -49,9 +52,13 @@ class ValueDecision:
 
 @dataclass(slots=True)
 class ValueVerdict:
-    """What a tick decided, and which states changed, by rule and place (see place_of)."""
+    """What a tick decided, and which states changed, by rule and place (see place_of).
+
+    changes: what was told and is now larger, with the key under which it was told.
+    """
 
     decisions: list[ValueDecision] = field(default_factory=list)
+    changes: list[ValueDecision] = field(default_factory=list)
     states: dict[tuple[int, str], NearState | None] = field(default_factory=dict)
 
 
@@ -84,10 +91,16 @@ def decide_values(
         value = _reached(rule, tick) if state is None or state.armed or _threefold(rule, state, tick) else None
         if value is not None:
             arming = state.arming + (not state.armed) if state else 0
-            state = NearState(armed=False, since=tick.now, arming=arming, forced_usd=abs(value))
-            if (rule.kind == "price" or rule.id not in following) and silent(rule) <= tick.now:
-                alert_key = f"{rule.id}/{key[1]}/{arming}/{rule.created_at}"
+            told = (rule.kind == "price" or rule.id not in following) and silent(rule) <= tick.now
+            size = abs(value)
+            state = NearState(False, tick.now, told, arming=arming, forced_usd=size, forced_low_usd=size)
+            if told:
+                alert_key = _key(rule, key[1], arming)
                 verdict.decisions.append(ValueDecision(rule, value, _reason(rule, value), alert_key))
+        elif state is not None and state.fired and _has_grown(rule, state, tick):
+            value = tick.values[rule.kind]
+            state = replace(state, forced_low_usd=value)
+            verdict.changes.append(ValueDecision(rule, value, _reason(rule, value), _key(rule, key[1], state.arming)))
         elif state is not None and not state.armed:
             left = state.left or _back(rule, tick)
             if left and tick.now - state.since >= REARM_MS:
@@ -107,6 +120,15 @@ def _reached(rule: Rule, tick: ValueTick) -> float | None:
         return level if any(crossed) else None
     value = tick.values[rule.kind]
     return value if abs(value) >= level else None
+
+
+def _key(rule: Rule, place: str, arming: int) -> str:
+    return f"{rule.id}/{place}/{arming}/{rule.created_at}"
+
+
+def _has_grown(rule: Rule, state: NearState, tick: ValueTick) -> bool:
+    """Whether a cascade that was told is so much larger than what its message says that the message is changed."""
+    return rule.kind == "cascade" and tick.values["cascade"] >= CHANGED * state.forced_low_usd
 
 
 def _threefold(rule: Rule, state: NearState, tick: ValueTick) -> bool:
@@ -161,7 +183,7 @@ class ValueIndex:
             elif math.isfinite(value := tick.values.get(kind, math.nan)):
                 found += ladder.taken(0.0, abs(value), -abs(value), tick.now)
                 if kind == "cascade":  # those that told of a third as much are few, and looked at
-                    found += ladder.told_up_to(abs(value) / GROWN)
+                    found += ladder.told_up_to(abs(value) / CHANGED)
         return found
 
     def settle(self, changed: Iterable[tuple[int, str]]) -> None:

@@ -220,8 +220,11 @@ class TelegramFace:
             book.pause(chat.id)
         elif not gone and not chat.active and chat.off_reason not in (STOPPED, REFUSED):
             await store.switch_chat(chat.id, active=True)
-            for rule in await store.rules_of_chat(chat.id):
+            rules = await store.rules_of_chat(chat.id)
+            for rule in rules:
                 book.add(rule)
+            await store.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
+            self._services.wake()
 
     async def _chat(self, chat: telegram.Chat) -> Chat:
         kinds: dict[str, ChatKind] = {"private": "private", "channel": "channel"}

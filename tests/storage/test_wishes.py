@@ -208,3 +208,16 @@ async def test_a_change_of_what_was_given_up_is_never_sent(kit: Kit) -> None:
     kit.clock.at += DAY_MS
     await kit.store.expire("telegram")
     assert [letter.id for letter in await kit.store.dead_letters(10)] == [told.id]
+
+
+async def test_what_has_grown_changes_its_message_before_or_after_it_was_sent(kit: Kit) -> None:
+    chat = await kit.chat()
+    first = kit.alert(chat, kind="cascade")
+    await kit.tell(first)
+    await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 2}, "unknown": {"value": 9}}))
+    (told,) = await kit.claimed()
+    assert told.body["value"] == 2
+    for value in (3, 4):
+        await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": value}}))
+    (change,) = await kit.claimed()
+    assert (change.edits, change.body["value"]) == ("1", 4)

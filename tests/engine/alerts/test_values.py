@@ -122,3 +122,15 @@ def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() ->
         keys |= {decision.key for decision in verdict.decisions}
         states |= {key: state for key, state in verdict.states.items() if state}
     assert len(keys) == 2
+
+
+def test_a_cascade_that_grows_within_threefold_changes_what_was_told() -> None:
+    rule = Rule(5, 1, "cascade", level=1e7)
+    states: States = {}
+    seen = []
+    for i, size in enumerate([1.2e7, 1.3e7, 1.6e7, 1.7e7, 2.4e7, 1.1e7, 4e7]):
+        verdict = decide_values([rule], states, tick(NOW + i, cascade=size))
+        seen.append((len(verdict.decisions), len(verdict.changes)))
+        assert {change.key for change in verdict.changes} <= {f"5/{place_of('BTC', 'cascade')}/0/0"}
+        states |= {key: state for key, state in verdict.states.items() if state}
+    assert seen == [(1, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0), (1, 0)]

@@ -74,6 +74,42 @@ def test_identity_survives_growth_and_the_label_is_frozen() -> None:
     assert tracker.born == 1
 
 
+def test_identity_survives_a_shift_step_by_step_and_the_label_follows_late() -> None:
+    tracker = tracked(density((0.03, 5e6)))
+    (first,) = tracker.live
+    for hour in range(1, 11):
+        tracker.detect(view(density((0.03 + 0.0005 * hour, 5e6)), hour * HOUR_MS), {})
+    (after,) = tracker.live
+    assert after.id == first.id
+    assert tracker.born == 1
+    assert tracker.relabelled == 1  # once it had gone half a per cent, not at every step
+    assert after.label_price < first.label_price
+
+
+def test_of_one_that_splits_the_larger_share_keeps_the_name() -> None:
+    tracker = tracked(density((0.030, 5e6), (0.0325, 4e6)))
+    (whole,) = tracker.live
+    tracker.detect(view(density((0.0295, 7e6), (0.038, 6e6)), HOUR_MS), {})
+    nearer, farther = tracker.live
+    assert nearer.id == whole.id
+    assert farther.id != whole.id
+    assert nearer.last < farther.first
+    assert tracker.born == 2
+
+
+def test_of_two_that_merge_one_goes_on_and_the_other_fades() -> None:
+    tracker = tracked(density((0.028, 5e6), (0.036, 5e6)))
+    nearer, farther = tracker.live
+    merged = density((0.030, 8e6))
+    tracker.detect(view(merged, HOUR_MS), {})
+    assert {cluster.id for cluster in tracker.live} == {nearer.id, farther.id}
+    for hour in range(2, 9):
+        tracker.detect(view(merged, hour * HOUR_MS), {})
+    (left,) = tracker.live
+    assert left.id == nearer.id
+    assert tracker.born == 2
+
+
 def test_unseen_for_six_hours_it_fades() -> None:
     tracker = tracked(density((0.03, 5e6)))
     for hour in range(1, FADE_MS // HOUR_MS + 1):

@@ -12,6 +12,7 @@ from engine.ports import Message
 from handlers.answers import Answer, Button
 from handlers.faces.telegram import TelegramFace, check_telegram
 from handlers.faces.telegram_idiom import fit, render_telegram, units
+from handlers.messages import alert_answer
 from handlers.pictures import Pictures
 from tests.conftest import until
 from tests.handlers.kit import Kit
@@ -145,6 +146,9 @@ async def test_whoever_blocks_the_bot_is_let_be_and_welcomed_back(rig: Rig) -> N
     await until(lambda: not rig.kit.services.watch.book.rules)
     rig.server.block(7, blocked=False)
     await until(lambda: len(rig.kit.services.watch.book.rules) == 1)
+    told = await rig.kit.store.claim("telegram", 1000, ())
+    assert told is not None
+    assert alert_answer(told.body).headline == "Welcome back: your alert is on again"
 
 
 async def test_another_instance_that_polls_makes_this_one_stop(rig: Rig) -> None:
