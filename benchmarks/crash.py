@@ -28,7 +28,7 @@ from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.market import HOUR_MS, MINUTE_MS
 from storage.store import Store
-from tests.process import ROOT, Process
+from tests.process import ROOT, connected
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TelegramServer
 
@@ -124,23 +124,7 @@ class Matrix:
                 rule = Rule(0, chat.id, "price", "BTC", level=float(level), every_ms=ONCE)
                 await store.replace_rules(chat.id, [rule], ["price"])
         await store.close()
-        self.program = Process(
-            self.folder,
-            self.script,
-            DATABASE=str(self.database),
-            TELEGRAM_TOKEN=self.telegram.token,
-            TELEGRAM_API=self.telegram.url,
-            DISCORD_TOKEN=self.discord.token,
-            DISCORD_API=self.discord.api,
-            DISCORD_GATEWAY=self.discord.gateway,
-            VENUE_GATEWAY=self.exchange.url,
-            ASSETS="BTC",
-            VENUES="binanceusdm,bybit,okx",
-            CLOCK=self.clock.text,
-            ACCESS="open",
-            HISTORY_DAYS=str(HISTORY_DAYS),
-            POLL_SECONDS="60",
-        )
+        self.program = connected(self, self.folder, self.database, HISTORY_DAYS, self.script)
 
     async def go(self) -> Outcome:
         """Kill and start, and see in the end what has arrived."""

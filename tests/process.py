@@ -7,11 +7,47 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Protocol
+
+from engine.clock import ScaledClock
+from engine.loopback.server import LoopbackExchange
+from tests.servers.discord import DiscordServer
+from tests.servers.telegram import TelegramServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
 WARNINGS = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarning")
 """Warnings are errors in the program too, but for discord.py's import of a module it does not use here."""
+
+
+class Platforms(Protocol):
+    """Servers that the whole program is connected to, and the rehearsal's clock."""
+
+    telegram: TelegramServer
+    discord: DiscordServer
+    exchange: LoopbackExchange
+    clock: ScaledClock
+
+
+def connected(of: Platforms, folder: Path, database: Path, history_days: int, script: Path | None = None) -> Process:
+    """The program with both chats and three venues of a loopback market, asked once a minute of its time."""
+    return Process(
+        folder,
+        script or ROOT / "bot.py",
+        DATABASE=str(database),
+        TELEGRAM_TOKEN=of.telegram.token,
+        TELEGRAM_API=of.telegram.url,
+        DISCORD_TOKEN=of.discord.token,
+        DISCORD_API=of.discord.api,
+        DISCORD_GATEWAY=of.discord.gateway,
+        VENUE_GATEWAY=of.exchange.url,
+        ASSETS="BTC",
+        VENUES="binanceusdm,bybit,okx",
+        CLOCK=of.clock.text,
+        ACCESS="open",
+        HISTORY_DAYS=str(history_days),
+        POLL_SECONDS="60",
+    )
 
 
 class Process:

@@ -18,7 +18,7 @@ from engine.loopback.server import LoopbackExchange
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Source, Tape
 from tests.conftest import HISTORY, needs_history, until
-from tests.process import Process
+from tests.process import Process, connected
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import Sent, TelegramServer
 
@@ -48,22 +48,7 @@ class World:
 
     async def start(self) -> None:
         await asyncio.gather(self.exchange.start(), self.telegram.start(), self.discord.start())
-        self.program = Process(
-            self._folder,
-            DATABASE=str(self._folder / "a.sqlite"),
-            TELEGRAM_TOKEN=self.telegram.token,
-            TELEGRAM_API=self.telegram.url,
-            DISCORD_TOKEN=self.discord.token,
-            DISCORD_API=self.discord.api,
-            DISCORD_GATEWAY=self.discord.gateway,
-            VENUE_GATEWAY=self.exchange.url,
-            ASSETS="BTC",
-            VENUES="binanceusdm,bybit,okx",
-            CLOCK=self.clock.text,
-            ACCESS="open",
-            HISTORY_DAYS=str(HISTORY_DAYS),
-            POLL_SECONDS="60",
-        )
+        self.program = connected(self, self._folder, self._folder / "a.sqlite", HISTORY_DAYS)
         await self.program.start()
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PAST_HOURS = 96
 ROWS = 160
+LABEL_GAP = 0.055
+"""Least distance between two labels, as a share of the picture's height."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +136,29 @@ def _draw_bars(axes: Axes, data: MapPicture) -> None:
     axes.set_xlabel("open per row", color=FAINT, fontsize=9)
 
 
+def apart(wanted: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
+    """Places for labels as near as may be to where they are wanted, rising, none nearer to another than the gap."""
+    places: list[float] = []
+    for place in wanted:
+        least = places[-1] + gap if places else bottom + gap / 2
+        places.append(max(place, least))
+    for i in range(len(places) - 1, -1, -1):
+        most = places[i + 1] - gap if i + 1 < len(places) else top - gap / 2
+        places[i] = min(places[i], most)
+    return places
+
+
 def _draw_clusters(left: Axes, right: Axes, data: MapPicture) -> None:
-    for side, name, low, high, forced in data.clusters:
+    clusters = sorted(data.clusters, key=lambda cluster: cluster[2] + cluster[3])
+    bottom, top = float(data.prices[0]), float(data.prices[-1])
+    places = apart([(low + high) / 2 for _, _, low, high, _ in clusters], LABEL_GAP * (top - bottom), bottom, top)
+    for (side, name, low, high, forced), place in zip(clusters, places, strict=True):
         colour = LONG if side == "long" else SHORT
         for axes in (left, right):
             axes.axhspan(low, high, facecolor=colour, alpha=0.16, linewidth=0)
         left.annotate(
             f"{side} {label(name)}  ~{usd(forced)}",
-            (0.015, (low + high) / 2),
+            (0.015, place),
             xycoords=("axes fraction", "data"),
             color=INK,
             fontsize=9.5,

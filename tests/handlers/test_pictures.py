@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import AsyncIterator
 
@@ -15,7 +16,7 @@ from engine.track import track_record
 from handlers import pictures
 from handlers.numbers import label
 from handlers.pictures import Pictures
-from handlers.pictures.map import MapPicture, draw_map, map_picture
+from handlers.pictures.map import MapPicture, apart, draw_map, map_picture
 from handlers.pictures.skill import skill_picture
 from tests.engine.liquidation.test_tie import made_up
 from tests.handlers.kit import Kit
@@ -120,3 +121,13 @@ async def test_a_track_record_is_drawn_day_by_day(kit: Kit) -> None:
     assert data.reported.sum(axis=0) == pytest.approx(np.array(record.reported_usd))
     assert data.expected.sum(axis=0) == pytest.approx(np.array(record.expected_usd))
     assert (np.diff(data.days) == 1).all()
+
+
+@pytest.mark.parametrize("wanted", [[], [50.0], [50.0, 50.1, 50.2], [0.1, 0.2, 99.9, 99.95], [10.0, 40.0, 90.0]])
+def test_labels_keep_apart_and_stay_within_the_picture(wanted: list[float]) -> None:
+    places = apart(wanted, 6.0, 0.0, 100.0)
+    assert len(places) == len(wanted)
+    assert all(later - place >= 6.0 - 1e-9 for place, later in itertools.pairwise(places))
+    assert all(3.0 - 1e-9 <= place <= 97.0 + 1e-9 for place in places)
+    if wanted == [10.0, 40.0, 90.0]:
+        assert places == wanted
