@@ -146,6 +146,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An alert of a chat: when, of what, and what became of its message."""
+
+    at: int
+    asset: str
+    kind: str
+    fate: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message that was given up: what, for which chat, when, and why."""
 
@@ -274,6 +284,10 @@ class ChatStore(Protocol):
 
     async def set_wishes(self, chat_id: int, wishes: Wishes) -> None: ...
 
+    async def forget_chat(self, chat_id: int) -> int:
+        """Delete all that is kept of a chat but its name and whether it was let in; how many rows."""
+        ...
+
     async def move_chat(self, chat_id: int, remote_id: str) -> None: ...
 
     async def operators(self) -> set[tuple[str, str]]: ...
@@ -316,6 +330,10 @@ class Outbox(Protocol):
 
     async def dead_letters(self, count: int) -> list[DeadLetter]:
         """The last messages that were given up, newest first."""
+        ...
+
+    async def told_lately(self, chat_id: int, count: int) -> list[Told]:
+        """A chat's last alerts, newest first."""
         ...
 
     async def resend(self, message_ids: Sequence[int]) -> int:

@@ -72,6 +72,18 @@ def switch_chat(db: Database, chat_id: int, *, active: bool, reason: str = "") -
     db.conn.execute("UPDATE chat SET active = ?, off_reason = ? WHERE id = ?", (int(active), reason, chat_id))
 
 
+def forget_chat(db: Database, chat_id: int) -> int:
+    """Delete a chat's rules with what they remember, its mutes, alerts, messages and wishes; how many rows."""
+    count = 0
+    for table in ("mute", "alert", "message", "rule"):
+        count += db.conn.execute(f"DELETE FROM {table} WHERE chat_id = ?", (chat_id,)).rowcount
+    db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
+    db.conn.execute(
+        "UPDATE chat SET title = '', timezone = 'UTC', quiet = '', loud = 0, cap = NULL WHERE id = ?", (chat_id,)
+    )
+    return count
+
+
 def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
     """The platform gave the chat a new id (a group that became a supergroup)."""
     taken = db.conn.execute(

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from engine.alerts.policy import GROUP_FROM, Wishes, day_start, fate, quiet_until
 from engine.market import HOUR_MS, MINUTE_MS
-from engine.ports import AlertRecord, DeadLetter, Message
+from engine.ports import AlertRecord, DeadLetter, Message, Told
 from storage import chats
 
 EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
@@ -225,6 +225,26 @@ def rules_of_message(db: Database, message_id: int) -> list[int]:
     """The rules whose alerts a message tells."""
     query = "SELECT DISTINCT rule_id FROM alert WHERE message_id = ? AND rule_id IS NOT NULL"
     return [row[0] for row in db.conn.execute(query, (message_id,))]
+
+
+def told_lately(db: Database, chat_id: int, count: int) -> list[Told]:
+    """A chat's last alerts, newest first."""
+    query = (
+        "SELECT alert.at, event.asset, event.kind, message.state, message.error, message.held FROM alert "
+        "JOIN event ON event.id = event_id LEFT JOIN message ON message.id = message_id "
+        "WHERE alert.chat_id = ? ORDER BY alert.id DESC LIMIT ?"
+    )
+    return [Told(at, asset, kind, _fate(*rest)) for at, asset, kind, *rest in db.conn.execute(query, (chat_id, count))]
+
+
+def _fate(state: str | None, error: str | None, held: int | None) -> str:
+    if state is None:
+        return "not sent, the day was full"
+    if state == "dead":
+        return f"not delivered ({error})"
+    if state == "sent":
+        return "told"
+    return "waits for the end of quiet hours" if held else "on its way"
 
 
 def dead_letters(db: Database, count: int) -> list[DeadLetter]:

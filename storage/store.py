@@ -14,7 +14,7 @@ from engine.alerts.rules import Rule
 from engine.board import Reported
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, Market
-from engine.ports import Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord
+from engine.ports import Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
@@ -220,6 +220,9 @@ class Store:
     async def set_wishes(self, chat_id: int, wishes: Wishes) -> None:
         await self._db.write(lambda db: chats.set_wishes(db, chat_id, wishes))
 
+    async def forget_chat(self, chat_id: int) -> int:
+        return await self._db.write(lambda db: chats.forget_chat(db, chat_id))
+
     async def move_chat(self, chat_id: int, remote_id: str) -> None:
         await self._db.write(lambda db: chats.move_chat(db, chat_id, remote_id))
 
@@ -277,6 +280,9 @@ class Store:
 
     async def dead_letters(self, count: int) -> list[DeadLetter]:
         return await self._db.read(lambda db: outbox.dead_letters(db, count))
+
+    async def told_lately(self, chat_id: int, count: int) -> list[Told]:
+        return await self._db.read(lambda db: outbox.told_lately(db, chat_id, count))
 
     async def resend(self, message_ids: Sequence[int]) -> int:
         now = self._wall.now()

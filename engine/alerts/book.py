@@ -119,6 +119,11 @@ class RuleBook:
         """Let a chat's rules rest; what they remember is kept for when they are added again."""
         self.rest(rule.id for rule in self.of_chat(chat_id))
 
+    def forget(self, chat_id: int) -> None:
+        """Forget a chat: its rules, what they remember, and what it muted."""
+        self.remove(rule.id for rule in self.of_chat(chat_id))
+        self.unmute(chat_id)
+
     def rest(self, rule_ids: Iterable[int]) -> None:
         """Let rules rest; what they remember is kept for when they are added again."""
         self._drop(tuple(rule_ids))

@@ -22,6 +22,7 @@ from handlers.commands import (
     quiet,
     rekt,
     risk,
+    settings,
     skill,
     start,
     status,
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _FEATURES = (
     *(start, liq, clusters, map_command, market, rekt, risk, cascade, skill),
-    *(alerts, mute, quiet, subscribe, status, why, admin),
+    *(alerts, mute, quiet, settings, subscribe, status, why, admin),
 )
 """Imported for what they register."""
 

@@ -43,28 +43,15 @@ class Command:
     aliases: tuple[str, ...] = ()
 
 
-MENU = (
-    "liq",
-    "clusters",
-    "map",
-    "market",
-    "rekt",
-    "risk",
-    "cascade",
-    "skill",
-    "threshold",
-    "alert",
-    "alerts",
-    "mute",
-    "quiet",
-    "timezone",
-    "subscribe",
-    "unsubscribe",
-    "status",
-    "start",
-    "stop",
-    "help",
-)
+THEMES: dict[str, tuple[str, ...]] = {
+    "Levels": ("liq", "clusters", "map", "cascade"),
+    "Market": ("market", "rekt", "risk", "skill"),
+    "Alerts": ("threshold", "alert", "alerts", "history"),
+    "When": ("mute", "quiet", "timezone"),
+    "Here": ("settings", "subscribe", "unsubscribe", "start", "stop", "forget"),
+    "Me": ("status", "help"),
+}
+MENU = tuple(name for names in THEMES.values() for name in names)
 """The order of /help and of the platforms' menus: what is asked most comes first."""
 
 _COMMANDS: dict[str, Command] = {}

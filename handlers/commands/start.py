@@ -7,7 +7,7 @@ from handlers import wording
 from handlers.access import CODE, STOPPED, allowed, claim, require_admin, resume
 from handlers.answers import Answer, Button
 from handlers.commands.liq import liq
-from handlers.commands.registry import Parameter, all_commands, command, find_command
+from handlers.commands.registry import THEMES, Parameter, command, find_command
 from handlers.context import Request
 
 
@@ -61,8 +61,8 @@ async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # 
         found = find_command(arguments.split(maxsplit=1)[0].lstrip("/").lower())
         words = [f"{p.name}: {p.help}" for p in found.parameters]
         return Answer(f"/{found.name}: {found.help}", (*words, f"Example: {found.example}"))
-    lines = tuple(f"/{c.name}  {c.help}" for c in all_commands())
-    return Answer("What I answer", lines, footer=wording.DISCLAIMER)
+    lines = tuple(f"{theme}: {' '.join(f'/{name}' for name in names)}" for theme, names in THEMES.items())
+    return Answer("What I answer", (*lines, "/help liq says more of one."), footer=wording.DISCLAIMER)
 
 
 @command("stop", "No more alerts here", "/stop")
