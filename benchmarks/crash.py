@@ -235,7 +235,7 @@ async def matrix(
         made = Matrix(seed, kills, hours, Path(folder), script, aimed=aimed)
         await made.prepare()
         if aimed:
-            made.telegram.unheard_share = 1.0
+            made.telegram.unheard_share, made.telegram.watched = 1.0, "reached"
         try:
             return await made.go()
         finally:

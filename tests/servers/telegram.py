@@ -123,6 +123,8 @@ class TelegramServer:
         """How the answer to a message that was taken goes wrong."""
 
         self.on_the_wire = asyncio.Event()
+        self.watched = ""
+        """on_the_wire is set when a message with these words begins to be taken."""
 
         self.hold_sends = asyncio.Event()
         self.hold_sends.set()
@@ -221,8 +223,11 @@ class TelegramServer:
             if request.match_info["token"] != self.token:
                 raise RefusedError(401, "Unauthorized")
             if method.startswith("send") and self.slow_seconds:
-                self.on_the_wire.set()
-                await asyncio.sleep(self.slow_seconds * self._chance.random())
+                if self.watched in fields.get("text", ""):
+                    self.on_the_wire.set()
+                # Where nobody who is gone is heard, all are given the time to go.
+                share = 1.0 if self.unheard_share == 1 else self._chance.random()
+                await asyncio.sleep(self.slow_seconds * share)
                 if request.transport is None and self._chance.random() < self.unheard_share:
                     raise RefusedError(500, "nobody hears this")
             handler = getattr(self, f"_{method}", None)
