@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.alerts.book import RuleBook
+from engine.alerts.book import RuleBook, ended
 from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.near import NearState
 from engine.alerts.rules import ONCE
-from engine.alerts.values import ValueTick, decide_values
+from engine.alerts.values import GROWN, ValueTick, decide_values
 from engine.announce import alert_facts, cluster_facts, source_facts, value_facts
 from engine.board import AssetBoard, AssetUpdate
 from engine.market import MINUTE_MS
@@ -99,7 +99,8 @@ class Watch:
             self._keep_missed(board, verdict.decisions, now)
             self._keep_missed_prices(board, tick)
         else:
-            based, in_range = baseline(fresh, self.book.states, tick)
+            heard = [r for r in fresh if not ended(r, now) and self.book.silent_until(r, asset) <= now]
+            based, in_range = baseline(heard, self.book.states, tick)
             verdict.states |= based.states
             record.states |= self._held.get(asset, {}) | verdict.states
             record.alerts += self._alerts(board, verdict.decisions, now)
@@ -147,8 +148,9 @@ class Watch:
         record.states |= verdict.states
         for d in verdict.decisions:
             facts, only = value_facts(board, d, now), d.rule.every_ms == ONCE
+            top = d.rule.kind == "cascade" and d.value >= GROWN * (d.rule.level or d.value)
             record.alerts.append(
-                AlertRecord(d.key, d.rule.kind, asset, d.rule.chat_id, d.rule.id, now, facts, only=only)
+                AlertRecord(d.key, d.rule.kind, asset, d.rule.chat_id, d.rule.id, now, facts, top_tier=top, only=only)
             )
         for d in verdict.changes:
             record.changes[d.key] = value_facts(board, d, now)

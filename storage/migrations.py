@@ -107,6 +107,8 @@ _TABLES_0003 = (
     "ALTER TABLE chat ADD COLUMN loud INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE chat ADD COLUMN cap INTEGER",
     "ALTER TABLE alert ADD COLUMN message_id INTEGER REFERENCES message (id) ON DELETE SET NULL",
+    "CREATE INDEX message_by_alert ON message (alert_id)",
+    "CREATE INDEX alert_by_event ON alert (event_id)",
     "UPDATE alert SET message_id = (SELECT id FROM message WHERE alert_id = alert.id)",
     "ALTER TABLE alert ADD COLUMN begins INTEGER NOT NULL DEFAULT 1",
     "CREATE INDEX alert_by_message ON alert (message_id)",

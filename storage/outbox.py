@@ -114,12 +114,12 @@ def change_alerts(db: Database, changes: Mapping[str, dict[str, Any]], now: int)
     """
     for key, facts in changes.items():
         row = db.conn.execute(
-            "SELECT message.id, message.chat_id, state, rendered, "
+            "SELECT message.id, message.chat_id, state, rendered, json_extract(body, '$.kind'), "
             "(SELECT COUNT(*) FROM alert AS other WHERE other.message_id = message.id) "
             "FROM alert JOIN message ON message.id = message_id WHERE alert.key = ?",
             (key,),
         ).fetchone()
-        if row is None or row[2] == "dead" or row[4] != 1:
+        if row is None or row[2] == "dead" or row[4] != facts["kind"] or row[5] != 1:
             continue  # never told, given up, or told among others
         body = json.dumps(facts, allow_nan=False)
         if row[2] == "ready" and row[3] is None:
@@ -157,7 +157,7 @@ def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> 
     """Let alerts wait for the end of quiet hours, all in one message; how many messages that made."""
     waiting = db.conn.execute(
         "SELECT id, body FROM message WHERE chat_id = ? AND held AND state = 'ready' AND rendered IS NULL "
-        "AND edits IS NULL",
+        "AND json_extract(body, '$.kind') = 'digest'",
         (chat_id,),
     ).fetchone()
     if waiting is None:
@@ -181,7 +181,8 @@ def _say_full(db: Database, chat_id: int, wishes: Wishes, now: int) -> None:
     ).fetchone()
     if said is None:
         body = {"kind": "full", "cap": wishes.cap, "timezone": wishes.timezone}
-        _add(db, chat_id, json.dumps(body), now, now + OTHERS_EXPIRE_MS)
+        due = quiet_until(wishes, now)
+        _add(db, chat_id, json.dumps(body), now, (due or now) + OTHERS_EXPIRE_MS, due=due)
 
 
 def _told_since(db: Database, chat_id: int, since: int) -> int:
@@ -303,7 +304,8 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
         "WHERE chat.platform = ? AND chat.active AND state = 'ready' AND due <= ? AND expires >= ? "
         f"AND chat_id NOT IN ({left_out}) "
         "AND (edits IS NULL OR EXISTS (SELECT 1 FROM message AS target "
-        "  WHERE target.id = message.edits AND target.state = 'sent')) "
+        "  WHERE target.id = message.edits AND target.state = 'sent') AND NOT EXISTS (SELECT 1 FROM message AS newer "
+        "  WHERE newer.edits = message.edits AND newer.id > message.id)) "
         "AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.chat_id = message.chat_id "
         "  AND other.id < message.id AND other.state IN ('ready', 'sending') AND NOT other.held) "
         "ORDER BY message.id LIMIT 1",
@@ -341,7 +343,7 @@ def keep_rendered(db: Database, message_id: int, rendered: dict[str, Any]) -> No
 def mark_sent(db: Database, message_id: int, remote_id: str, now: int) -> None:
     """The platform said it has it."""
     db.conn.execute(
-        "UPDATE message SET state = 'sent', remote_id = ?, sent_at = ?, error = '' WHERE id = ?",
+        "UPDATE message SET state = 'sent', remote_id = ?, sent_at = ?, error = '' WHERE id = ? AND state = 'sending'",
         (remote_id, now, message_id),
     )
 

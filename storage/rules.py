@@ -13,6 +13,7 @@ from engine.alerts.decide import StateKey
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 
+LAST_ID = "last_rule_id"
 _COLUMNS = "chat_id, kind, asset, distance, size, created_at, level, every_ms, expires_at, paused"
 _NAMED = "id, " + _COLUMNS
 
@@ -25,15 +26,25 @@ def _rule(row: tuple[Any, ...]) -> Rule:
 
 
 def add_rule(db: Database, rule: Rule) -> Rule:
-    """Store a rule; returned with the id it got."""
-    cursor = db.conn.execute(
-        f"INSERT INTO rule ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    """Store a rule; returned with the id it got, which no rule had before: what is known of one is never another's."""
+    highest = db.conn.execute(
+        "SELECT max(coalesce((SELECT max(id) FROM rule), 0), coalesce((SELECT max(rule_id) FROM alert), 0), "
+        "coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?), 0))",
+        (LAST_ID,),
+    ).fetchone()[0]
+    db.conn.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (LAST_ID, str(highest + 1)),
+    )
+    db.conn.execute(
+        f"INSERT INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
+            highest + 1,
             *(rule.chat_id, rule.kind, rule.asset, rule.distance, json.dumps(rule.size), rule.created_at),
             *(rule.level, rule.every_ms, rule.expires_at, int(rule.paused)),
         ),
     )
-    return replace(rule, id=int(cursor.lastrowid or 0))
+    return replace(rule, id=highest + 1)
 
 
 def remove_rules(db: Database, rule_ids: list[int]) -> None:

@@ -145,6 +145,8 @@ class RuleBook:
         gone = set(rule_ids)
         self._drop(gone)
         self.states.put({key: None for key in tuple(self.states) if key[0] in gone})
+        for rule_id in gone:
+            self.told_at.pop(rule_id, None)
 
     def _drop(self, rule_ids: Iterable[int]) -> None:
         self._edits += 1

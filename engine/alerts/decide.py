@@ -121,6 +121,7 @@ def decide(
         resting: until when a rule begins no story because it told one.
     """
     verdict, sizes, muted = Verdict(tick.now), sizes or Sizes(tick), muted or {}
+    begun: set[int] = set()
     for rule, cluster in pairs:
         key = (rule.id, cluster.id)
         before = states.get(key)
@@ -128,13 +129,15 @@ def decide(
         if state != before:
             verdict.states[key] = state
         if decisions and muted.get(rule.chat_id, 0) <= tick.now:
-            rests = resting(rule) > tick.now
-            if rests and state is not None and any(decision.begins for decision in decisions):
-                verdict.states[key] = replace(state, fired=False)  # what was not told has no end to be told
+            begins = next((i for i, decision in enumerate(decisions) if decision.begins), None)
+            if begins is not None and (resting(rule) > tick.now or (rule.every_ms and rule.id in begun)):
+                # What is not told has no end to be told.
+                decisions = decisions[:begins]
+                verdict.states[key] = replace(state, fired=False) if state is not None else None
+            elif begins is not None:
+                begun.add(rule.id)
             verdict.decisions += [
-                replace(decision, top_tier=sizes.enough(decision.cluster, "calm", None))
-                for decision in decisions
-                if not (rests and decision.begins)
+                replace(decision, top_tier=sizes.enough(decision.cluster, "calm", None)) for decision in decisions
             ]
     return verdict
 

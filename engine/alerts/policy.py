@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, available_timezones
 
 from engine.errors import InputError
 
@@ -79,6 +80,12 @@ def day_start(wishes: Wishes, now: int) -> int:
     return int(midnight.timestamp() * 1000)
 
 
+@lru_cache(maxsize=1)
+def _zones() -> dict[str, str]:
+    """Names of time zones as people may write them to their own writing."""
+    return {name.casefold(): name for name in available_timezones()}
+
+
 def _local(wishes: Wishes, now: int) -> datetime:
     return datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(wishes.timezone))
 
@@ -116,11 +123,7 @@ def parse_timezone(text: str) -> str:
     if offset and int(offset[2]) <= 14:
         # In that database the signs are the other way round.
         name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])}"
-    else:
-        name = "/".join("_".join(part.capitalize() for part in word.split("_")) for word in name.split("/"))
-    for candidate in (name, name.upper()):
-        try:
-            return ZoneInfo(candidate).key
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            continue
+    found = _zones().get(name.casefold())
+    if found is not None:
+        return found
     raise InputError(f"There is no time zone {text[:30]!r}.", "/timezone Europe/Berlin")

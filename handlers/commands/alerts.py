@@ -17,12 +17,13 @@ from engine.alerts.rules import (
     parse_distance,
     parse_rule,
     parse_size,
+    time_text,
     usd_text,
 )
 from engine.board import AssetBoard
 from engine.errors import InputError
 from engine.liquidation.clusters import Cluster, alert_size_usd
-from engine.market import SIDES
+from engine.market import HOUR_MS, SIDES
 from handlers.access import personal, require_admin, resume
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
@@ -259,6 +260,8 @@ def _doubt(request: Request, rule: Rule, name: str) -> Answer | None:
         return None
     distance = f" {rule.distance * 100:g}%" if rule.distance is not None else ""
     coin = f" {rule.asset.lower()}" if rule.asset else ""
+    life = f" every {time_text(rule.every_ms)}" if rule.every_ms else ""
+    life += f" for {max(round((rule.expires_at - request.now) / HOUR_MS), 1)}h" if rule.expires_at else ""
     sizes = [
         board.candidates.size_for(rule.distance_for(board.asset), max(round(days), 1), request.now) for board in boards
     ]
@@ -273,8 +276,8 @@ def _doubt(request: Request, rule: Rule, name: str) -> Answer | None:
             "Nothing is saved yet.",
         ),
         buttons=(
-            Button(f"Take {better}", f"/{name}{distance} {better}{coin} {SAVE}"),
-            Button("Save anyway", f"/{name}{distance} {_size_text(rule)}{coin} {SAVE}"),
+            Button(f"Take {better}", f"/{name}{distance} {better}{coin}{life} {SAVE}"),
+            Button("Save anyway", f"/{name}{distance} {_size_text(rule)}{coin}{life} {SAVE}"),
         ),
     )
 

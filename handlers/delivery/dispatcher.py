@@ -197,7 +197,7 @@ class Dispatcher:
             case "moved":
                 await self._store.move_chat(message.chat_id, outcome.moved_to)
                 await self._store.put_back(message.id, now, outcome.error)
-            case "unknown" if self._platform.idempotent or message.attempts < MOST_UNKNOWN:
+            case "unknown" if self._platform.idempotent or not message.repeat or message.attempts < MOST_UNKNOWN:
                 wait = self._backoff.seconds(message.attempts, self._chance.random())
                 await self._store.put_back(message.id, now + round(wait * 1000), outcome.error, repeat=True)
             case "gone":
@@ -211,4 +211,5 @@ class Dispatcher:
 
     async def _give_up(self, message: Message, error: str) -> None:
         await self._store.give_up(message.id, error)
-        await self._undelivered(message.id, message.chat_id, error)
+        told = message.chat_id if message.body.get("kind") != "undelivered" else None  # or two would never be done
+        await self._undelivered(message.id, told, error)

@@ -19,10 +19,13 @@ class Undelivered:
         """
         services = self._services
         rules = await services.store.rules_of_message(message_id)
+        known, book = {rule_id: services.watch.book.told_at.get(rule_id) for rule_id in rules}, services.watch.book
         told = await services.store.last_told(rules) if rules else {}
         for rule_id in rules:
-            services.watch.book.told_at.pop(rule_id, None)
-        services.watch.book.told_at.update(told)
+            if book.told_at.get(rule_id) == known[rule_id]:  # a tick may have told something meanwhile
+                book.told_at.pop(rule_id, None)
+                if rule_id in told:
+                    book.told_at[rule_id] = told[rule_id]
         if chat_id is None:
             return
         operators = await services.store.operators() | services.configured_operators

@@ -239,7 +239,7 @@ class DiscordFace:
             return None
 
 
-PRIVATE = frozenset({"threshold", "alerts", "start", "stop", "admin", "why"})
+PRIVATE = frozenset({"alert", "threshold", "alerts", "start", "stop", "admin", "why"})
 """Commands that concern whoever gives them: answered so that only they see it."""
 
 

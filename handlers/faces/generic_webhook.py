@@ -123,6 +123,7 @@ class GenericWebhookFace:
                 found = outcome_of(response.status, response.headers.get("Retry-After", ""), self._wall())
                 return self._seen(replace(found, remote_id=message.nonce))
         except aiohttp.ClientConnectorError:
+            self._pinned = []  # it may have moved: the next try resolves and checks it anew
             return self._seen(Outcome("retry", "cannot be reached"))
         except (TimeoutError, aiohttp.ClientError) as error:
             return self._seen(Outcome("unknown", type(error).__name__))
@@ -177,9 +178,9 @@ def outcome_of(status: int, retry_after: str, now: float) -> Outcome:
     """
     if 200 <= status < 300:
         return Outcome("sent")
-    if status in (408, 425, 429) or status >= 500:
+    if status in (401, 403, 404, 408, 425, 429) or status >= 500:
         return Outcome("retry", f"HTTP {status}", retry_after=_seconds(retry_after, now) if status == 429 else None)
-    if status in (401, 403, 404, 410):
+    if status == 410:
         return Outcome("gone", f"HTTP {status}")
     return Outcome("dead", f"HTTP {status}")
 

@@ -221,3 +221,46 @@ async def test_what_has_grown_changes_its_message_before_or_after_it_was_sent(ki
         await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": value}}))
     (change,) = await kit.claimed()
     assert (change.edits, change.body["value"]) == ("1", 4)
+
+
+async def test_a_new_rule_never_has_the_number_of_an_old_one(kit: Kit) -> None:
+    chat = await kit.chat()
+    (first,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
+    (second,), gone = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", size="calm")], ["near"])
+    assert gone == [first.id]
+    assert second.id > first.id
+    await kit.store.remove_rules([second.id])
+    (third,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
+    assert third.id > second.id
+
+
+async def test_what_grows_while_it_is_held_spoils_nothing(kit: Kit) -> None:
+    chat = await kit.chat(Wishes("UTC", (11 * 60, 13 * 60)))
+    first = kit.alert(chat, kind="cascade")
+    await kit.tell(first)
+    await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 2}}))
+    await kit.tell(kit.alert(chat))
+    kit.clock.at += HOUR_MS
+    (digest,) = await kit.claimed()
+    assert (digest.body["kind"], digest.body["count"]) == ("digest", 2)
+
+
+async def test_the_note_that_a_day_is_full_waits_for_the_end_of_quiet_hours_too(kit: Kit) -> None:
+    chat = await kit.chat(Wishes("UTC", (11 * 60, 13 * 60), cap=0))
+    await kit.tell(kit.alert(chat))
+    assert await kit.claimed() == []
+    kit.clock.at += HOUR_MS
+    assert [message.body["kind"] for message in await kit.claimed()] == ["full"]
+
+
+async def test_of_two_changes_the_newer_stands(kit: Kit) -> None:
+    chat = await kit.chat()
+    first = kit.alert(chat, kind="cascade")
+    await kit.tell(first)
+    await kit.claimed()
+    await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 1}}))
+    older = await kit.store.claim("telegram", 1000, ())
+    assert older is not None
+    await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 2}}))
+    await kit.store.put_back(older.id, kit.clock.at, "429")
+    assert [message.body["value"] for message in await kit.claimed()] == [2]

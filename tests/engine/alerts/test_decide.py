@@ -261,3 +261,21 @@ def test_an_ended_rule_is_not_asked() -> None:
 def test_what_is_no_price_never_gets_as_far_as_a_rule(odd: float) -> None:
     with pytest.raises(ImplausibleError):
         Bar(0, HOUR_MS, odd, 2.0, 1.0, 1.5, 5.0)
+
+
+def test_a_rule_that_may_speak_once_speaks_once_in_one_tick_too() -> None:
+    one, other = cluster(), replace(cluster(), id="c2")
+    path = [away(one, 0.02), away(one, 0.005)]
+    at = replace(tick(path, found=one), clusters=(one, other))
+    once = replace(RULE, every_ms=ONCE)
+    assert len(decide_pairs(every_pair([RULE], at), {}, at).decisions) == 2
+    verdict = decide_pairs(every_pair([once], at), {}, at)
+    assert [decision.cluster.id for decision in verdict.decisions] == ["c1"]
+
+
+def test_what_was_not_told_while_a_rule_rests_has_no_end_to_be_told() -> None:
+    found = cluster()
+    path = [away(found, 0.02), away(found, -0.02)]
+    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
+    at = tick(path, DAY, found, (swept,))
+    assert decide_pairs([(RULE, found)], {}, at, resting=lambda _: DAY + 1).decisions == []

@@ -97,6 +97,8 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ("utc", "UTC"),
         ("UTC+3", "Etc/GMT-3"),
         ("america/new york", "America/New_York"),
+        ("africa/dar_es_salaam", "Africa/Dar_es_Salaam"),
+        ("us/eastern", "US/Eastern"),
     ],
 )
 def test_time_zones_are_found_however_they_are_written(text: str, name: str) -> None:

@@ -178,7 +178,7 @@ class Webhook:
     def refuse(self, what: str) -> None:
         self.server.refuses = {
             "slow down": (429, {"Retry-After": "7"}, {"retry_after": 7.0}),
-            "gone": (404, {}, {}),
+            "gone": (410 if isinstance(self.sender, GenericWebhookFace) else 404, {}, {}),
         }.get(what, (503, {}, {}))
 
     def spoil(self, how: Spoil) -> None:
