@@ -91,9 +91,15 @@ async def personal(request: Request, *, prove: bool = False) -> Request:
 
 
 async def resume(request: Request) -> None:
-    """Switch a chat on again and take up its rules."""
+    """Switch a chat on again and take up its rules.
+
+    Raises:
+        InputError: when an operator shut it out, and it is not one who asks.
+    """
     if request.chat.active:
         return
+    if request.chat.off_reason == REFUSED and not await request.by_operator():
+        raise InputError("The operator has shut this chat out.")
     await request.services.store.switch_chat(request.chat.id, active=True)
     for rule in await request.services.store.rules_of_chat(request.chat.id):
         request.services.watch.book.add(rule)

@@ -88,11 +88,11 @@ async def _wish(request: Request, arguments: str, name: str) -> Answer:
 async def save(request: Request, rule: Rule, headline: str) -> Answer:
     """Put a rule in the place of the chat's of that kind and asset; what it would have done, and what is in range."""
     services = request.services
+    await resume(request)
     mine = await services.store.rules_of_chat(request.chat.id)
     if len(mine) >= MOST_RULES:
         raise InputError(f"This chat has {MOST_RULES} alerts already. /alerts lists them; remove one first.", "/alerts")
     added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind])
-    await resume(request)
     services.watch.book.remove(gone)
     for new in added:
         services.watch.book.add(new)

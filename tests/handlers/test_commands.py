@@ -214,6 +214,9 @@ async def test_whoever_is_shut_out_hears_nothing_and_cannot_come_back_by_themsel
     await kit.ask(f"/admin refuse {chat.id}", "1")
     assert not kit.services.watch.book.rules
     assert "private" in (await kit.ask("/start", "8")).headline
+    group = await kit.chat("-5", "group")
+    assert (await kit.ask("/alert price 80k", "8", group)).headline == "The operator has shut this chat out."
+    assert not kit.services.watch.book.rules
     await kit.ask(f"/admin approve {chat.id}", "1")
     assert len(kit.services.watch.book.rules) == 1
 
