@@ -564,3 +564,12 @@ async def test_forget_asks_and_then_leaves_nothing(kit: Kit) -> None:
     assert not kit.services.watch.book.of_chat(chat.id)
     assert await kit.store.counts() == {}
     assert (await kit.chat()).wishes == Wishes()
+
+
+async def test_what_is_offered_in_a_rules_place_keeps_how_often_and_how_long(kit: Kit) -> None:
+    found = await kit.ask("/alert near 1% $900b every 4h for 7d btc")
+    for button in found.buttons:
+        assert button.command.endswith("btc every 4h for 168h save")
+        assert len(button.command.encode()) <= 64
+    saved = await kit.ask(found.buttons[1].command)
+    assert saved.headline == "Alerts set: near 1% $900b every 4h, BTC, for 7 d"
