@@ -9,7 +9,6 @@ a message whose answer was cut off may come again, and says so.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import re
 import tempfile
@@ -38,7 +37,7 @@ START_SECONDS = 4.0
 """About what a start takes: half of the kills come within it."""
 
 AFTER_SECONDS = 9.0
-AIMED_SECONDS = 10.0
+AIMED_SECONDS = 60.0
 SLOW_SECONDS = 0.4
 SURE_MS = 5 * MINUTE_MS
 """Levels that price only reached so close to the beginning or the end are not asked for."""
@@ -148,8 +147,9 @@ class Matrix:
             await asyncio.sleep(self.chance.uniform(0, limit))
             return
         self.telegram.on_the_wire.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.telegram.on_the_wire.wait(), AIMED_SECONDS)
+        self.telegram.watched = "reached"
+        await asyncio.wait_for(self.telegram.on_the_wire.wait(), AIMED_SECONDS)
+        self.telegram.watched = ""
 
     async def stop(self) -> None:
         await self.program.close()
@@ -186,12 +186,13 @@ class Matrix:
         path = self.tape.candles(MINUTE_MS, begins + SURE_MS, ends - SURE_MS, ends)
         low, high = min(candle.low for candle in path), max(candle.high for candle in path)
         wanted = lost = doubled = unmarked = repeats = 0
+        begun = {("telegram", str(chat), level) for chat, text in self.telegram.unheard for level in _named(text)}
         for (platform, remote_id), levels in self.levels.items():
             texts = self._told(platform, remote_id)
             plain = Counter(level for text in texts if REPEAT not in text for level in _named(text))
             marked = Counter(level for text in texts if REPEAT in text for level in _named(text))
             for level in levels:
-                if low * 1.0002 < level < high * 0.9998:
+                if low * 1.0002 < level < high * 0.9998 or (platform, remote_id, level) in begun:
                     wanted += 1
                     lost += not plain[level] and not marked[level]
                 if platform == "discord":
@@ -234,8 +235,6 @@ async def matrix(
     with tempfile.TemporaryDirectory() as folder:
         made = Matrix(seed, kills, hours, Path(folder), script, aimed=aimed)
         await made.prepare()
-        if aimed:
-            made.telegram.unheard_share, made.telegram.watched = 1.0, "reached"
         try:
             return await made.go()
         finally:

@@ -124,7 +124,11 @@ class TelegramServer:
 
         self.on_the_wire = asyncio.Event()
         self.watched = ""
-        """on_the_wire is set when a message with these words begins to be taken."""
+        """If given: on_the_wire is set when a message with these words comes, which is not heard until its sender is
+        gone, nor then."""
+
+        self.unheard: list[tuple[int, str]] = []
+        """Chat and text of what nobody waited for."""
 
         self.hold_sends = asyncio.Event()
         self.hold_sends.set()
@@ -222,14 +226,8 @@ class TelegramServer:
                     raise refused
             if request.match_info["token"] != self.token:
                 raise RefusedError(401, "Unauthorized")
-            if method.startswith("send") and self.slow_seconds:
-                if self.watched in fields.get("text", ""):
-                    self.on_the_wire.set()
-                # Where nobody who is gone is heard, all are given the time to go.
-                share = 1.0 if self.unheard_share == 1 else self._chance.random()
-                await asyncio.sleep(self.slow_seconds * share)
-                if request.transport is None and self._chance.random() < self.unheard_share:
-                    raise RefusedError(500, "nobody hears this")
+            if method.startswith("send"):
+                await self._listen(request, fields)
             handler = getattr(self, f"_{method}", None)
             if handler is None:
                 raise RefusedError(404, "Not Found")
@@ -244,6 +242,20 @@ class TelegramServer:
         if method.startswith("send") and self.spoils:
             return await spoil(request, self.spoils)
         return web.json_response({"ok": True, "result": result})
+
+    async def _listen(self, request: web.Request, fields: dict[str, str]) -> None:
+        """Take the time a message takes, and refuse what is not heard."""
+        text = fields.get("text", "")
+        aimed = bool(self.watched) and self.watched in text
+        if aimed:
+            self.on_the_wire.set()
+            while request.transport is not None:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+        elif self.slow_seconds:
+            await asyncio.sleep(self.slow_seconds * self._chance.random())
+        if request.transport is None and (aimed or self._chance.random() < self.unheard_share):
+            self.unheard.append((int(fields["chat_id"]), text))
+            raise RefusedError(500, "nobody hears this")
 
     def _getMe(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802  # the API's names
         return {**BOT, "can_join_groups": True, "can_read_all_group_messages": False}
