@@ -46,6 +46,7 @@ def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, An
         "born_at": cluster.born_at,
         "untraded_hours": hours,
         "untraded_all_known": all_known,
+        "growth": board.growth(cluster),
     }
 
 

@@ -39,6 +39,7 @@ MODEL = 2
 """What the map takes positions to do, by number: a checkpoint of another model is of no use to this one."""
 
 RISK_REACH = 0.03
+GROWTH_HOURS = 4
 """Log distance within which longs and shorts are weighed against each other."""
 
 Reported = tuple[int, Side, float, str]
@@ -144,7 +145,7 @@ class AssetBoard:
             NotReadyError: before the first.
         """
         if self._view is None:
-            raise NotReadyError(f"The first {self.asset} map is still being made. Try again in a minute.")
+            raise NotReadyError("The first {asset} map is still being made. Try again in a minute.", asset=self.asset)
         return self._view
 
     @property
@@ -191,6 +192,10 @@ class AssetBoard:
         last = self.traded.last(low, max(high, low))
         since = last if last is not None else (self.traded.since or now)
         return max(now - since, 0) / HOUR_MS, last is None
+
+    def growth(self, cluster: Cluster) -> float | None:
+        """How what lies in a cluster has changed in four hours, a fraction; None where that is not known."""
+        return self.usual.growth(cluster.side, cluster.first, cluster.last, GROWTH_HOURS)
 
     def facts(self, now: int) -> MarketFacts:
         """The context of an answer: open interest, its change, funding, what was reported."""
@@ -256,6 +261,10 @@ class AssetBoard:
             if at > since:
                 found.setdefault(venue_of(key), {"long": 0.0, "short": 0.0})[side] += usd
         return found
+
+    def reported_orders(self, since: int) -> list[tuple[int, Side, float]]:
+        """What feeds reported as forced out since then: time, side, USD."""
+        return [(at, side, usd) for at, side, usd, _ in self._reported if at > since]
 
     def reported_since(self) -> dict[str, int]:
         """Since when each venue's forced orders have been counted, the latest of its markets."""

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CliffwatchError(Exception):
-    """Base of all errors of this program. The text is one line, fit for a person to read."""
+    """Base of all errors of this program. The text is one line, fit for a person to read.
+
+    Attributes:
+        message: the text with names in braces where values stand, as it is looked up in a catalogue of translations.
+        values: what stands there.
+    """
+
+    def __init__(self, message: str = "", **values: Any) -> None:
+        super().__init__(message.format(**values) if values else message)
+        self.message, self.values = message, values
 
 
 class InputError(CliffwatchError):
     """Somebody typed something that cannot be understood. Answer with the text and the example; nothing is lost."""
 
-    def __init__(self, message: str, example: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, example: str = "", **values: Any) -> None:
+        super().__init__(message, **values)
         self.example = example
 
 

@@ -122,6 +122,15 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What somebody changed in a chat: when, the platform's id of who, and the command line."""
+
+    at: int
+    who: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One claimed message with the chat it goes to.
 
@@ -143,16 +152,18 @@ class Message:
     plain: bool
     repeat: bool
     edits: str | None = None
+    wishes: Wishes = field(default_factory=Wishes)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An alert of a chat: when, of what, and what became of its message."""
+    """An alert of a chat: when, of what, what became of its message, and what went wrong with it last."""
 
     at: int
     asset: str
     kind: str
     fate: str
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +283,18 @@ class RuleStore(Protocol):
 class ChatStore(Protocol):
     """Where chats, operators and small facts of the installation are kept."""
 
-    async def see_chat(self, platform: str, remote_id: str, kind: ChatKind, title: str) -> Chat:
-        """The chat with that id, made if it is new."""
+    async def see_chat(
+        self, platform: str, remote_id: str, kind: ChatKind, title: str, locale: str = "", parent: str = ""
+    ) -> Chat:
+        """The chat with that id, made if it is new.
+
+        Args:
+            locale: the platform's for it, empty where that is not said; the last one is kept.
+            parent: remote id of the group that a topic is of: what was let in there is let in here.
+        """
         ...
+
+    async def find_chat(self, platform: str, remote_id: str) -> Chat | None: ...
 
     async def chats(self, platform: str | None = None) -> list[Chat]: ...
 
@@ -283,6 +303,18 @@ class ChatStore(Protocol):
     async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
 
     async def set_wishes(self, chat_id: int, wishes: Wishes) -> None: ...
+
+    async def note_change(self, chat_id: int, who: str, what: str) -> None:
+        """Remember that somebody changed something in a chat."""
+        ...
+
+    async def changes(self, chat_id: int, count: int) -> list[Change]:
+        """What was changed in a chat last, newest first."""
+        ...
+
+    async def export_chat(self, chat_id: int) -> dict[str, Any]:
+        """All that is kept of a chat, JSON values."""
+        ...
 
     async def forget_chat(self, chat_id: int) -> int:
         """Delete all that is kept of a chat but its name and whether it was let in; how many rows."""

@@ -58,14 +58,16 @@ async def allowed(request: Request) -> bool:
     return False
 
 
-async def require_admin(request: Request, what: str) -> None:
+async def require_admin(request: Request) -> None:
     """Let only admins of the chat go on.
 
     Raises:
         InputError: for everybody else.
     """
     if not await request.by_admin():
-        raise InputError(f"Only admins of this {request.chat.kind} may {what}.")
+        if request.chat.kind == "channel":
+            raise InputError("Only admins of this channel may do that.")
+        raise InputError("Only admins of this group may do that.")
 
 
 async def personal(request: Request, *, prove: bool = False) -> Request:

@@ -8,23 +8,72 @@ from typing import Any
 MOST_LINES = 8
 TABLE_WIDTH = 34
 
+BLANK = "?"
+"""Stands in a button's command for what whoever presses it is asked for."""
+
+HERE = "!"
+"""Before a button's command: its answer takes the place of the message that has the button."""
+
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A label and the command that pressing it stands for; the presser needs the right to give that command."""
+    """A label and the command that pressing it stands for; the presser needs the right to give that command.
+
+    Attributes:
+        command: a command line; with the word ? in it, whoever presses is asked for what stands there.
+        here: the answer takes the place of the message.
+    """
 
     label: str
     command: str
+    here: bool = False
+
+    @property
+    def code(self) -> str:
+        """The command as a platform keeps it with a button: all there is to know when it is pressed, days later."""
+        return f"{HERE if self.here else ''}{self.command}"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """What a pressed button stands for."""
+
+    command: str
+    here: bool
+
+    @property
+    def asks(self) -> bool:
+        """Whether a word is still missing."""
+        return BLANK in self.command.split()
+
+    def filled(self, word: str) -> str:
+        """The command with what was asked for."""
+        return " ".join(word if part == BLANK else part for part in self.command.split())
+
+
+def pressed(code: str) -> Press:
+    """What a button's code stands for."""
+    return Press(code.removeprefix(HERE), code.startswith(HERE))
 
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """A picture to draw: of what, of which asset, how far in price (a fraction either way), and the same in words."""
+    """A picture to draw: of what, of which asset, how far in price (a fraction either way), and the same in words.
+
+    Attributes:
+        hours: how far back, for pictures that look back.
+        light: dark ink on white.
+        language, timezone: of its words and its clock.
+    """
 
     kind: str
     asset: str
     reach: float
     alt: str
+    hours: int = 0
+    light: bool = False
+    language: str = "en"
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +86,8 @@ class Answer:
         table: rows of cells, the first its head; at most 34 characters wide when set.
         data: the same facts for machines, JSON values.
         private: meant for the one who asked.
+        asks: a command line with a blank: what is typed next stands there.
+        file: name and bytes of a file that goes with it.
     """
 
     headline: str
@@ -47,6 +98,8 @@ class Answer:
     picture: PictureRequest | None = None
     data: dict[str, Any] = field(default_factory=dict)
     private: bool = False
+    asks: str = ""
+    file: tuple[str, bytes] | None = None
 
     @property
     def text(self) -> str:
@@ -57,6 +110,13 @@ class Answer:
         if self.footer:
             parts.append(self.footer)
         return "\n".join(parts)
+
+    @property
+    def taken_at(self) -> int | None:
+        """When its oldest figures were taken, UTC ms; None where it has none."""
+        if "at" in self.data and "age_seconds" in self.data:
+            return int(self.data["at"] - self.data["age_seconds"] * 1000)
+        return None
 
 
 def set_table(rows: tuple[tuple[str, ...], ...]) -> str:

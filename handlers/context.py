@@ -13,6 +13,7 @@ from engine.errors import NotReadyError
 from engine.ports import Chat, Clock, Store
 from engine.track import TrackRecord
 from engine.watch import Watch
+from handlers.budget import Budget
 
 
 class Membership(Protocol):
@@ -99,6 +100,7 @@ class Services:
         wake: tells the dispatchers that messages are waiting.
         records: track records by asset, as they were last made; recording: held while one is made.
         ready: set once there is a first map; commands wait for it before they say that it is not.
+        budget: how much each person and chat may ask for.
     """
 
     watch: Watch
@@ -113,6 +115,7 @@ class Services:
     configured_operators: frozenset[tuple[str, str]] = frozenset()
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     wall: Clock = field(default_factory=SystemClock)
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -126,8 +129,11 @@ class Services:
         """
         board = self.watch.boards[asset]
         if not board.ready:
-            note = self.health().history_note
-            raise NotReadyError(f"The first {asset} map is still being made{note}. Try again in a minute.")
+            raise NotReadyError(
+                "The first {asset} map is still being made{note}. Try again in a minute.",
+                asset=asset,
+                note=self.health().history_note,
+            )
         return board
 
 
@@ -140,6 +146,7 @@ class Request:
         user_id: empty for a post in a channel, which only its admins can make.
         patience_seconds: how long a command waits for the first map before it says that there is none.
         acts_as_chat: the platform says that the sender speaks as the chat itself (anonymous admin, channel post).
+        locale: the platform's, of whoever asks; empty where it does not say.
     """
 
     platform: str
@@ -150,6 +157,7 @@ class Request:
     membership: Membership
     acts_as_chat: bool = False
     patience_seconds: float = 20.0
+    locale: str = ""
 
     @property
     def now(self) -> int:

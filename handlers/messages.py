@@ -10,15 +10,17 @@ from engine.announce import MEASURED_ENTRY
 from engine.history import iso
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.numbers import label, percent, price, span, usd, usd_range
+from handlers.language import N_, _, n_, written
+from handlers.numbers import label, percent, price, ratio, span, usd, usd_range
 
 Facts = Mapping[str, Any]
 LATE_MS = 90_000
 MOST_NAMED = 7
+MOST_REASONS = 3
 
 
 def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = None, simulated: bool = False) -> Answer:
-    """The message of a stored alert.
+    """The message of a stored alert, in the language that is spoken.
 
     Args:
         late_ms: how long it waited; past a minute and a half it says so, with the present price.
@@ -26,60 +28,94 @@ def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = No
     """
     answer = _KINDS[facts["kind"]](facts)
     if late_ms > LATE_MS and facts["kind"] != "digest":
-        now = f"; price now {price(price_now)}" if price_now else ""
-        answer = replace(answer, lines=(f"Late by {span(late_ms / 1000)}{now}", *answer.lines))
+        waited = span(late_ms / 1000)
+        late = (
+            _("Late by {span}; price now {price}", span=waited, price=price(price_now))
+            if price_now
+            else _("Late by {span}", span=waited)
+        )
+        answer = replace(answer, lines=(late, *answer.lines))
+    if facts.get("preview"):
+        answer = replace(answer, headline=f"[{_('TEST')}] {answer.headline}")
     if simulated:
-        answer = replace(answer, headline=f"[{wording.SIMULATED}] {answer.headline}")
-    return answer
+        answer = replace(answer, headline=f"[{_(wording.SIMULATED)}] {answer.headline}")
+    return replace(answer, data={name: facts[name] for name in ("at", "age_seconds") if name in facts})
+
+
+_NEAR = {
+    "long": N_("{asset} {price}: {distance} above long cluster {label}"),
+    "short": N_("{asset} {price}: {distance} below short cluster {label}"),
+}
+_FORCED = {
+    "long": N_("~{usd} longs forced out down to {price} (likely {likely})"),
+    "short": N_("~{usd} shorts forced out up to {price} (likely {likely})"),
+}
+_ENTERED = {
+    "long": N_("{asset} {price}: entered long cluster {label}"),
+    "short": N_("{asset} {price}: entered short cluster {label}"),
+}
+_SWEPT = {
+    "long": N_("{asset} swept {label} longs, low {price} ({time} UTC)"),
+    "short": N_("{asset} swept {label} shorts, high {price} ({time} UTC)"),
+}
+_WICK = {
+    "long": N_("{asset} {price}: wick only at long cluster {label}"),
+    "short": N_("{asset} {price}: wick only at short cluster {label}"),
+}
 
 
 def _near(facts: Facts) -> Answer:
     cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
-    way = "above" if side == "long" else "below"
-    far = cluster["low"] if side == "long" else cluster["high"]
-    ratio = f", {facts['usual_ratio']:.1f}x usual" if facts.get("usual_ratio") else ""
-    likely = usd_range(facts["forced_low_usd"], facts["forced_high_usd"])
-    direction = "down" if side == "long" else "up"
+    forced = _(
+        _FORCED[side],
+        usd=usd(facts["forced_usd"]),
+        price=price(cluster["low"] if side == "long" else cluster["high"]),
+        likely=usd_range(facts["forced_low_usd"], facts["forced_high_usd"]),
+    )
+    usual = _("{ratio} usual", ratio=ratio(facts["usual_ratio"])) if facts.get("usual_ratio") else ""
     lines = [
-        f"~{usd(facts['forced_usd'])} {side}s forced out {direction} to {price(far)} (likely {likely}){ratio}",
+        f"{forced}, {usual}" if usual else forced,
         " · ".join(part for part in (_rank(facts), wording.untraded(cluster)) if part),
         wording.context(facts),
         _base_rate(facts),
         wording.rough(facts),
     ]
-    return Answer(
-        f"{asset} {price(facts['price'])}: {percent(facts['distance'])} {way} {side} cluster {label(cluster['label'])}",
-        _filled(lines),
-        footer="mark · " + wording.sources(facts),
-        buttons=_buttons(asset, cluster),
+    head = _(
+        _NEAR[side],
+        asset=asset,
+        price=price(facts["price"]),
+        distance=percent(facts["distance"]),
+        label=label(cluster["label"]),
     )
+    return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_buttons(asset, cluster))
 
 
 def _entered(facts: Facts) -> Answer:
     cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
-    likely = usd_range(facts["forced_low_usd"], facts["forced_high_usd"])
+    there = _(
+        "~{usd} {sides} there (likely {likely}), zone {zone}",
+        usd=usd(facts["forced_usd"]),
+        sides=wording.sides(side),
+        likely=usd_range(facts["forced_low_usd"], facts["forced_high_usd"]),
+        zone=wording.zone_of(cluster),
+    )
     lines = [
-        f"~{usd(facts['forced_usd'])} {side}s there (likely {likely}), zone {wording.zone_of(cluster)}",
+        there,
         " · ".join(part for part in (_rank(facts), wording.untraded(cluster)) if part),
         wording.context(facts),
         wording.rough(facts),
     ]
-    return Answer(
-        f"{asset} {price(facts['price'])}: entered {side} cluster {label(cluster['label'])}",
-        _filled(lines),
-        footer="mark · " + wording.sources(facts),
-        buttons=_buttons(asset, cluster),
-    )
+    head = _(_ENTERED[side], asset=asset, price=price(facts["price"]), label=label(cluster["label"]))
+    return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_buttons(asset, cluster))
 
 
 def _swept(facts: Facts) -> Answer:
     cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
-    extreme = "low" if side == "long" else "high"
-    clock = iso(facts["at"])[11:16]
+    named = {"label": label(cluster["label"]), "price": price(facts["price"]), "time": iso(facts["at"])[11:16]}
     return Answer(
-        f"{asset} swept {label(cluster['label'])} {side}s, {extreme} {price(facts['price'])} ({clock} UTC)",
+        _(_SWEPT[side], asset=asset, **named),
         _filled([_reported(facts), _longs_share(facts), *_next(facts), wording.rough(facts), _counted(facts)]),
-        footer="mark · " + wording.sources(facts),
+        footer=_by_mark(facts),
         buttons=_buttons(asset, cluster)[:2],
     )
 
@@ -88,16 +124,16 @@ def _wick(facts: Facts) -> Answer:
     cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
     share = facts.get("swept_share")
     lines = [
-        f"Price went in, swept {share * 100:.0f}% of it and left by 1%"
+        _("Price went in, swept {share}% of it and left by 1%", share=f"{share * 100:.0f}")
         if share is not None
-        else "Price went in and left",
+        else _("Price went in and left"),
         _reported(facts),
         *_next(facts),
     ]
     return Answer(
-        f"{asset} {price(facts['mark'])}: wick only at {side} cluster {label(cluster['label'])}",
+        _(_WICK[side], asset=asset, price=price(facts["mark"]), label=label(cluster["label"])),
         _filled(lines),
-        footer="mark · " + wording.sources(facts),
+        footer=_by_mark(facts),
         buttons=_buttons(asset, cluster)[:2],
     )
 
@@ -105,74 +141,91 @@ def _wick(facts: Facts) -> Answer:
 def _stale(facts: Facts) -> Answer:
     asset, since, ago = facts["asset"], iso(facts["since"]), span((facts["at"] - facts["since"]) / 1000)
     reasons = [f"{wording.venue(name)}: {why}" for name, why in facts["missing"].items()]
-    more = [f"and {len(reasons) - 3} more venues"] if len(reasons) > 3 else []
+    more = len(reasons) - MOST_REASONS
     lines = [
-        f"Last price {price(facts['mark'])}, {ago} ago. Alerts wait for figures.",
-        *reasons[:3],
-        *more,
-        "I tell you when figures are back, and what was swept meanwhile.",
+        _("Last price {price}, {span} ago. Alerts wait for figures.", price=price(facts["mark"]), span=ago),
+        *reasons[:MOST_REASONS],
+        n_("and {count} more venue", "and {count} more venues", more) if more > 0 else "",
+        _("I tell you when figures are back, and what was swept meanwhile."),
     ]
     return Answer(
-        f"{asset}: no figures since {since[11:16]} UTC",
+        _("{asset}: no figures since {time} UTC", asset=asset, time=since[11:16]),
         _filled(lines),
-        buttons=(Button("Status", "/status"),),
+        buttons=(Button(_("Status"), "/status"),),
     )
 
 
 def _back(facts: Facts) -> Answer:
     answer = _offline(facts)
-    gone = span((facts["offline_to"] - facts["offline_from"]) / 1000)
-    lines = answer.lines or ("Nothing was swept or came near meanwhile.",)
-    return replace(
-        answer, headline=f"{facts['asset']} {price(facts['mark'])}: figures are back after {gone}", lines=lines
+    head = _(
+        "{asset} {price}: figures are back after {span}",
+        asset=facts["asset"],
+        price=price(facts["mark"]),
+        span=span((facts["offline_to"] - facts["offline_from"]) / 1000),
     )
+    return replace(answer, headline=head, lines=answer.lines or (_("Nothing was swept or came near meanwhile."),))
+
+
+_CAME = {"near": N_("Came near: {cluster}"), "entered": N_("Entered: {cluster}"), "wick": N_("Wick only: {cluster}")}
 
 
 def _offline(facts: Facts) -> Answer:
-    asset = facts["asset"]
+    asset, mark = facts["asset"], facts["mark"]
     swept = [m for m in facts["missed"] if m["kind"] == "swept"]
-    near = [m for m in facts["missed"] if m["kind"] not in ("swept", "price")]
+    near = [m for m in facts["missed"] if m["kind"] in _CAME]
     reached = [price(m["level"]) for m in facts["missed"] if m["kind"] == "price"]
-    lines = [f"Reached meanwhile: {', '.join(dict.fromkeys(reached))}"] if reached else []
-    lines += [f"Swept meanwhile: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in swept[:3]]
-    lines += [f"Came {m['kind']}: {wording.cluster_line(m['cluster'], facts['mark'])}" for m in near[:2]]
-    lines += [f"In range now: {wording.cluster_line(c, facts['mark'])}" for c in facts["in_range"][:3]]
+    lines = [_("Reached meanwhile: {prices}", prices=", ".join(dict.fromkeys(reached)))] if reached else []
+    lines += [_("Swept meanwhile: {cluster}", cluster=wording.cluster_line(m["cluster"], mark)) for m in swept[:3]]
+    lines += [_(_CAME[m["kind"]], cluster=wording.cluster_line(m["cluster"], mark)) for m in near[:2]]
+    lines += [_("In range now: {cluster}", cluster=wording.cluster_line(c, mark)) for c in facts["in_range"][:3]]
     start, end = iso(facts["offline_from"]), iso(facts["offline_to"])
-    return Answer(
-        f"{asset} {price(facts['mark'])}: I was offline from {start[5:16].replace('T', ' ')} to {end[11:16]} UTC",
-        _filled(lines),
-        footer="mark · " + wording.sources(facts),
-        buttons=(Button("Clusters", f"/clusters {asset.lower()}"),),
+    head = _(
+        "{asset} {price}: I was offline from {start} to {end} UTC",
+        asset=asset,
+        price=price(mark),
+        start=start[5:16].replace("T", " "),
+        end=end[11:16],
     )
+    return Answer(
+        head,
+        _filled(lines),
+        footer=_by_mark(facts),
+        buttons=(Button(_("Clusters"), f"/clusters {asset.lower()}"),),
+    )
+
+
+def _value_head(facts: Facts) -> str:
+    """A rule about a figure: the figure and its level."""
+    asset, kind, value, level = facts["asset"], facts["kind"], facts["value"], facts["level"]
+    if kind == "price":
+        return _("{asset} reached {price}", asset=asset, price=price(level))
+    if kind == "funding":
+        rate, past = wording.rate_text(value), written(f"{level * 100:g}%")
+        return _("{asset}: funding {rate} per 8h, past {level}", asset=asset, rate=rate, level=past)
+    if kind == "oi":
+        change, past = written(f"{value * 100:+.1f}%"), written(f"{level * 100:g}%")
+        head = _("{asset}: open interest {change} in 24h, past {level}", asset=asset, change=change, level=past)
+        return f"{head} ({_('deleveraging')})" if value < 0 else head
+    if kind == "risk":
+        return _("{asset}: risk {value} of 100, past {level}", asset=asset, value=f"{value:.0f}", level=f"{level:g}")
+    return _("{asset}: a usual move would set off ~{usd}, past {level}", asset=asset, usd=usd(value), level=usd(level))
 
 
 def _value(facts: Facts) -> Answer:
     """A rule about a figure: its figure and level first, then what lies near."""
-    asset, kind, value, level = facts["asset"], facts["kind"], facts["value"], facts["level"]
-    heads = {
-        "price": f"{asset} reached {price(level)}" if kind == "price" else "",
-        "funding": f"{asset}: funding {value * 100:.3f}% per 8h, past {level * 100:g}%",
-        "oi": f"{asset}: open interest {value * 100:+.1f}% in 24h, past {level * 100:g}%{_deleveraging(value)}",
-        "risk": f"{asset}: risk {value:.0f} of 100, past {level:g}",
-        "cascade": f"{asset}: a usual move would set off ~{usd(value)}, past {usd(level)}",
-    }
-    parts = sorted(facts["risk_parts"].items(), key=lambda part: -part[1])
+    asset, parts = facts["asset"], facts["risk_parts"]
     lines = [
-        f"Price {price(facts['mark'])}",
-        "Highest parts: " + ", ".join(f"{name} {share * 100:.0f}" for name, share in parts[:3]) if parts else "",
+        _("Price {price}", price=price(facts["mark"])),
+        _("Highest parts: {parts}", parts=wording.risk_parts(parts, last=3)) if parts else "",
         *_next(facts),
         wording.context(facts),
     ]
     return Answer(
-        heads[kind],
+        _value_head(facts),
         _filled(lines),
-        footer="mark · " + wording.sources(facts),
-        buttons=(Button("Map", f"/map {asset.lower()}"), Button("Edit", "/alerts")),
+        footer=_by_mark(facts),
+        buttons=(Button(_("Map"), f"/map {asset.lower()}"), Button(_("Edit"), "/alerts")),
     )
-
-
-def _deleveraging(change: float) -> str:
-    return " (deleveraging)" if change < 0 else ""
 
 
 def _together(facts: Facts) -> Answer:
@@ -180,52 +233,82 @@ def _together(facts: Facts) -> Answer:
     items, count = facts["items"], facts["count"]
     heads = [alert_answer(item).headline for item in items]
     assets = list(dict.fromkeys(item["asset"] for item in items))
-    named = ", ".join(assets[:4]) + (f" and {len(assets) - 4} more" if len(assets) > 4 else "")
-    what = "in your quiet hours" if facts["kind"] == "digest" else "at once"
+    named = ", ".join(assets[:4])
+    if len(assets) > 4:
+        named = _("{assets} and {count} more", assets=named, count=len(assets) - 4)
     shown = heads[:MOST_NAMED]
-    more = (f"and {count - len(shown)} more",) if count > len(shown) else ()
-    alerts = "alert" if count == 1 else "alerts"
+    more = (_("and {count} more", count=count - len(shown)),) if count > len(shown) else ()
+    if facts["kind"] == "digest":
+        head = n_(
+            "{count} alert in your quiet hours: {assets}",
+            "{count} alerts in your quiet hours: {assets}",
+            count,
+            assets=named,
+        )
+    else:
+        head = n_("{count} alert at once: {assets}", "{count} alerts at once: {assets}", count, assets=named)
     return Answer(
-        f"{count} {alerts} {what}: {named}",
+        head,
         (*shown, *more),
-        footer=f"the latest at {iso(max(item['at'] for item in items))[11:16]} UTC",
-        buttons=(Button("Clusters", f"/clusters {assets[0].lower()}"), Button("My alerts", "/alerts")),
+        footer=_("the latest at {time} UTC", time=iso(max(item["at"] for item in items))[11:16]),
+        buttons=(Button(_("Clusters"), f"/clusters {assets[0].lower()}"), Button(_("My alerts"), "/alerts")),
     )
 
 
 def _full(facts: Facts) -> Answer:
+    cap = facts["cap"]
     return Answer(
-        f"{facts['cap']} messages with alerts today: no more until midnight",
-        (
-            f"Midnight is {facts['timezone']}'s. Sweeps of the largest clusters still come.",
-            "Fewer and larger ones: /threshold calm",
+        n_(
+            "{count} message with alerts today: no more until midnight",
+            "{count} messages with alerts today: no more until midnight",
+            cap,
         ),
-        buttons=(Button("Calm", "/threshold calm"), Button("My alerts", "/alerts")),
+        (
+            _("Midnight of {timezone}. Sweeps of the largest clusters still come.", timezone=facts["timezone"]),
+            _("Fewer and larger ones: {command}", command="/threshold calm"),
+        ),
+        buttons=(Button(_("Calm"), "/threshold calm"), Button(_("My alerts"), "/alerts")),
     )
 
 
 def _undelivered(facts: Facts) -> Answer:
     return Answer(
-        f"A message to chat {facts['chat']} could not be delivered: {facts['error']}",
-        (f"It is #{facts['message']}. /admin dead lists what was given up, /admin resend sends it again.",),
-        buttons=(Button("Given up", "/admin dead"),),
+        _("A message to chat {chat} could not be delivered: {error}", chat=facts["chat"], error=facts["error"]),
+        (
+            _(
+                "It is #{message}. /admin dead lists what was given up, /admin resend sends it again.",
+                message=facts["message"],
+            ),
+        ),
+        buttons=(Button(_("Given up"), "/admin dead"),),
     )
 
 
 def _welcome(facts: Facts) -> Answer:
     count = facts["rules"]
-    kept = {0: "no alerts are set", 1: "your alert is on again"}.get(count, f"your {count} alerts are on again")
+    head = (
+        n_("Welcome back: your alert is on again", "Welcome back: your {count} alerts are on again", count)
+        if count
+        else _("Welcome back: no alerts are set")
+    )
     return Answer(
-        f"Welcome back: {kept}",
-        ("What happened meanwhile is not repeated. /clusters shows what is near now.",),
-        buttons=(Button("My alerts", "/alerts"), Button("Clusters", "/clusters")),
+        head,
+        (_("What happened meanwhile is not repeated. /clusters shows what is near now."),),
+        buttons=(Button(_("My alerts"), "/alerts"), Button(_("Clusters"), "/clusters")),
+    )
+
+
+def _lost(facts: Facts) -> Answer:
+    return Answer(
+        _("I cannot write in {chat} any more: its alerts are paused", chat=facts["chat"]),
+        (_("They go on by themselves once I may write there again. Their rules are kept."),),
     )
 
 
 def _test(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
     return Answer(
-        "Test alert: this is how I will reach you here",
-        ("Real ones say which cluster, how much, how sure and how old.", wording.DISCLAIMER),
+        _("Test alert: this is how I will reach you here"),
+        (_("Real ones say which cluster, how much, how sure and how old."), wording.disclaimer()),
     )
 
 
@@ -248,11 +331,17 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "full": _full,
     "undelivered": _undelivered,
     "welcome": _welcome,
+    "lost": _lost,
 }
 
 
 def _rank(facts: Facts) -> str:
-    return wording.rank(facts.get("rank"), facts.get("of", 0), facts["side"]).capitalize()
+    said = wording.rank(facts.get("rank"), facts.get("of", 0), facts["side"])
+    return said[:1].upper() + said[1:]
+
+
+def _by_mark(facts: Facts) -> str:
+    return f"{_('mark')} · {wording.sources(facts)}"
 
 
 def _base_rate(facts: Facts) -> str:
@@ -260,50 +349,67 @@ def _base_rate(facts: Facts) -> str:
     nearest, farthest = MEASURED_ENTRY.distances
     if facts["asset"] != MEASURED_ENTRY.asset or not nearest <= facts["distance"] <= farthest:
         return ""
-    often, hours = f"{MEASURED_ENTRY.share:.0%}", MEASURED_ENTRY.within_hours
-    return f"Levels this near were entered within {hours}h {often} of the time, cluster or not"
+    return _(
+        "Levels this near were entered within {hours}h {share} of the time, cluster or not",
+        hours=MEASURED_ENTRY.within_hours,
+        share=f"{MEASURED_ENTRY.share:.0%}",
+    )
+
+
+_LIQUIDATED = {
+    ("long", False): N_("{usd} longs liquidated so far"),
+    ("long", True): N_("{usd} longs liquidated in all"),
+    ("short", False): N_("{usd} shorts liquidated so far"),
+    ("short", True): N_("{usd} shorts liquidated in all"),
+}
 
 
 def _reported(facts: Facts) -> str:
     low, high = facts["expected_low_usd"], facts["expected_high_usd"]
-    expected = f"expected {usd_range(low, high)}"
-    reported = facts.get("reported_usd")
+    band, reported = usd_range(low, high), facts.get("reported_usd")
     if reported is None:
-        return f"No liquidation feed to count with; {expected}"
-    verdict = "within" if low <= reported <= high else ("below" if reported < low else "above")
-    when = "in all" if facts.get("final") else "so far"
-    return f"{usd(reported)} {facts['side']}s liquidated {when}; {expected}: {verdict}"
+        return _("No liquidation feed to count with; expected {band}", band=band)
+    said = _(_LIQUIDATED[facts["side"], bool(facts.get("final"))], usd=usd(reported))
+    if reported < low:
+        return _("{liquidated}; expected {band}: below", liquidated=said, band=band)
+    if reported > high:
+        return _("{liquidated}; expected {band}: above", liquidated=said, band=band)
+    return _("{liquidated}; expected {band}: within", liquidated=said, band=band)
 
 
 def _counted(facts: Facts) -> str:
     if facts.get("reported_usd") is None:
         return ""
-    return "Feeds under-report · " + ("final count" if facts.get("final") else "final count in 1h, edited here")
+    if facts.get("final"):
+        return _("Feeds under-report · final count")
+    return _("Feeds under-report · final count in 1h, edited here")
 
 
 def _longs_share(facts: Facts) -> str:
     share = facts.get("long_share")
-    return f"{share:.0%} of liquidations were longs" if share is not None else ""
+    return _("{share} of liquidations were longs", share=f"{share:.0%}") if share is not None else ""
 
 
 def _next(facts: Facts) -> list[str]:
     lines = []
-    for key, name in (("next_below", "Next below"), ("next_above", "Next above: shorts")):
+    for key, text in (
+        ("next_below", N_("Next below: {label}, {distance} away, ~{usd}")),
+        ("next_above", N_("Next above: shorts {label}, {distance} away, ~{usd}")),
+    ):
         found = facts.get(key)
         if found:
-            separator = ": " if key == "next_below" else " "
-            size = usd(found["forced_usd"])
-            lines.append(f"{name}{separator}{label(found['label'])}, {percent(found['distance'])} away, ~{size}")
+            far, size = percent(found["distance"]), usd(found["forced_usd"])
+            lines.append(_(text, label=label(found["label"]), distance=far, usd=size))
     return lines
 
 
 def _buttons(asset: str, cluster: Facts) -> tuple[Button, ...]:
     name = asset.lower()
     return (
-        Button("Map", f"/map {name}"),
-        Button(f"Mute {asset} 4h", f"/mute {name} 4h"),
-        Button("Edit", "/alerts"),
-        Button("Why?", f"/why {name} {cluster['label']:.6g}"),
+        Button(_("Map"), f"/map {name}"),
+        Button(_("Mute {asset} 4h", asset=asset), f"/mute {name} 4h"),
+        Button(_("Edit"), "/alerts"),
+        Button(_("Why?"), f"/why {name} {cluster['label']:.6g}"),
     )
 
 

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from engine.errors import InputError
 from engine.liquidation.grid import BIN, WINDOW
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
+from handlers.language import N_, _, written
 
 _NUMBER = re.compile(r"([+-]?)\$?(\d[\d.,'_]*)([kmb%]?)\$?", re.IGNORECASE)
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
@@ -24,7 +25,7 @@ class DidYouMeanError(InputError):
     """A number that is a thousand times too small to be a price here, but not times a thousand."""
 
     def __init__(self, typed: str, price: float) -> None:
-        super().__init__(f"{typed} is far from the price. Did you mean {label(price)}?")
+        super().__init__(N_("{typed} is far from the price. Did you mean {price}?"), typed=typed, price=label(price))
         self.price = price
         self.asset = ""
 
@@ -49,21 +50,21 @@ def parse_price(text: str, mark: float) -> float:
     match = _NUMBER.fullmatch(compact)
     shown = text.strip()[:20]
     if not match:
-        raise InputError(f"{shown!r} is not a price.", label(round(mark, -3) if mark > 5000 else mark))
+        raise InputError("{word!r} is not a price.", label(round(mark, -3) if mark > 5000 else mark), word=shown)
     signed, digits, unit = match[1], match[2], match[3].lower()
     readings = _readings(digits)
     if not readings:
-        raise InputError(f"{shown!r} is not a price.", label(mark))
+        raise InputError("{word!r} is not a price.", label(mark), word=shown)
     if unit == "%" or (signed and not unit and min(readings) < 100):
         share = min(readings) / 100 * (-1 if signed == "-" else 1)
         if not share:
-            raise InputError(f"{shown} is where price is already.", "-3%")
+            raise InputError("{word} is where price is already.", "-3%", word=shown)
         if not -0.6 < share < 1.5:
-            raise InputError(f"{shown} is further than the map reaches.", "-3%")
+            raise InputError("{word} is further than the map reaches.", "-3%", word=shown)
         return mark * (1 + share)
     prices = [reading * _UNITS[unit] for reading in readings if reading > 0]
     if not prices or signed == "-":
-        raise InputError(f"{shown!r} is not a price.", label(mark))
+        raise InputError("{word!r} is not a price.", label(mark), word=shown)
     price = min(prices, key=lambda p: abs(math.log(p / mark)))
     return _within_reach(price, mark, shown)
 
@@ -74,7 +75,13 @@ def _within_reach(price: float, mark: float, shown: str) -> float:
     if abs(math.log(price * 1000 / mark)) < 0.7:
         raise DidYouMeanError(shown, price * 1000)
     low, high = mark * math.exp(-WINDOW * BIN * 0.9), mark * math.exp(WINDOW * BIN * 0.9)
-    raise InputError(f"{shown} is further than the map reaches ({label(low)} to {label(high)}).", label(mark))
+    raise InputError(
+        "{word} is further than the map reaches ({low} to {high}).",
+        label(mark),
+        word=shown,
+        low=label(low),
+        high=label(high),
+    )
 
 
 def _readings(digits: str) -> list[float]:
@@ -105,7 +112,7 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.fullmatch(text.strip())
     if not match or not 0 < (span := int(match[1]) * _DURATION_MS[match[2].lower()]) <= 30 * DAY_MS:
-        raise InputError(f"{text.strip()[:20]!r} is not a time span between 1m and 30d.", "4h")
+        raise InputError("{word!r} is not a time span between 1m and 30d.", "4h", word=text.strip()[:20])
     return span
 
 
@@ -124,20 +131,26 @@ def find_asset(word: str, known: Sequence[str]) -> str:
     if name in known:
         return name
     close = get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"the nearest known is {close[0]}" if close else f"known are {', '.join(known[:8])}"
-    raise InputError(f"{word[:20]} is not watched; {hint}.", f"/liq {(close or list(known))[0].lower()}")
+    example = f"/liq {(close or list(known))[0].lower()}"
+    if close:
+        raise InputError(
+            "{word} is not watched; the nearest known is {asset}.", example, word=word[:20], asset=close[0]
+        )
+    raise InputError("{word} is not watched; known are {assets}.", example, word=word[:20], assets=", ".join(known[:8]))
 
 
 def price(value: float) -> str:
-    """A price: 88,910, 3,124.5, 0.2134."""
+    """A price: 88,910, 3,124.5, 0.2134, with the separators of the language that is spoken."""
+    return written(_price(value))
+
+
+def _price(value: float) -> str:
     if value >= 10_000:
         return f"{value:,.0f}"
+    if value >= 1000:
+        return f"{value:,.1f}"
     if value >= 1:
-        return (
-            f"{value:,.{max(0, 4 - int(math.log10(value)))}f}".rstrip("0").rstrip(".")
-            if value < 1000
-            else f"{value:,.1f}"
-        )
+        return f"{value:,.{max(0, 4 - int(math.log10(value)))}f}".rstrip("0").rstrip(".")
     return _small(value, 4)
 
 
@@ -156,10 +169,10 @@ def zone(low: float, high: float) -> str:
 def label(value: float) -> str:
     """A short name for a price: 88.0k, 3,120, 0.213."""
     if value >= 10_000:
-        return f"{value / 1000:.1f}k"
+        return written(f"{value / 1000:.1f}k")
     if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 1 else _small(value, 3)
+        return written(f"{value:,.0f}")
+    return written(f"{value:.3g}" if value >= 1 else _small(value, 3))
 
 
 def usd(value: float) -> str:
@@ -170,7 +183,7 @@ def usd(value: float) -> str:
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if rounded >= unit:
             scaled = rounded / unit
-            return f"${scaled:.1f}{letter}" if scaled < 10 else f"${scaled:.0f}{letter}"
+            return written(f"${scaled:.1f}{letter}" if scaled < 10 else f"${scaled:.0f}{letter}")
     return f"${rounded:.0f}"
 
 
@@ -182,21 +195,31 @@ def usd_range(low: float, high: float) -> str:
     return f"{left}-{right[1:]}"
 
 
+def count(value: int) -> str:
+    """A whole number with its thousands apart: 12,345."""
+    return written(f"{value:,}")
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A fraction as a percentage without a sign."""
-    return f"{abs(share) * 100:.{digits}f}%"
+    return written(f"{abs(share) * 100:.{digits}f}%")
 
 
 def signed_percent(share: float, digits: int = 1) -> str:
-    return f"{share * 100:+.{digits}f}%"
+    return written(f"{share * 100:+.{digits}f}%")
+
+
+def ratio(value: float) -> str:
+    """How many times something is something else: 1.7x."""
+    return written(f"{value:.1f}x")
 
 
 def span(seconds: float) -> str:
     """A time span as people say it: 14 s, 3 min, 2 h, 4 d."""
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return _("{number} s", number=f"{seconds:.0f}")
     if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
+        return _("{number} min", number=f"{seconds / 60:.0f}")
     if seconds < 72 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} d"
+        return _("{number} h", number=f"{seconds / 3600:.0f}")
+    return _("{number} d", number=f"{seconds / 86400:.0f}")

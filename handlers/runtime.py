@@ -19,6 +19,7 @@ from engine.watch import Watch
 from handlers.answers import Answer
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher
+from handlers.language import language_of, speaking
 from handlers.messages import alert_answer
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,7 @@ def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
         facts = message.body
         if facts.get("final") and board is not None and board.ready:
             facts = facts | final_count(board, facts)
-        return alert_answer(facts, late_ms=late_ms, price_now=price_now, simulated=services.simulated)
+        with speaking(language_of(message.wishes)):
+            return alert_answer(facts, late_ms=late_ms, price_now=price_now, simulated=services.simulated)
 
     return make

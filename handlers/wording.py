@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from engine.liquidation.clusters import Cluster
 from engine.market import Side
+from handlers.language import N_, _, written
 from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
 
 VENUE_NAMES = {
@@ -25,18 +29,53 @@ NAMED_VENUES = 5
 """Venues named in the last line of an answer; the rest are counted."""
 
 NAMED_MISSING = 2
-DISCLAIMER = "Estimates from public data. Not advice."
-SIMULATED = "SIMULATED"
+DISCLAIMER = N_("Estimates from public data. Not advice.")
+SIMULATED = N_("SIMULATED")
 STALE_SECONDS = 300
 WITHHELD_SECONDS = 3600
 TRACK_RECORD_DAYS = 28
 
-NO_TRACK_RECORD = "Rough, no track record yet"
+_SIDES = {"long": N_("longs"), "short": N_("shorts")}
+_CLUSTER = {"long": N_("long cluster"), "short": N_("short cluster")}
+_RANKS = {
+    "long": (
+        N_("only long cluster within 10%"),
+        N_("larger of 2 long clusters within 10%"),
+        N_("smaller of 2 long clusters within 10%"),
+        N_("largest of {of} long clusters within 10%"),
+        N_("2nd largest of {of} long clusters within 10%"),
+        N_("3rd largest of {of} long clusters within 10%"),
+        N_("{position}th largest of {of} long clusters within 10%"),
+    ),
+    "short": (
+        N_("only short cluster within 10%"),
+        N_("larger of 2 short clusters within 10%"),
+        N_("smaller of 2 short clusters within 10%"),
+        N_("largest of {of} short clusters within 10%"),
+        N_("2nd largest of {of} short clusters within 10%"),
+        N_("3rd largest of {of} short clusters within 10%"),
+        N_("{position}th largest of {of} short clusters within 10%"),
+    ),
+}
+
+
+def sides(side: str) -> str:
+    """Longs or shorts."""
+    return _(_SIDES[side])
+
+
+def cluster_of(side: str) -> str:
+    """Long cluster or short cluster."""
+    return _(_CLUSTER[side])
+
+
+def disclaimer() -> str:
+    return _(DISCLAIMER)
 
 
 def venue(name: str) -> str:
     """A venue as people call it; of one market of it, with its kind."""
-    known, _, kind = name.partition(" ")
+    known, _space, kind = name.partition(" ")
     return f"{VENUE_NAMES.get(known, known)} {kind}".strip()
 
 
@@ -44,29 +83,36 @@ def rank(position: int | None, of: int, side: str) -> str:
     """Where a cluster stands among those of its side."""
     if position is None or of == 0:
         return ""
+    only, larger, smaller, *ordered = _RANKS[side]
     if of == 1:
-        return f"only {side} cluster within 10%"
+        return _(only)
     if of == 2:
-        return f"{'larger' if position == 1 else 'smaller'} of 2 {side} clusters within 10%"
-    ordinal = {1: "largest", 2: "2nd largest", 3: "3rd largest"}.get(position, f"{position}th largest")
-    return f"{ordinal} of {of} {side} clusters within 10%"
+        return _(larger if position == 1 else smaller)
+    return _(ordered[min(position, len(ordered)) - 1], position=position, of=of)
 
 
 def untraded(cluster: Mapping[str, Any]) -> str:
     hours = cluster["untraded_hours"]
     if cluster["untraded_all_known"]:
-        return f"untraded in all {span(hours * 3600)} watched"
-    return f"untraded for {span(max(hours, 0) * 3600)}" if hours >= 1 else "traded within the hour"
+        return _("untraded in all {span} watched", span=span(hours * 3600))
+    return _("untraded for {span}", span=span(hours * 3600)) if hours >= 1 else _("traded within the hour")
 
 
 def context(facts: Mapping[str, Any]) -> str:
     """The context line: open interest against 24 hours ago, and funding."""
-    parts = []
-    change = facts.get("interest_change_24h")
-    parts.append(f"OI {signed_percent(change)} 24h" if change is not None else "OI change 24h unknown")
-    rate = facts.get("funding_rate")
-    parts.append(f"funding {rate * 100:.3f}%/8h" if rate is not None else "funding unknown")
-    return " · ".join(parts)
+    change, rate = facts.get("interest_change_24h"), facts.get("funding_rate")
+    interest = _("OI {change} 24h", change=signed_percent(change)) if change is not None else _("OI change 24h unknown")
+    return f"{interest} · {funding(rate)}"
+
+
+def funding(rate: float | None) -> str:
+    """The funding rate per eight hours."""
+    return _("funding {rate}/8h", rate=rate_text(rate)) if rate is not None else _("funding unknown")
+
+
+def rate_text(rate: float) -> str:
+    """A funding rate as venues show it: 0.010%."""
+    return written(f"{rate * 100:.3f}%")
 
 
 def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
@@ -85,25 +131,25 @@ def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
 def without(facts: Mapping[str, Any]) -> str:
     """Which venues are not in the sum, why, and how much they usually hold."""
     missing, usual = facts["missing"], facts.get("missing_shares", {})
-    share = sum(usual.get(name, 0.0) for name in missing)
-    about = f"usually ~{share * 100:.0f}%" if share >= 0.005 else ""
     if len(missing) > NAMED_MISSING:
-        return f"without {len(missing)} venues ({about + ', ' if about else ''}see /status)"
+        about = _usual(sum(usual.get(name, 0.0) for name in missing))
+        if about:
+            return _("without {count} venues ({about}, see /status)", count=len(missing), about=about)
+        return _("without {count} venues (see /status)", count=len(missing))
     named = [
-        f"{venue(name)} ({', '.join(part for part in (_usual(usual, name), why) if part)})"
+        f"{venue(name)} ({', '.join(part for part in (_usual(usual.get(name, 0.0)), why) if part)})"
         for name, why in missing.items()
     ]
-    return "without " + ", ".join(named)
+    return _("without {venues}", venues=", ".join(named))
 
 
-def _usual(shares: Mapping[str, float], name: str) -> str:
-    share = shares.get(name, 0.0)
-    return f"usually ~{share * 100:.0f}%" if share >= 0.005 else ""
+def _usual(share: float) -> str:
+    return _("usually ~{share}%", share=f"{share * 100:.0f}") if share >= 0.005 else ""
 
 
 def age(seconds: float) -> str:
-    old = f"{span(seconds)} old"
-    return f"STALE, {old}" if seconds > STALE_SECONDS else old
+    old = _("{span} old", span=span(seconds))
+    return _("STALE, {age}", age=old) if seconds > STALE_SECONDS else old
 
 
 def rough(facts: Mapping[str, Any]) -> str:
@@ -111,27 +157,66 @@ def rough(facts: Mapping[str, Any]) -> str:
     days = facts.get("history_days", 0.0)
     if days >= TRACK_RECORD_DAYS:
         return ""
-    return f"{NO_TRACK_RECORD} ({days:.0f} d of history)"
+    return _("Rough, no track record yet ({days} d of history)", days=f"{days:.0f}")
 
 
 def churn(usd_24h: Mapping[Side, float] | None, side: Side) -> str:
     """What was lost beside F; nothing where not every hour was heard."""
     if usd_24h is None:
         return ""
-    return f"Beside it, {usd(usd_24h[side])} of {side}s liquidated in 24h on ground traded before"
+    return _(
+        "Beside it, {usd} of {sides} liquidated in 24h on ground traded before",
+        usd=usd(usd_24h[side]),
+        sides=sides(side),
+    )
 
 
 def cluster_line(cluster: Mapping[str, Any], mark: float) -> str:
     """One cluster in a line: shorts 95,000, +5.2%, ~$33M."""
     distance = signed_percent(cluster["label"] / mark - 1)
-    return f"{cluster['side']}s {label(cluster['label'])}, {distance}, ~{usd(cluster['forced_usd'])}"
+    return f"{sides(cluster['side'])} {label(cluster['label'])}, {distance}, ~{usd(cluster['forced_usd'])}"
 
 
 def zone_of(cluster: Mapping[str, Any]) -> str:
     return zone(cluster["low"], cluster["high"])
 
 
+def zone_of_cluster(cluster: Cluster) -> str:
+    return zone(cluster.low, cluster.high)
+
+
+def side_letter(side: str) -> str:
+    """L or S, where there is no room for more."""
+    return _("L") if side == "long" else _("S")
+
+
 def away(price_to: float, mark: float) -> str:
     """2.6% below 90,340."""
-    side = "below" if price_to < mark else "above"
-    return f"{percent(price_to / mark - 1)} {side} {price(mark)}"
+    far = percent(price_to / mark - 1)
+    if price_to < mark:
+        return _("{distance} below {price}", distance=far, price=price(mark))
+    return _("{distance} above {price}", distance=far, price=price(mark))
+
+
+def asset_or_all(asset: str | None) -> str:
+    return asset or _("all coins")
+
+
+_RISK_PARTS = {
+    "open interest": N_("open interest"),
+    "funding": N_("funding"),
+    "mass near price": N_("mass near price"),
+    "one-sidedness": N_("one-sidedness"),
+    "forced of late": N_("forced of late"),
+}
+
+
+def risk_parts(parts: Mapping[str, float], first: int = 0, last: int | None = None) -> str:
+    """Parts of a risk score from 0 to 1, highest first, as points of 100; those of a slice of them."""
+    ordered = sorted(parts.items(), key=lambda part: -part[1])[first:last]
+    return ", ".join(f"{_(_RISK_PARTS.get(name, name))} {share * 100:.0f}" for name, share in ordered)
+
+
+def clock(at: int, timezone: str = "UTC") -> str:
+    """A moment on a chat's own clock: 11-22 15:04 CET."""
+    return f"{datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(timezone)):%m-%d %H:%M %Z}"

@@ -2,49 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlite_utils import Database
 
 from engine.alerts.policy import CAP, Wishes, parse_quiet, quiet_text
-from engine.ports import Chat, ChatKind
+from engine.ports import Change, Chat, ChatKind
 
-_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, timezone, quiet, loud, cap"
+WISHES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
+"""Columns that make a chat's wishes."""
+
+_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, " + ", ".join(WISHES)
 
 
 def _chat(row: tuple[Any, ...]) -> Chat:
     number, platform, remote_id, kind, title, approved, active, off_reason, *wishes = row
     return Chat(
-        number, platform, remote_id, kind, title, bool(approved), bool(active), off_reason, _wishes(kind, *wishes)
+        number, platform, remote_id, kind, title, bool(approved), bool(active), off_reason, read_wishes(kind, wishes)
     )
 
 
-def _wishes(kind: ChatKind, timezone: str, quiet: str, loud: int, cap: int | None) -> Wishes:
-    return Wishes(timezone, parse_quiet(quiet) if quiet else None, bool(loud), CAP[kind] if cap is None else cap)
+def read_wishes(kind: ChatKind, columns: Sequence[Any]) -> Wishes:
+    """Wishes from their columns, in the order of WISHES."""
+    timezone, quiet, loud, cap, language, locale, light, role, room = columns
+    hours = parse_quiet(quiet) if quiet else None
+    most = CAP[kind] if cap is None else cap
+    return Wishes(timezone, hours, bool(loud), most, language, locale, bool(light), role, room)
 
 
 def wishes_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Wishes]:
     """What active chats want of alerts, by their ids; those that are gone or switched off are left out."""
     numbers = ", ".join(str(int(chat_id)) for chat_id in chat_ids)
-    query = f"SELECT id, kind, timezone, quiet, loud, cap FROM chat WHERE active AND id IN ({numbers})"
-    return {row[0]: _wishes(*row[1:]) for row in db.conn.execute(query)}
+    query = f"SELECT id, kind, {', '.join(WISHES)} FROM chat WHERE active AND id IN ({numbers})"
+    return {row[0]: read_wishes(row[1], row[2:]) for row in db.conn.execute(query)}
 
 
 def set_wishes(db: Database, chat_id: int, wishes: Wishes) -> None:
-    """Keep what a chat wants of alerts."""
+    """Keep what a chat wants of alerts; its platform's locale is not its to choose."""
     db.conn.execute(
-        "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ? WHERE id = ?",
-        (wishes.timezone, quiet_text(wishes.quiet), int(wishes.loud), wishes.cap, chat_id),
+        "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ?, language = ?, light = ?, role = ?, room = ? "
+        "WHERE id = ?",
+        (
+            *(wishes.timezone, quiet_text(wishes.quiet), int(wishes.loud), wishes.cap),
+            *(wishes.language, int(wishes.light), wishes.role, wishes.room, chat_id),
+        ),
     )
 
 
-def see_chat(db: Database, platform: str, remote_id: str, kind: ChatKind, title: str, now: int) -> Chat:
-    """The chat with that id on a platform, made if it is new; its title follows the platform's."""
+def see_chat(
+    db: Database,
+    platform: str,
+    remote_id: str,
+    kind: ChatKind,
+    title: str,
+    now: int,
+    locale: str = "",
+    parent: str = "",
+) -> Chat:
+    """The chat with that id on a platform, made if it is new; its title follows the platform's.
+
+    A topic of a group is let in, or switched off, as the group is when it is first seen.
+    """
+    over = find_chat(db, platform, parent) if parent else None
     db.conn.execute(
-        "INSERT INTO chat (platform, remote_id, kind, title, created_at) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT (platform, remote_id) DO UPDATE SET title = excluded.title, kind = excluded.kind",
-        (platform, remote_id, kind, title, now),
+        "INSERT INTO chat (platform, remote_id, kind, title, created_at, locale, approved) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (platform, remote_id) DO UPDATE SET title = excluded.title, kind = excluded.kind, "
+        "locale = CASE WHEN excluded.locale <> '' THEN excluded.locale ELSE locale END",
+        (platform, remote_id, kind, title, now, locale, int(over is not None and over.approved)),
     )
     found = find_chat(db, platform, remote_id)
     assert found is not None  # noqa: S101  # it was just written, in this transaction
@@ -75,13 +101,55 @@ def switch_chat(db: Database, chat_id: int, *, active: bool, reason: str = "") -
 def forget_chat(db: Database, chat_id: int) -> int:
     """Delete a chat's rules with what they remember, its mutes, alerts, messages and wishes; how many rows."""
     count = 0
-    for table in ("mute", "alert", "message", "rule"):
+    for table in ("mute", "alert", "message", "rule", "change"):
         count += db.conn.execute(f"DELETE FROM {table} WHERE chat_id = ?", (chat_id,)).rowcount
     db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
     db.conn.execute(
-        "UPDATE chat SET title = '', timezone = 'UTC', quiet = '', loud = 0, cap = NULL WHERE id = ?", (chat_id,)
+        "UPDATE chat SET title = '', timezone = 'UTC', quiet = '', loud = 0, cap = NULL, language = '', locale = '', "
+        "light = 0, role = '', room = 'public' WHERE id = ?",
+        (chat_id,),
     )
     return count
+
+
+CHANGES_KEPT = 200
+
+
+def note_change(db: Database, chat_id: int, who: str, what: str, now: int) -> None:
+    """Remember that somebody changed something in a chat; the last 200 are kept."""
+    db.conn.execute("INSERT INTO change (chat_id, at, who, what) VALUES (?, ?, ?, ?)", (chat_id, now, who, what))
+    db.conn.execute(
+        "DELETE FROM change WHERE chat_id = ? AND id NOT IN "
+        "(SELECT id FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?)",
+        (chat_id, chat_id, CHANGES_KEPT),
+    )
+
+
+def changes(db: Database, chat_id: int, count: int) -> list[Change]:
+    """What was changed in a chat last, newest first."""
+    query = "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?"
+    return [Change(*row) for row in db.conn.execute(query, (chat_id, count))]
+
+
+_EXPORTED = {
+    "chat": "SELECT * FROM chat WHERE id = ?",
+    "rules": "SELECT * FROM rule WHERE chat_id = ? ORDER BY id",
+    "mutes": "SELECT * FROM mute WHERE chat_id = ?",
+    "alerts": "SELECT alert.id, alert.at, event.asset, event.kind, rule_id, message_id FROM alert "
+    "JOIN event ON event.id = event_id WHERE alert.chat_id = ? ORDER BY alert.id",
+    "messages": "SELECT id, state, created_at, body, rendered, error FROM message WHERE chat_id = ? ORDER BY id",
+    "changes": "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id",
+}
+
+
+def export_chat(db: Database, chat_id: int) -> dict[str, Any]:
+    """All that is kept of a chat, by table, JSON values."""
+    found: dict[str, Any] = {}
+    for name, query in _EXPORTED.items():
+        cursor = db.conn.execute(query, (chat_id,))
+        columns = [column[0] for column in cursor.description]
+        found[name] = [dict(zip(columns, row, strict=True)) for row in cursor]
+    return found
 
 
 def move_chat(db: Database, chat_id: int, remote_id: str) -> None:

@@ -139,7 +139,28 @@ def m0004_edits(db: Database) -> None:
         db.execute(statement)
 
 
-NAMES = ("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits")
+_TABLES_0005 = (
+    "ALTER TABLE rule ADD COLUMN side TEXT",
+    "ALTER TABLE chat ADD COLUMN language TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE chat ADD COLUMN locale TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE chat ADD COLUMN light INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE chat ADD COLUMN role TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE chat ADD COLUMN room TEXT NOT NULL DEFAULT 'public'",
+    """CREATE TABLE change (
+        id INTEGER PRIMARY KEY, chat_id INTEGER NOT NULL REFERENCES chat (id) ON DELETE CASCADE,
+        at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL) STRICT""",
+    "CREATE INDEX change_by_chat ON change (chat_id, id)",
+)
+
+
+@migrations()
+def m0005_chats(db: Database) -> None:
+    """Sides of rules; language, colours and profile of chats; who changed what in them."""
+    for statement in _TABLES_0005:
+        db.execute(statement)
+
+
+NAMES = ("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits", "m0005_chats")
 """All migrations of this version, in order."""
 
 

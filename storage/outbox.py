@@ -13,6 +13,7 @@ from engine.alerts.policy import GROUP_FROM, Wishes, day_start, fate, quiet_unti
 from engine.market import HOUR_MS, MINUTE_MS
 from engine.ports import AlertRecord, DeadLetter, Message, Told
 from storage import chats
+from storage.chats import WISHES, read_wishes
 
 EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
 OTHERS_EXPIRE_MS = 12 * HOUR_MS
@@ -235,14 +236,15 @@ def told_lately(db: Database, chat_id: int, count: int) -> list[Told]:
         "JOIN event ON event.id = event_id LEFT JOIN message ON message.id = message_id "
         "WHERE alert.chat_id = ? ORDER BY alert.id DESC LIMIT ?"
     )
-    return [Told(at, asset, kind, _fate(*rest)) for at, asset, kind, *rest in db.conn.execute(query, (chat_id, count))]
+    rows = db.conn.execute(query, (chat_id, count))
+    return [Told(at, asset, kind, _fate(state, held), error or "") for at, asset, kind, state, error, held in rows]
 
 
-def _fate(state: str | None, error: str | None, held: int | None) -> str:
+def _fate(state: str | None, held: int | None) -> str:
     if state is None:
         return "not sent, the day was full"
     if state == "dead":
-        return f"not delivered ({error})"
+        return "not delivered"
     if state == "sent":
         return "told"
     return "waits for the end of quiet hours" if held else "on its way"
@@ -300,7 +302,7 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
     row = db.conn.execute(
         "SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires, "
         "message.created_at, plain, repeat, edits, (SELECT target.remote_id FROM message AS target "
-        "  WHERE target.id = message.edits) FROM message JOIN chat ON chat.id = chat_id "
+        f"  WHERE target.id = message.edits), {', '.join(WISHES)} FROM message JOIN chat ON chat.id = chat_id "
         "WHERE chat.platform = ? AND chat.active AND state = 'ready' AND due <= ? AND expires >= ? "
         f"AND chat_id NOT IN ({left_out}) "
         "AND (edits IS NULL OR EXISTS (SELECT 1 FROM message AS target "
@@ -317,7 +319,7 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
         "UPDATE message SET state = 'sending', attempts = attempts + 1, lease_until = ? WHERE id = ?",
         (now + lease_ms, row[0]),
     )
-    number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, created_at, plain, repeat, *edit = row
+    number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, created_at, plain, repeat, *rest = row
     return Message(
         id=number,
         chat_id=chat_id,
@@ -331,7 +333,8 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
         created_at=created_at,
         plain=bool(plain),
         repeat=bool(repeat),
-        edits=str(edit[1]) if edit[0] is not None else None,
+        edits=str(rest[1]) if rest[0] is not None else None,
+        wishes=read_wishes(kind, rest[2:]),
     )
 
 

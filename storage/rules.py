@@ -14,15 +14,14 @@ from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 
 LAST_ID = "last_rule_id"
-_COLUMNS = "chat_id, kind, asset, distance, size, created_at, level, every_ms, expires_at, paused"
+_COLUMNS = "chat_id, kind, asset, distance, size, created_at, level, every_ms, expires_at, paused, side"
 _NAMED = "id, " + _COLUMNS
 
 
 def _rule(row: tuple[Any, ...]) -> Rule:
-    number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, paused = row
-    return Rule(
-        number, chat, kind, asset, distance, json.loads(size), at, level, every_ms, expires_at, paused=bool(paused)
-    )
+    number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, paused, side = row
+    size = json.loads(size)
+    return Rule(number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, bool(paused), side)
 
 
 def add_rule(db: Database, rule: Rule) -> Rule:
@@ -37,11 +36,11 @@ def add_rule(db: Database, rule: Rule) -> Rule:
         (LAST_ID, str(highest + 1)),
     )
     db.conn.execute(
-        f"INSERT INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             highest + 1,
             *(rule.chat_id, rule.kind, rule.asset, rule.distance, json.dumps(rule.size), rule.created_at),
-            *(rule.level, rule.every_ms, rule.expires_at, int(rule.paused)),
+            *(rule.level, rule.every_ms, rule.expires_at, int(rule.paused), rule.side),
         ),
     )
     return replace(rule, id=highest + 1)

@@ -14,7 +14,7 @@ from engine.alerts.rules import Rule
 from engine.board import Reported
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, Market
-from engine.ports import Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
+from engine.ports import Change, Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
@@ -167,12 +167,14 @@ class Store:
         def work(db: Utils) -> tuple[list[Rule], list[int]]:
             assets = {rule.asset for rule in new}
             levels = {rule.level for rule in new}
+            sides = {rule.side for rule in new} | {None}  # one for both sides makes way for one of a side
             gone = [
                 rule.id
                 for rule in rules.rules_of_chat(db, chat_id)
                 if rule.kind in kinds
                 and (rule.asset in assets or None in assets)
                 and (rule.kind != "price" or rule.level in levels)  # people wait for several prices
+                and (rule.side in sides or None in {made.side for made in new})
             ]
             rules.remove_rules(db, gone)
             return [rules.add_rule(db, rule) for rule in new], gone
@@ -199,14 +201,25 @@ class Store:
 
     # -- chats
 
-    async def see_chat(self, platform: str, remote_id: str, kind: ChatKind, title: str) -> Chat:
+    async def see_chat(
+        self, platform: str, remote_id: str, kind: ChatKind, title: str, locale: str = "", parent: str = ""
+    ) -> Chat:
         """The chat with that id, made if it is new."""
         title = "".join(c for c in title if c.isprintable())[:200]
         known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
-        if known is not None and known.title == title and known.kind == kind:
+        if known is not None and (known.title, known.kind, known.wishes.locale) == (
+            title,
+            kind,
+            locale or known.wishes.locale,
+        ):
             return known
         now = self._wall.now()
-        return await self._db.write(lambda db: chats.see_chat(db, platform, remote_id, kind, title, now))
+        return await self._db.write(
+            lambda db: chats.see_chat(db, platform, remote_id, kind, title, now, locale, parent)
+        )
+
+    async def find_chat(self, platform: str, remote_id: str) -> Chat | None:
+        return await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
 
     async def chats(self, platform: str | None = None) -> list[Chat]:
         return await self._db.read(lambda db: chats.chats(db, platform))
@@ -219,6 +232,16 @@ class Store:
 
     async def set_wishes(self, chat_id: int, wishes: Wishes) -> None:
         await self._db.write(lambda db: chats.set_wishes(db, chat_id, wishes))
+
+    async def note_change(self, chat_id: int, who: str, what: str) -> None:
+        now = self._wall.now()
+        await self._db.write(lambda db: chats.note_change(db, chat_id, who, what, now))
+
+    async def changes(self, chat_id: int, count: int) -> list[Change]:
+        return await self._db.read(lambda db: chats.changes(db, chat_id, count))
+
+    async def export_chat(self, chat_id: int) -> dict[str, Any]:
+        return await self._db.read(lambda db: chats.export_chat(db, chat_id))
 
     async def forget_chat(self, chat_id: int) -> int:
         return await self._db.write(lambda db: chats.forget_chat(db, chat_id))

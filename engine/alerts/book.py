@@ -202,7 +202,7 @@ class RuleBook:
             rules = index.candidates(cluster, tick.path, tick.now, sizes.enough, marked=cluster.id in marked)
             if cluster.id in marked:
                 rules += index.at_cluster()
-            found += [(rule, cluster) for rule in rules if not ended(rule, now)]
+            found += [(rule, cluster) for rule in rules if rule.wants(cluster.side) and not ended(rule, now)]
         return found
 
     def value_rules(self, tick: ValueTick) -> list[Rule]:

@@ -99,7 +99,7 @@ class Sizes:
 def every_pair(rules: Iterable[Rule], tick: AssetTick) -> list[tuple[Rule, Cluster]]:
     """Each rule that concerns the tick's asset with each of its clusters."""
     mine = [rule for rule in rules if rule.concerns(tick.asset)]
-    return [(rule, cluster) for rule in mine for cluster in tick.clusters]
+    return [(rule, cluster) for rule in mine for cluster in tick.clusters if rule.wants(cluster.side)]
 
 
 def decide(
@@ -161,7 +161,7 @@ def baseline(
             ahead = 0 < cluster.distance(price) <= distance and cluster.id not in touched
             if not ahead or not cluster.mature(tick.now) or (before is not None and not before.armed):
                 continue
-            if not sizes.enough(cluster, rule.size, distance):
+            if not rule.wants(cluster.side) or not sizes.enough(cluster, rule.size, distance):
                 continue
             # What is shown is told: its sweep will be told too.
             verdict.states[rule.id, cluster.id] = _told(tick, sizes, cluster, price, before.arming if before else 0)

@@ -16,6 +16,7 @@ import numpy as np
 from engine.alerts.near import REARM_FACTOR, REARM_MS, NearState
 from engine.alerts.rules import Rule
 from engine.liquidation.clusters import Cluster
+from engine.market import Side
 
 ARMED, LEAVING, ASLEEP = 0, 1, 2
 
@@ -80,8 +81,8 @@ class AssetIndex:
         self._asset, self._states = asset, states
         self._rules = {rule.id: rule for rule in rules}
         self._by_chat: dict[int, set[int]] = {}
-        self._class_numbers: dict[tuple[float, float | str], int] = {}
-        self._classes: list[tuple[float, float | str]] = []
+        self._class_numbers: dict[tuple[float, float | str, Side | None], int] = {}
+        self._classes: list[tuple[float, float | str, Side | None]] = []
         for rule in self._rules.values():
             self._by_chat.setdefault(rule.chat_id, set()).add(rule.id)
         self._sort()
@@ -155,8 +156,8 @@ class AssetIndex:
         self._taken: list[tuple[int, str]] = []
 
     def _class(self, rule: Rule) -> int:
-        """The number of a rule's distance and size: all that parts near rules of an asset that have told of nothing."""
-        key = (rule.distance_for(self._asset), rule.size)
+        """The number of a rule's distance, size and side: what parts near rules of an asset that told of nothing."""
+        key = (rule.distance_for(self._asset), rule.size, rule.side)
         if key not in self._class_numbers:
             self._class_numbers[key] = len(self._classes)
             self._classes.append(key)
@@ -212,7 +213,9 @@ class AssetIndex:
         return set(self._ids[armed[np.isin(classes, wanted)]].tolist())
 
     def _speaks(self, number: int, cluster: Cluster, large_enough: LargeEnough, *, marked: bool) -> bool:
-        distance, size = self._classes[number]
+        distance, size, side = self._classes[number]
+        if side is not None and side != cluster.side:
+            return False
         return large_enough(cluster, size, distance) or (marked and large_enough(cluster, size, None))
 
     def _place(self, cluster_id: str) -> Place:

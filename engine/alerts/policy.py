@@ -22,6 +22,8 @@ GROUP_FROM = 4
 EXEMPT = frozenset({"swept", "cascade"})
 """Kinds that a full day does not hold back when they are of the top tier."""
 
+PUBLIC, PRIVATE = "public", "private"
+
 _QUIET = re.compile(r"([01]?\d|2[0-3])(?::([0-5]\d))?\s*[-\N{EN DASH}]\s*([01]?\d|2[0-3])(?::([0-5]\d))?")
 
 
@@ -34,12 +36,21 @@ class Wishes:
         quiet: minutes of the local day from which and until which nothing is sent, None for never.
         loud: the top tier comes through quiet hours.
         cap: messages with alerts a day.
+        language: the chosen one's tag, empty for the platform's. locale: the platform's, as it was last seen.
+        light: pictures in dark ink on white.
+        role: the platform's id of the role that an alert of the top tier mentions, empty for none.
+        room: where members' commands are answered: public, private, or the remote id of one chat.
     """
 
     timezone: str = "UTC"
     quiet: tuple[int, int] | None = None
     loud: bool = False
     cap: int = CAP["private"]
+    language: str = ""
+    locale: str = ""
+    light: bool = False
+    role: str = ""
+    room: str = PUBLIC
 
 
 def fate(wishes: Wishes, now: int, told_today: int, kind: str, *, top_tier: bool) -> Fate:
@@ -98,7 +109,7 @@ def parse_quiet(text: str) -> tuple[int, int]:
     """
     match = _QUIET.fullmatch(text.strip())
     if not match:
-        raise InputError(f"{text[:20]!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00")
+        raise InputError("{word!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00", word=text[:20])
     start, end = (int(match[i]) * 60 + int(match[i + 1] or 0) for i in (1, 3))
     if start == end:
         raise InputError("Quiet hours need a beginning and another end.", "/quiet 23:00-07:00")
@@ -126,4 +137,4 @@ def parse_timezone(text: str) -> str:
     found = _zones().get(name.casefold())
     if found is not None:
         return found
-    raise InputError(f"There is no time zone {text[:30]!r}.", "/timezone Europe/Berlin")
+    raise InputError("There is no time zone {word!r}.", "/timezone Europe/Berlin", word=text[:30])

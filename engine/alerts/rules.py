@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from engine.errors import InputError
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Side
 
 ClusterKind = Literal["near", "entered", "swept"]
 ValueKind = Literal["price", "funding", "oi", "risk", "cascade"]
@@ -66,6 +66,7 @@ class Rule:
         every_ms: least time between two alerts that begin a story, 0 for none, ONCE for a single alert ever.
         expires_at: when it ends, UTC ms; None for never.
         paused: it rests, and is kept.
+        side: only clusters of this side; None for both.
     """
 
     id: int
@@ -79,6 +80,7 @@ class Rule:
     every_ms: int = 0
     expires_at: int | None = None
     paused: bool = False
+    side: Side | None = None
 
     @property
     def of_values(self) -> bool:
@@ -87,6 +89,10 @@ class Rule:
 
     def concerns(self, asset: str) -> bool:
         return self.asset is None or self.asset == asset
+
+    def wants(self, side: Side) -> bool:
+        """Whether clusters of a side are its business."""
+        return self.side is None or self.side == side
 
     def distance_for(self, asset: str) -> float:
         return self.distance if self.distance is not None else default_distance(asset)
@@ -98,7 +104,8 @@ class Rule:
             parts = [self.kind, _level_text(self.kind, self.level)]
         else:
             size = self.size if isinstance(self.size, str) else f"${usd_text(self.size)}"
-            parts = [self.kind, f"{self.distance * 100:g}%" if self.distance is not None else "", size]
+            side = f"{self.side}s" if self.side else ""
+            parts = [self.kind, f"{self.distance * 100:g}%" if self.distance is not None else "", size, side]
         if self.every_ms:
             parts.append("once" if self.every_ms == ONCE else f"every {time_text(self.every_ms)}")
         return " ".join(part for part in parts if part)
@@ -133,6 +140,7 @@ def usd_text(value: float) -> str:
     return f"{value:g}"
 
 
+SIDE_WORDS: dict[str, Side] = {"long": "long", "longs": "long", "short": "short", "shorts": "short"}
 _SIZE = re.compile(r"\$?\s*(\d{1,3}(?:[.,' ]\d{3})+|\d+(?:[.,]\d+)?)\s*([kmb]?)\s*(?:usd|\$)?", re.IGNORECASE)
 _DISTANCE = re.compile(r"(\d+(?:[.,]\d+)?)\s*%")
 _GROUPED = r"[1-9]\d{0,2}(?:[.,' ]\d{3})+"
@@ -152,8 +160,8 @@ def parse_rule(text: str, now: int = 0) -> Rule:
     """
     words = re.sub(r"(\d)\s+%", r"\1%", text.lower()).split()
     if not words or words[0] not in RULE_KINDS:
-        given = words[0][:20] if words else "nothing"
-        raise InputError(f"A rule begins with {', '.join(RULE_KINDS)}, not {given}.", RULE_EXAMPLE)
+        given, kinds = words[0][:20] if words else "?", ", ".join(RULE_KINDS)
+        raise InputError("A rule begins with {kinds}, not {word}.", RULE_EXAMPLE, kinds=kinds, word=given)
     kind: RuleKind = words[0]
     words, every_ms, expires_at = _lifecycle(words[1:], now)
     rule = _value_rule(kind, words) if kind in VALUE_KINDS else _cluster_rule(kind, words)
@@ -165,27 +173,32 @@ def parse_rule(text: str, now: int = 0) -> Rule:
 def _cluster_rule(kind: RuleKind, words: list[str]) -> Rule:
     distance: float | None = None
     size: Tier | float = "normal"
+    side: Side | None = None
     for word in words:
         if _DISTANCE.fullmatch(word):
             distance = parse_distance(word)
+        elif word in SIDE_WORDS:
+            side = SIDE_WORDS[word]
         else:
             size = parse_size(word)
     if kind != "near" and distance is not None:
-        raise InputError(f"Only near takes a distance; {kind} happens at the cluster itself.", f"{kind} normal")
-    return Rule(0, 0, kind, distance=distance, size=size)
+        raise InputError(
+            "Only near takes a distance; {kind} happens at the cluster itself.", f"{kind} normal", kind=kind
+        )
+    return Rule(0, 0, kind, distance=distance, size=size, side=side)
 
 
 def _value_rule(kind: RuleKind, words: list[str]) -> Rule:
     example = EXAMPLES[kind]
     if len(words) != 1:
-        raise InputError(f"A {kind} rule takes one level.", example)
+        raise InputError("A {kind} rule takes one level.", example, kind=kind)
     match = _LEVEL.fullmatch(words[0])
     if not match or (kind in ("funding", "oi")) != (match[3] == "%"):
-        raise InputError(f"{words[0][:20]!r} is not a level for {kind}.", example)
+        raise InputError("{word!r} is not a level for {kind}.", example, word=words[0][:20], kind=kind)
     value = _number(match[1]) * (0.01 if match[3] == "%" else _UNITS[match[2]])
     low, high = LEVEL_RANGE[kind]  # type: ignore[index]  # a value kind, see parse_rule
     if not low <= value <= high:
-        raise InputError(f"{words[0][:20]} is out of range for {kind}.", example)
+        raise InputError("{word} is out of range for {kind}.", example, word=words[0][:20], kind=kind)
     return Rule(0, 0, kind, level=value)
 
 
@@ -217,10 +230,11 @@ def parse_span(word: str, bounds: tuple[int, int], example: str) -> int:
     """
     match = _SPAN.fullmatch(word)
     if not match:
-        raise InputError(f"{word[:20]!r} is not a time such as 30m, 4h or 7d.", example)
+        raise InputError("{word!r} is not a time such as 30m, 4h or 7d.", example, word=word[:20])
     span_ms = int(match[1]) * {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}[match[2]]
     if not bounds[0] <= span_ms <= bounds[1]:
-        raise InputError(f"A time lies between {time_text(bounds[0])} and {time_text(bounds[1])} here.", example)
+        low, high = map(time_text, bounds)
+        raise InputError("A time lies between {low} and {high} here.", example, low=low, high=high)
     return span_ms
 
 
@@ -239,10 +253,10 @@ def parse_distance(word: str) -> float:
     """
     match = _DISTANCE.fullmatch(word.strip())
     if not match:
-        raise InputError(f"{word[:20]!r} is not a distance.", "1%")
+        raise InputError("{word!r} is not a distance.", "1%", word=word[:20])
     value = float(match[1].replace(",", ".")) / 100
     if not DISTANCE_RANGE[0] <= value <= DISTANCE_RANGE[1]:
-        raise InputError(f"A distance lies between 0.1% and 20%, not {word[:20]}.", "1%")
+        raise InputError("A distance lies between 0.1% and 20%, not {word}.", "1%", word=word[:20])
     return value
 
 
@@ -257,8 +271,8 @@ def parse_size(word: str) -> Tier | float:
             return tier
     match = _SIZE.fullmatch(word.strip())
     if not match:
-        raise InputError(f"{word[:20]!r} is neither {', '.join(TIERS)} nor a size in USD.", "$20m")
+        raise InputError("{word!r} is neither calm, normal, busy nor a size in USD.", "$20m", word=word[:20])
     value = _number(match[1]) * _UNITS[match[2].lower()]
     if not SIZE_RANGE_USD[0] <= value <= SIZE_RANGE_USD[1]:
-        raise InputError(f"A size lies between $1k and $1000b, not {word[:20]}.", "$20m")
+        raise InputError("A size lies between $1k and $1000b, not {word}.", "$20m", word=word[:20])
     return value

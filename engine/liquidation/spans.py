@@ -196,7 +196,7 @@ def calibrate_from(hours: Hours, snapshots: Sequence[Snapshot]) -> Calibration:
 def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:
     """Fit an asset's own coefficients; never worse than the prior on two weeks that the fit has not seen."""
     if not len(of) or of.at.max() - of.at.min() < LEAST_DAYS * 24 * HOUR_MS:
-        return Calibration(prior, fitted=False, why=f"under {LEAST_DAYS} days of reports")
+        return Calibration(prior, fitted=False, why="too few days of reports")
     start, end = int(of.at.min()), int(of.at.max())
     cut = end - HELD_OUT_DAYS * 24 * HOUR_MS
     seen, unseen = of.where(of.at < cut - 24 * HOUR_MS), of.where(of.at >= cut)

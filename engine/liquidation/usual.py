@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.liquidation.forced import ForcedCurve
-from engine.liquidation.grid import WINDOW
+from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.prior import ForcedPrior, scale_for
 from engine.liquidation.view import MapView
 from engine.market import DAY_MS, SIDES, Side
@@ -120,6 +120,20 @@ class Usual:
     def density(self, side: Side) -> np.ndarray | None:
         """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""
         return self._density_median.get(side)
+
+    def growth(self, side: Side, first: int, last: int, hours: int) -> float | None:
+        """Change of what lies on some levels, outward coordinates, within so many hours, a fraction.
+
+        None where nothing is known from then, or nothing lay there.
+        """
+        if len(self._at) <= hours:
+            return None
+        then, now = (self._lying(i, side, first, last) for i in (len(self._at) - 1 - hours, len(self._at) - 1))
+        return now / then - 1 if then > 0 else None
+
+    def _lying(self, number: int, side: Side, first: int, last: int) -> float:
+        start = outward(side, bin_of(self._marks[number])) + 1
+        return float(self._density[side][number][max(first - start, 0) : max(last + 1 - start, 0)].sum())
 
     def past(self, count: int) -> list[Snapshot]:
         """The last snapshots, oldest first."""

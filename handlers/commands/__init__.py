@@ -11,11 +11,16 @@ from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
 from handlers.access import FREE_COMMANDS, allowed
 from handlers.answers import Answer, Button
+from handlers.budget import PICTURE_COST
 from handlers.commands import (
     admin,
     alerts,
+    asking,
     cascade,
+    channel,
     clusters,
+    export,
+    language,
     liq,
     market,
     mute,
@@ -31,43 +36,68 @@ from handlers.commands import (
 )
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
-from handlers.commands.registry import Command, all_commands, find_command, split
+from handlers.commands.registry import DRAWING, Command, all_commands, find_command, split
 from handlers.context import Request
+from handlers.language import _, language_of, speaking, told
 from handlers.numbers import MOST_TEXT, DidYouMeanError, clean, label
 
-__all__ = ["Command", "all_commands", "answer", "find_command"]
+__all__ = ["Command", "all_commands", "answer", "answer_within_budget", "find_command"]
 
 log = logging.getLogger(__name__)
 
 _FEATURES = (
     *(start, liq, clusters, map_command, market, rekt, risk, cascade, skill),
-    *(alerts, mute, quiet, settings, subscribe, status, why, admin),
+    *(alerts, mute, quiet, settings, language, export, subscribe, channel, status, why, asking, admin),
 )
 """Imported for what they register."""
 
 
 async def answer(request: Request) -> Answer:
-    """Answer one command line. Never raises: what goes wrong is told in one line, with an example that works."""
+    """Answer one command line, in the chat's language.
+
+    Never raises: what goes wrong is told in one line, with an example that works.
+    """
     # What cannot be sent back must not come in: lone surrogates and control characters.
     request = replace(request, text=clean(request.text))
-    name, _ = split(request.text)
+    with speaking(language_of(request.chat.wishes, request.locale)):
+        return await _answered(request)
+
+
+async def answer_within_budget(request: Request) -> Answer | None:
+    """The same for people on the open network; None where whoever asks too much was told so already."""
+    name, services = split(request.text)[0], request.services
+    cost = PICTURE_COST if name in DRAWING else 1.0
+    person = (request.platform, request.user_id)
+    match services.budget.spend(person, request.chat.id, services.wall.now(), cost):
+        case "yes":
+            return await answer(request)
+        case "notice":
+            with speaking(language_of(request.chat.wishes, request.locale)):
+                return Answer(_("One moment: that was a lot at once. Ask again in a minute."), private=True)
+        case "silence":
+            return None
+
+
+async def _answered(request: Request) -> Answer:
+    name = split(request.text)[0]
     try:
         found = await _answer(request)
     except DidYouMeanError as error:
         command = f"/{name} {error.asset}{error.price:.6g}"
-        found = Answer(str(error), (f"Then: {command}",), buttons=(Button(label(error.price), command),))
+        then = _("Then: {command}", command=command)
+        found = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
     except WithheldError as error:
         found = error.answer
     except InputError as error:
-        lines = (f"Try: {error.example}",) if error.example else ()
-        found = Answer(str(error), lines)
+        lines = (_("Try: {example}", example=error.example),) if error.example else ()
+        found = Answer(told(error), lines)
     except CliffwatchError as error:
-        found = Answer(str(error))
+        found = Answer(told(error))
     except Exception:
         log.exception("command /%s failed", name[:20])
-        found = Answer("Something went wrong here. It has been noted for the operator; nothing of yours is lost.")
+        found = Answer(_("Something went wrong here. It has been noted for the operator; nothing of yours is lost."))
     if request.services.simulated:
-        found = replace(found, headline=f"[{wording.SIMULATED}] {found.headline}")
+        found = replace(found, headline=f"[{_(wording.SIMULATED)}] {found.headline}")
     return found
 
 
@@ -76,15 +106,18 @@ async def _answer(request: Request) -> Answer:
     command = find_command(name)
     if name not in FREE_COMMANDS and not await allowed(request):
         return Answer(
-            "This bot is private.",
-            (f"Its operator can let this chat in: /admin approve {request.chat.id}",),
+            _("This bot is private."),
+            (_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}"),),
             private=True,
         )
     try:
-        return await command.run(request, arguments[:MOST_TEXT])
+        found = await command.run(request, arguments[:MOST_TEXT])
     except NotReadyError:
         if request.services.ready.is_set():
             raise
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
-    return await command.run(request, arguments[:MOST_TEXT])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
+        found = await command.run(request, arguments[:MOST_TEXT])
+    if command.changes and arguments and request.chat.kind != "private":
+        await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MOST_TEXT])
+    return found

@@ -9,6 +9,7 @@ from handlers.access import REFUSED, require_operator, resume
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import N_, _, n_
 from handlers.numbers import span
 
 EXAMPLE = "/admin approve 3"
@@ -37,8 +38,9 @@ async def admin(request: Request, arguments: str) -> Answer:
     if not words:
         waiting = [chat for chat in chats.values() if not chat.approved]
         lines = tuple(f"#{c.id} {c.platform} {c.kind} {c.title[:40]}" for c in waiting[:7])
-        buttons = tuple(Button(f"Let in #{c.id}", f"/admin approve {c.id}") for c in waiting[:3])
-        return Answer(f"{len(waiting)} chats wait to be let in", lines, buttons=buttons, private=True)
+        buttons = tuple(Button(_("Let in #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
+        head = n_("{count} chat waits to be let in", "{count} chats wait to be let in", len(waiting))
+        return Answer(head, lines, buttons=buttons, private=True)
     if len(words) != 2 or words[0] not in ("approve", "refuse") or words[1].lstrip("#") not in chats:
         raise InputError("Say approve or refuse and the number of a chat.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
@@ -49,27 +51,39 @@ async def admin(request: Request, arguments: str) -> Answer:
         request.services.watch.book.pause(chat.id)
     elif chat.off_reason == REFUSED:
         await resume(replace(request, chat=chat))
-    done = "let in" if let_in else "shut out"
-    return Answer(f"#{chat.id} {chat.title or chat.remote_id} is {done}.", private=True)
+    done = N_("#{number} {chat} is let in.") if let_in else N_("#{number} {chat} is shut out.")
+    return Answer(_(done, number=chat.id, chat=chat.title or chat.remote_id), private=True)
 
 
 async def _dead(request: Request) -> Answer:
     """Messages that were given up, newest first."""
     letters = await request.services.store.dead_letters(DEAD_SHOWN)
     if not letters:
-        return Answer("Nothing was given up.", private=True)
+        return Answer(_("Nothing was given up."), private=True)
     lines = tuple(
-        f"#{d.id} {d.kind} {d.asset} to {d.platform} chat {d.chat_id}, "
-        f"{span(max(request.services.wall.now() - d.created_at, 0) / 1000)} ago: {d.error}"
+        _(
+            "#{number} {kind} {asset} to {platform} chat {chat}, {span} ago: {error}",
+            number=d.id,
+            kind=d.kind,
+            asset=d.asset,
+            platform=d.platform,
+            chat=d.chat_id,
+            span=span(max(request.services.wall.now() - d.created_at, 0) / 1000),
+            error=d.error,
+        )
         for d in letters[:7]
     )
     count = len(letters)
-    many = f"{count} or more" if count == DEAD_SHOWN else str(count)
     buttons = (
-        Button("Resend all", "/admin resend all"),
-        Button(f"Resend #{letters[0].id}", f"/admin resend {letters[0].id}"),
+        Button(_("Resend all"), "/admin resend all"),
+        Button(_("Resend #{number}", number=letters[0].id), f"/admin resend {letters[0].id}"),
     )
-    return Answer(f"{many} message{'s' if count > 1 else ''} given up", lines, buttons=buttons, private=True)
+    head = (
+        _("{count} messages or more given up", count=count)
+        if count == DEAD_SHOWN
+        else n_("{count} message given up", "{count} messages given up", count)
+    )
+    return Answer(head, lines, buttons=buttons, private=True)
 
 
 async def _resend(request: Request, words: list[str]) -> Answer:
@@ -80,4 +94,5 @@ async def _resend(request: Request, words: list[str]) -> Answer:
         raise InputError("Say the number of a message that was given up, or all.", "/admin resend all")
     count = await request.services.store.resend([int(number) for number in wanted])
     request.services.wake()
-    return Answer(f"{count} message{'s' if count != 1 else ''} will be sent again.", private=True)
+    head = n_("{count} message will be sent again.", "{count} messages will be sent again.", count)
+    return Answer(head, private=True)

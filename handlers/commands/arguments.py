@@ -11,6 +11,7 @@ from engine.errors import CliffwatchError, InputError
 from handlers import wording
 from handlers.answers import Answer
 from handlers.context import Request
+from handlers.language import _
 from handlers.numbers import find_asset, is_number, span
 
 
@@ -35,8 +36,8 @@ def fresh(request: Request, asset: str) -> tuple[AssetBoard, dict[str, Any]]:
     if age <= wording.WITHHELD_SECONDS:
         return board, source
     answer = Answer(
-        f"{asset}: the last figures are {span(age)} old, too old to answer from.",
-        (f"/status says which sources are gone. {wording.sources(source)}",),
+        _("{asset}: the last figures are {span} old, too old to answer from.", asset=asset, span=span(age)),
+        (_("/status says which sources are gone."), wording.sources(source)),
         data={"asset": asset, "age_seconds": age, "withheld": True},
     )
     raise WithheldError(answer)
@@ -57,7 +58,9 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
     for word in re.sub(r"([+-])\s+(?=\d)", r"\1", arguments).split():
         if word.upper() in known or not (is_number(word.lstrip("~≈")) or rest):
             if found is not None:
-                raise InputError(f"One asset at a time: {found} or {word[:20]}?", f"/liq {found.lower()}")
+                raise InputError(
+                    "One asset at a time: {asset} or {word}?", f"/liq {found.lower()}", asset=found, word=word[:20]
+                )
             found = find_asset(word, known)
         else:
             rest.append(word)
@@ -72,5 +75,10 @@ def only_asset(request: Request, arguments: str, example: str) -> str:
     """
     asset, rest = asset_and_rest(request, arguments)
     if rest:
-        raise InputError(f"{rest[:20]!r} is not expected here.", example)
+        raise unexpected(rest, example)
     return asset
+
+
+def unexpected(words: str, example: str) -> InputError:
+    """The error for words that a command does not take."""
+    return InputError("{word!r} is not expected here.", example, word=words[:20])

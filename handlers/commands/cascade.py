@@ -9,17 +9,19 @@ from engine.outlook.cascade import cascade as work_out
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh
+from handlers.commands.pages import refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.numbers import parse_price, percent, price, usd
+from handlers.language import N_, _
+from handlers.numbers import parse_price, percent, price, ratio, usd
 
 
 @command(
     "cascade",
     "Where forced orders from a price on would stop",
     "/cascade 88000",
-    Parameter("price", "A price such as 88000"),
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("price", "A price such as 88000", "price"),
+    Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def cascade(request: Request, arguments: str) -> Answer:
     """Answer /cascade [asset] [price]."""
@@ -32,26 +34,40 @@ async def cascade(request: Request, arguments: str) -> Answer:
     found = work_out(board.view.curves[side], board.fresh_books(request.now), abs(math.log(target / mark)))
     footer = wording.sources(source)
     if found is None:
-        return Answer(
-            f"{asset}: no order book is known now", ("/liq says what is forced out on the way.",), footer=footer
-        )
+        head = _("{asset}: no order book is known now", asset=asset)
+        return Answer(head, (_("/liq says what is forced out on the way."),), footer=footer)
     end = mark * math.exp(outward(side, 1) * found.end)
     data = {"asset": asset, "at": request.now, "price": target, "side": side, "end": end, "ends": found.ends}
     data |= {"first_usd": found.first_usd, "total_usd": found.total_usd, "resting_usd": found.resting_usd}
-    stops = f"stops near {price(end)}" if found.ends else "finds no end within reach"
+    text = (
+        N_("{asset} {price}: ~{usd} {sides} in all, stops near {end}")
+        if found.ends
+        else N_("{asset} {price}: ~{usd} {sides} in all, finds no end within reach")
+    )
+    called = {"asset": asset, "price": price(target), "usd": usd(found.total_usd), "sides": wording.sides(side)}
+    lines = (
+        _(
+            "{usd} at the level itself, {ratio} that in all",
+            usd=usd(found.first_usd),
+            ratio=ratio(found.amplification),
+        ),
+        _(
+            "{usd} rest on the way, {distance} further",
+            usd=usd(found.resting_usd),
+            distance=percent(abs(end / target - 1)),
+        ),
+        _("Books are seen to a few per cent; beyond, they are carried on by their own shape."),
+        _("A plain estimate, not yet held against what followed. It does not say whether price goes there."),
+        wording.rough(source),
+    )
     return Answer(
-        f"{asset} {price(target)}: ~{usd(found.total_usd)} {side}s in all, {stops}",
-        (
-            f"{usd(found.first_usd)} at the level itself, {found.amplification:.1f} times that in all",
-            f"{usd(found.resting_usd)} rest on the way, {percent(abs(end / target - 1))} further",
-            "Books are seen to a few per cent; beyond, they are carried on by their own shape.",
-            "A plain estimate, not yet held against what followed. It does not say whether price goes there.",
-            wording.rough(source),
-        )[: 5 if wording.rough(source) else 4],
+        _(text, end=price(end), **called),
+        tuple(line for line in lines if line),
         footer=footer,
         buttons=(
-            Button("On the way", f"/liq {asset.lower()} {target:.6g}"),
-            Button("Map", f"/map {asset.lower()}"),
+            Button(_("On the way"), f"/liq {asset.lower()} {target:.6g}"),
+            Button(_("Map"), f"/map {asset.lower()}"),
+            refresh(f"/cascade {asset.lower()} {target:.6g}"),
         ),
-        data=data,
+        data=data | {"age_seconds": source["age_seconds"]},
     )

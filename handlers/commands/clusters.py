@@ -6,44 +6,66 @@ from engine.announce import cluster_facts
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
+from handlers.commands.pages import others, page_buttons, picture_of, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import _
 from handlers.numbers import label, price, signed_percent, span, usd
 
-MOST = 8
+A_PAGE = 8
+GROWTH = 0.1
+"""Change of what lies in a cluster within a few hours, a fraction, that is worth a word."""
 
 
 @command(
     "clusters",
     "The dense levels of a coin, nearest first",
     "/clusters btc",
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def clusters(request: Request, arguments: str) -> Answer:
-    """Answer /clusters [asset]."""
-    asset = only_asset(request, arguments, "/clusters btc")
+    """Answer /clusters [asset] [p2]."""
+    words, page = split_page(arguments)
+    asset = only_asset(request, words, "/clusters btc")
     (board, source), now = fresh(request, asset), request.now
-    mark = board.view.mark
-    nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))[:MOST]
+    mark, name = board.view.mark, asset.lower()
+    nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))
     rows = [cluster_facts(board, cluster, now) for cluster in nearest_first]
-    table = [("level", "away", "~USD", "untraded")]
-    for row, cluster in zip(rows, nearest_first, strict=True):
-        name = f"{row['side']} {label(row['label'])}"
-        new = "new" if not cluster.mature(now) else span(row["untraded_hours"] * 3600)
-        table.append((name, signed_percent(row["label"] / mark - 1), usd(row["forced_usd"]), new))
+    start = (page - 1) * A_PAGE
+    table = [(_("level"), _("away"), "~USD", _("untraded"))]
+    for row, cluster in list(zip(rows, nearest_first, strict=True))[start : start + A_PAGE]:
+        called = f"{wording.side_letter(row['side'])} {label(row['label'])}{_trend(row['growth'])}"
+        new = _("new") if not cluster.mature(now) else span(row["untraded_hours"] * 3600)
+        table.append((called, signed_percent(row["label"] / mark - 1), usd(row["forced_usd"]), new))
     counts = {side: sum(row["side"] == side for row in rows) for side in ("long", "short")}
+    head = _(
+        "{asset} {price}: {longs} long and {shorts} short clusters",
+        asset=asset,
+        price=price(mark),
+        longs=counts["long"],
+        shorts=counts["short"],
+    )
+    legend = _("L longs, S shorts; ↑ grew, ↓ shrank by a tenth in 4 h") if rows else ""
+    lines = (legend or _("No dense level within 10% either way."), wording.rough(source))
+    named = ", ".join(wording.cluster_line(row, mark) for row in rows[:A_PAGE])
     return Answer(
-        f"{asset} {price(mark)}: {counts['long']} long and {counts['short']} short clusters",
-        tuple(
-            line
-            for line in ("No dense level within 10% either way." if not rows else "", wording.rough(source))
-            if line
-        ),
-        table=tuple(table) if rows else (),
+        head,
+        tuple(line for line in lines if line),
+        table=tuple(table) if len(table) > 1 else (),
         footer=wording.sources(source, shares=True),
         buttons=(
-            Button("Map", f"/map {asset.lower()}"),
-            *(Button(label(row["label"]), f"/liq {asset.lower()} {row['label']:.6g}") for row in rows[:2]),
+            *(Button(label(row["label"]), f"/offer {name} {row['label']:.6g}") for row in rows[start : start + 3]),
+            *page_buttons(f"/clusters {name}", page, len(rows), A_PAGE),
+            Button(_("Map"), f"/map {name}"),
+            Button(_("Refresh"), f"/clusters {name}", here=True),
+            *others(request, asset, "/clusters {asset}"),
         ),
+        picture=picture_of(request, "clusters", board, alt=f"{head}: {named}") if rows and page == 1 else None,
         data={"asset": asset, "at": now, "reference_price": mark, "clusters": rows, **source},
     )
+
+
+def _trend(growth: float | None) -> str:
+    if growth is None or abs(growth) < GROWTH:
+        return ""
+    return "↑" if growth > 0 else "↓"

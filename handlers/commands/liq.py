@@ -11,27 +11,43 @@ from engine.market import Side
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh
+from handlers.commands.pages import others, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.numbers import DidYouMeanError, label, parse_price, price, usd, usd_range
+from handlers.language import N_, _
+from handlers.numbers import DidYouMeanError, label, parse_price, price, ratio, usd, usd_range
 
 NEAR = 0.005
 """Half width of "at this price", a fraction."""
+
+_HEAD = {
+    "long": N_("{asset} {price}: ~{usd} longs forced out on the way (likely {likely})"),
+    "short": N_("{asset} {price}: ~{usd} shorts forced out on the way (likely {likely})"),
+}
+_NONE_WITHIN = {"long": N_("No dense long cluster within 10%"), "short": N_("No dense short cluster within 10%")}
+_NONE_THERE = {
+    "long": N_("No dense long cluster there, nor within 10%"),
+    "short": N_("No dense short cluster there, nor within 10%"),
+}
+_OTHER = {
+    "long": N_("No dense cluster there; nearest long cluster {label}"),
+    "short": N_("No dense cluster there; nearest short cluster {label}"),
+}
 
 
 @command(
     "liq",
     "How much is forced out on the way to a price",
     "/liq 88000",
-    Parameter("price", "A price such as 88000, 88k or -3%"),
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("price", "A price such as 88000, 88k or -3%", "price"),
+    Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def liq(request: Request, arguments: str) -> Answer:
     """Answer /liq [asset] [price]."""
     asset, rest = asset_and_rest(request, arguments)
-    board, _ = fresh(request, asset)
+    board = fresh(request, asset)[0]
     if not rest:
-        return _overview(board, request.now)
+        return overview(board, request.now, others(request, asset, "/liq {asset}"))
     try:
         target = parse_price(rest, board.view.mark)
     except DidYouMeanError as error:
@@ -64,19 +80,24 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
         "cluster": found,
         **source,
     }
-    ratio = f" · {forced['usual_ratio']:.1f}x usual for such a move" if forced["usual_ratio"] else ""
-    likely = usd_range(forced["forced_low_usd"], forced["forced_high_usd"])
-    place = wording.rank(position, len(order), side)
+    usual = _("{ratio} usual for such a move", ratio=ratio(forced["usual_ratio"])) if forced["usual_ratio"] else ""
+    head = _(
+        _HEAD[side],
+        asset=asset,
+        price=price(target),
+        usd=usd(forced["forced_usd"]),
+        likely=usd_range(forced["forced_low_usd"], forced["forced_high_usd"]),
+    )
     lines = [
-        f"{wording.away(target, view.mark)}{ratio}",
-        f"At {price(target)} ±0.5%: ~{usd(near_usd)}",
-        _zone_line(board, side, target, found, place),
+        " · ".join(part for part in (wording.away(target, view.mark), usual) if part),
+        _("At {price} ±0.5%: ~{usd}", price=price(target), usd=usd(near_usd)),
+        _zone_line(board, side, target, found, wording.rank(position, len(order), side)),
         _opposite(board, side, now),
         wording.context(source),
         wording.rough(source) or wording.churn(churned, side),
     ]
     answer = Answer(
-        f"{asset} {price(target)}: ~{usd(forced['forced_usd'])} {side}s forced out on the way (likely {likely})",
+        head,
         tuple(line for line in lines if line),
         footer=wording.sources(source, shares=True),
         buttons=_buttons(board, side, target),
@@ -86,25 +107,33 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
     return answer
 
 
-def _overview(board: AssetBoard, now: int) -> Answer:
+def overview(board: AssetBoard, now: int, more: tuple[Button, ...] = ()) -> Answer:
+    """The nearest clusters both ways."""
     view, asset = board.view, board.asset
     source = source_facts(board, now)
-    lines, found = [], {}
+    lines, found, offers = [], {}, []
     for side in ("long", "short"):
         cluster = nearest(board, side, view.mark)
         if cluster is None:
-            lines.append(f"No dense {side} cluster within 10%")
+            lines.append(_(_NONE_WITHIN[side]))
             continue
         facts = cluster_facts(board, cluster, now)
         found[side] = facts
         forced = forced_facts(view, board, cluster.far_price)
         lines.append(f"{wording.cluster_line(facts, view.mark)} · {wording.untraded(facts)}")
-        lines.append(f"  ~{usd(forced['forced_usd'])} in all on the way through it")
+        lines.append("  " + _("~{usd} in all on the way through it", usd=usd(forced["forced_usd"])))
+        offers.append(Button(label(facts["label"]), f"/liq {asset.lower()} {facts['label']:.6g}"))
     answer = Answer(
-        f"{asset} {price(view.mark)}: nearest dense levels both ways",
+        _("{asset} {price}: nearest dense levels both ways", asset=asset, price=price(view.mark)),
         tuple(line for line in (*lines, wording.context(source), wording.rough(source)) if line),
         footer=wording.sources(source, shares=True),
-        buttons=(Button("Map", f"/map {asset.lower()}"), Button("Clusters", f"/clusters {asset.lower()}")),
+        buttons=(
+            *offers,
+            Button(_("Map"), f"/map {asset.lower()}"),
+            Button(_("Clusters"), f"/clusters {asset.lower()}"),
+            refresh(f"/liq {asset.lower()}"),
+            *more,
+        ),
         data={
             "asset": asset,
             "at": now,
@@ -140,26 +169,30 @@ def _near_usd(board: AssetBoard, side: Side, target: float) -> float:
 
 def _zone_line(board: AssetBoard, side: Side, target: float, found: dict[str, Any] | None, place: str) -> str:
     if found is not None:
-        where = "In" if found["low"] <= target <= found["high"] else "Beside"
-        zone = f"{where} cluster {wording.zone_of(found)}: ~{usd(found['forced_usd'])}, {wording.untraded(found)}"
+        text = (
+            N_("In cluster {zone}: ~{usd}, {untraded}")
+            if found["low"] <= target <= found["high"]
+            else N_("Beside cluster {zone}: ~{usd}, {untraded}")
+        )
+        size, age = usd(found["forced_usd"]), wording.untraded(found)
+        zone = _(text, zone=wording.zone_of(found), usd=size, untraded=age)
         return f"{zone}; {place}" if place else zone
     other = nearest(board, side, board.view.mark)
-    if other is None:
-        return f"No dense {side} cluster there, nor within 10%"
-    return f"No dense cluster there; nearest {side} cluster {label(other.label_price)}"
+    return _(_NONE_THERE[side]) if other is None else _(_OTHER[side], label=label(other.label_price))
 
 
 def _opposite(board: AssetBoard, side: Side, now: int) -> str:
     other = nearest(board, "short" if side == "long" else "long", board.view.mark)
     if other is None:
         return ""
-    return "Opposite: " + wording.cluster_line(cluster_facts(board, other, now), board.view.mark)
+    return _("Opposite: {cluster}", cluster=wording.cluster_line(cluster_facts(board, other, now), board.view.mark))
 
 
 def _buttons(board: AssetBoard, side: Side, target: float) -> tuple[Button, ...]:
     name = board.asset.lower()
-    buttons = [Button("Alert me", "/threshold normal"), Button("Map", f"/map {name}")]
+    buttons = [Button(_("Alert me"), f"/offer {name} {target:.6g}"), Button(_("Map"), f"/map {name}")]
     other = nearest(board, "short" if side == "long" else "long", board.view.mark)
     if other is not None:
         buttons.append(Button(label(other.label_price), f"/liq {name} {other.label_price:.6g}"))
-    return (*buttons, Button("Why?", f"/why {name} {target:.6g}"))
+    why = Button(_("Why?"), f"/why {name} {target:.6g}")
+    return (*buttons, why, refresh(f"/liq {name} {target:.6g}"))

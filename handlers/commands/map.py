@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from engine.board import AssetBoard
 from engine.errors import InputError
 from handlers import wording
 from handlers.answers import Answer, Button, PictureRequest
 from handlers.commands.arguments import asset_and_rest, fresh
+from handlers.commands.pages import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import _
 from handlers.numbers import label, price, usd
 
 DEFAULT_REACH = 0.08
 REACHES = (0.01, 0.5)
+OFFERED = (3, 8, 20)
+"""Ranges that buttons offer, per cent."""
 
 
 @command(
     "map",
     "Picture: price and dense levels over time",
     "/map btc 5%",
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("asset", "A coin such as BTC", "asset"),
     Parameter("range", "How far either way, such as 5%"),
 )
 async def draw_map(request: Request, arguments: str) -> Answer:
@@ -26,25 +31,51 @@ async def draw_map(request: Request, arguments: str) -> Answer:
     asset, rest = asset_and_rest(request, arguments)
     board, source = fresh(request, asset)
     reach = _reach(rest) if rest else DEFAULT_REACH
-    mark = board.view.mark
-    seen = [c for c in board.clusters if abs(c.label_price / mark - 1) <= reach]
-    names = ", ".join(f"{c.side} {label(c.label_price)} ~{usd(c.forced_usd)}" for c in seen) or "none"
-    alt = f"{asset} at {price(mark)}, levels within {reach * 100:g}%: {names}"
+    mark, name, shown = board.view.mark, asset.lower(), f"{reach * 100:g}"
+    picture = map_request(request, board, reach)
     return Answer(
-        f"{asset} {price(mark)}: where positions would be forced out, ±{reach * 100:g}%",
-        tuple(line for line in (f"Dense: {names}", wording.rough(source)) if line),
+        _(
+            "{asset} {price}: where positions would be forced out, ±{range}%",
+            asset=asset,
+            price=price(mark),
+            range=shown,
+        ),
+        tuple(line for line in (_("Dense: {clusters}", clusters=_named(board, reach)), wording.rough(source)) if line),
         footer=wording.sources(source, shares=True),
-        buttons=(Button("Clusters", f"/clusters {asset.lower()}"),),
-        picture=PictureRequest("map", asset, reach, alt),
+        buttons=(
+            refresh(f"/map {name} {shown}%"),
+            *(Button(f"±{wide}%", f"/map {name} {wide}%", here=True) for wide in OFFERED if wide != reach * 100),
+            *others(request, asset, f"/map {{asset}} {shown}%"),
+            Button(_("Clusters"), f"/clusters {name}"),
+        ),
+        picture=picture,
         data={"asset": asset, "at": request.now, "reference_price": mark, "reach": reach, **source},
     )
+
+
+def map_request(request: Request, board: AssetBoard, reach: float) -> PictureRequest:
+    """The map's picture, and the same in words."""
+    alt = _(
+        "{asset} at {price}, levels within {range}%: {clusters}",
+        asset=board.asset,
+        price=price(board.view.mark),
+        range=f"{reach * 100:g}",
+        clusters=_named(board, reach),
+    )
+    return picture_of(request, "map", board, alt=alt, reach=reach)
+
+
+def _named(board: AssetBoard, reach: float) -> str:
+    seen = [c for c in board.clusters if abs(c.label_price / board.view.mark - 1) <= reach]
+    names = (f"{wording.sides(c.side)} {label(c.label_price)} ~{usd(c.forced_usd)}" for c in seen)
+    return ", ".join(names) or _("none")
 
 
 def _reach(text: str) -> float:
     try:
         value = float(text.strip().removesuffix("%").replace(",", ".")) / 100
     except ValueError:
-        raise InputError(f"{text[:20]!r} is not a range.", "/map btc 5%") from None
+        raise InputError("{word!r} is not a range.", "/map btc 5%", word=text[:20]) from None
     if not REACHES[0] <= value <= REACHES[1]:
-        raise InputError(f"A range lies between 1% and 50%, not {text[:20]}.", "/map btc 5%")
+        raise InputError("A range lies between 1% and 50%, not {word}.", "/map btc 5%", word=text[:20])
     return value

@@ -7,8 +7,10 @@ from engine.outlook.depth import resting_usd
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
+from handlers.commands.pages import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import _, n_
 from handlers.numbers import price, signed_percent, usd
 
 BOOK_DISTANCE = 0.01
@@ -18,37 +20,57 @@ BOOK_DISTANCE = 0.01
     "market",
     "Open interest, funding, liquidations of a coin",
     "/market eth",
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("asset", "A coin such as BTC", "asset"),
     aliases=("oi", "funding"),
 )
 async def market(request: Request, arguments: str) -> Answer:
     """Answer /market [asset]."""
     asset = only_asset(request, arguments, "/market eth")
-    (board, source), now = fresh(request, asset), request.now
+    (board, source), now, name = fresh(request, asset), request.now, asset.lower()
     facts = board.facts(now)
-    change = facts.interest_change_24h
+    change, held = facts.interest_change_24h, usd(facts.interest_usd)
     lines = [
-        f"Open interest {usd(facts.interest_usd)}"
-        + (f", {signed_percent(change)} contracts in 24h" if change is not None else ", 24h change unknown"),
-        f"Funding {facts.funding_rate * 100:.3f}% per 8h" if facts.funding_rate is not None else "Funding unknown",
+        _("{change} contracts in 24h", change=signed_percent(change))
+        if change is not None
+        else _("24h change of contracts unknown"),
+        _("Funding {rate} per 8h", rate=wording.rate_text(facts.funding_rate))
+        if facts.funding_rate is not None
+        else _("Funding unknown"),
     ]
     liquidated = facts.liquidated_24h_usd
     if liquidated is None:
-        lines.append("Liquidations: no feed yet")
+        lines.append(_("Liquidations: no feed yet"))
     else:
         total = sum(liquidated.values())
-        share = f", {liquidated['long'] / total:.0%} longs" if total else ""
-        lines.append(f"Reported liquidations 24h {usd(total)}{share} (feeds under-report)")
+        line = _("Reported liquidations 24h {usd} (feeds under-report)", usd=usd(total))
+        if total:
+            line += " · " + _("{share} longs", share=f"{liquidated['long'] / total:.0%}")
+        lines.append(line)
     books = board.fresh_books(now)
     if books:
         below, above = (usd(resting_usd(books, side, BOOK_DISTANCE)) for side in SIDES)
-        count = f"{len(books)} book{'s' if len(books) > 1 else ''}"
-        lines.append(f"Resting within 1%: bids {below}, asks {above} ({count})")
+        lines.append(
+            n_(
+                "Resting within 1%: bids {bids}, asks {asks} ({count} book)",
+                "Resting within 1%: bids {bids}, asks {asks} ({count} books)",
+                len(books),
+                bids=below,
+                asks=above,
+            )
+        )
+    head = _("{asset} {price}: open interest {usd}", asset=asset, price=price(board.view.mark), usd=held)
     return Answer(
-        f"{asset} {price(board.view.mark)}: open interest {usd(facts.interest_usd)}",
+        head,
         tuple(lines),
         footer=wording.sources(source, shares=True),
-        buttons=(Button("Map", f"/map {asset.lower()}"), Button("Liq", f"/liq {asset.lower()}")),
+        buttons=(
+            Button(_("Map"), f"/map {name}"),
+            Button(_("Levels"), f"/liq {name}"),
+            Button(_("Forced out"), f"/rekt {name}"),
+            refresh(f"/market {name}"),
+            *others(request, asset, "/market {asset}"),
+        ),
+        picture=picture_of(request, "market", board, alt=f"{head}; {lines[0]}; {lines[1]}"),
         data={
             "asset": asset,
             "at": now,

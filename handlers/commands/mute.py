@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from engine.errors import InputError
-from engine.history import iso
+from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
+from handlers.commands.arguments import unexpected
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import N_, _
 from handlers.numbers import find_asset, parse_duration, span
 
 EXAMPLE = "/mute btc 4h"
@@ -19,15 +20,15 @@ DEFAULT_MS = 4 * 3_600_000
     "Hear nothing for a while",
     EXAMPLE,
     Parameter("time", "Such as 30m, 4h, 2d, or off"),
-    Parameter("asset", "Only this coin"),
+    Parameter("asset", "Only this coin", "asset"),
 )
 async def mute(request: Request, arguments: str) -> Answer:
     """Answer /mute [asset] [time | off]."""
-    await require_admin(request, "mute it")
+    await require_admin(request)
     asset, length = "*", DEFAULT_MS
     words = arguments.lower().split()
     if len(words) > 2:
-        raise InputError(f"{words[2][:20]!r} is not expected here.", EXAMPLE)
+        raise unexpected(words[2], EXAMPLE)
     for word in words:
         if word == "off":
             length = 0
@@ -36,20 +37,23 @@ async def mute(request: Request, arguments: str) -> Answer:
         else:
             asset = find_asset(word, request.services.assets)
     services, chat_id = request.services, request.chat.id
-    what = "Everything" if asset == "*" else asset
     if not length and asset == "*":
         await services.store.unmute(chat_id)
         services.watch.book.unmute(chat_id)
-        return Answer("Everything is heard again.")
+        return Answer(_("Everything is heard again."))
     until = request.now + length
     await services.store.mute(chat_id, asset, until)
     services.watch.book.mute(chat_id, asset, until)
     if not length:
         still = services.watch.book.mutes_of(chat_id).get("*", 0) > request.now
-        return Answer(f"{asset} is heard again." if not still else f"Everything is still muted, {asset} too: /mute off")
+        text = N_("Everything is still muted, {asset} too: /mute off") if still else N_("{asset} is heard again.")
+        return Answer(_(text, asset=asset))
     off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
+    said = {"span": span(length / 1000), "time": wording.clock(until, request.chat.wishes.timezone)}
     return Answer(
-        f"{what} muted for {span(length / 1000)}, until {iso(until)[5:16].replace('T', ' ')} UTC",
-        ("What happens meanwhile is not repeated afterwards.",),
-        buttons=(Button("Unmute", off),),
+        _("Everything muted for {span}, until {time}", **said)
+        if asset == "*"
+        else _("{asset} muted for {span}, until {time}", asset=asset, **said),
+        (_("What happens meanwhile is not repeated afterwards."),),
+        buttons=(Button(_("Unmute"), off, here=True),),
     )

@@ -11,6 +11,7 @@ from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import _
 
 LOUD = "loud"
 
@@ -26,7 +27,7 @@ async def quiet(request: Request, arguments: str) -> Answer:
     wishes = request.chat.wishes
     if not arguments:
         return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes))
-    await require_admin(request, "change its quiet hours")
+    await require_admin(request)
     words = arguments.lower().split()
     loud = LOUD in words
     rest = " ".join(word for word in words if word != LOUD)
@@ -40,29 +41,37 @@ async def timezone(request: Request, arguments: str) -> Answer:
     """Answer /timezone [name]."""
     wishes = request.chat.wishes
     if arguments:
-        await require_admin(request, "change its clock")
+        await require_admin(request)
         wishes = replace(wishes, timezone=parse_timezone(arguments))
         await request.services.store.set_wishes(request.chat.id, wishes)
-    return Answer(f"This chat's time zone is {wishes.timezone}", (_clock(wishes, request.now),))
+    head = _("This chat's time zone is {timezone}", timezone=wishes.timezone)
+    return Answer(head, (_clock(wishes, request.now),), buttons=(Button(_("Change it"), "/timezone ?"),))
 
 
 def _said(wishes: Wishes) -> str:
     if wishes.quiet is None:
-        return "No quiet hours: alerts come at any time"
-    but = "; the largest come all the same" if wishes.loud else ""
-    return f"Quiet from {quiet_text(wishes.quiet).replace('-', ' to ')}: alerts wait and come in one message{but}"
+        return _("No quiet hours: alerts come at any time")
+    hours = quiet_text(wishes.quiet)
+    if wishes.loud:
+        return _("Quiet {hours}: alerts wait and come in one message; the largest come all the same", hours=hours)
+    return _("Quiet {hours}: alerts wait and come in one message", hours=hours)
 
 
 def _clock(wishes: Wishes, now: int) -> str:
     local = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(wishes.timezone))
-    return f"It is {local:%H:%M} here ({wishes.timezone}). /timezone changes that."
+    return _("It is {time} here ({timezone}). /timezone changes that.", time=f"{local:%H:%M}", timezone=wishes.timezone)
 
 
 def _buttons(wishes: Wishes) -> tuple[Button, ...]:
     if wishes.quiet is None:
-        return (Button("23:00-07:00", "/quiet 23:00-07:00"),)
+        return (
+            Button("23:00-07:00", "/quiet 23:00-07:00", here=True),
+            Button(_("Other hours"), "/quiet ?"),
+            Button(_("Time zone"), "/timezone ?"),
+        )
     other = f"/quiet {quiet_text(wishes.quiet)}" + ("" if wishes.loud else f" {LOUD}")
     return (
-        Button("Largest wait too" if wishes.loud else "Let the largest through", other),
-        Button("Off", "/quiet off"),
+        Button(_("Largest wait too") if wishes.loud else _("Let the largest through"), other, here=True),
+        Button(_("Other hours"), "/quiet ?"),
+        Button(_("Off"), "/quiet off", here=True),
     )

@@ -10,17 +10,24 @@ from difflib import get_close_matches
 from engine.errors import InputError
 from handlers.answers import Answer
 from handlers.context import Request
+from handlers.language import N_
 
 Run = Callable[[Request, str], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument as slash commands show it."""
+    """One argument as slash commands show it.
+
+    Attributes:
+        kind: "asset" or "price": what is proposed while it is typed; empty for nothing.
+        choices: all that it can be, empty where that is not fixed.
+    """
 
     name: str
     help: str
-    required: bool = False
+    kind: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Command:
         example: a line that works.
         hidden: given by buttons; not in menus.
         aliases: other names people try; understood, not listed.
+        changes: it may change what a chat has set, so a group's log keeps who gave it.
+        draws: its answer may have a picture.
     """
 
     name: str
@@ -42,14 +51,37 @@ class Command:
     hidden: bool = False
     aliases: tuple[str, ...] = ()
 
+    @property
+    def changes(self) -> bool:
+        return self.name in CHANGING
+
+    @property
+    def draws(self) -> bool:
+        return self.name in DRAWING
+
+
+CHANGING = frozenset(
+    {"subscribe", "unsubscribe", "channel", "quiet", "timezone", "language", "mute", "stop", "forget", "settings"}
+)
+DRAWING = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
+OF_ADMINS = CHANGING | {"preview"}
+"""What only a group's admins may do in it."""
+
+GROUP_ONLY = frozenset({"channel"})
+NEEDS_ADMIN = frozenset({"subscribe", "unsubscribe", "channel", "preview"})
+"""What a platform need not even show to others, where it can hide it."""
+
+OF_ONE = frozenset({"export"})
+"""What is only done alone with the bot."""
 
 THEMES: dict[str, tuple[str, ...]] = {
-    "Levels": ("liq", "clusters", "map", "cascade"),
-    "Market": ("market", "rekt", "risk", "skill"),
-    "Alerts": ("threshold", "alert", "alerts", "history"),
-    "When": ("mute", "quiet", "timezone"),
-    "Here": ("settings", "subscribe", "unsubscribe", "start", "stop", "forget"),
-    "Me": ("status", "help"),
+    N_("Levels"): ("liq", "clusters", "map", "cascade"),
+    N_("Market"): ("market", "rekt", "risk", "skill"),
+    N_("Alerts"): ("threshold", "alert", "alerts", "history"),
+    N_("When"): ("mute", "quiet", "timezone"),
+    N_("Here"): ("settings", "language", "start", "stop", "export", "forget"),
+    N_("Groups"): ("subscribe", "unsubscribe", "channel", "preview"),
+    N_("Me"): ("status", "help"),
 }
 MENU = tuple(name for names in THEMES.values() for name in names)
 """The order of /help and of the platforms' menus: what is asked most comes first."""
@@ -100,8 +132,11 @@ def find_command(name: str) -> Command:
     if name in _COMMANDS:
         return _COMMANDS[name]
     close = get_close_matches(name, [c.name for c in all_commands()], n=1, cutoff=0.5)
-    hint = f"Did you mean /{close[0]}?" if close else "/help lists what I know."
-    raise InputError(f"There is no /{name[:20]}. {hint}" if name else f"A command begins with /. {hint}", "/liq 88000")
+    if not name:
+        raise InputError("A command begins with /. /help lists what I know.", "/liq 88000")
+    if close:
+        raise InputError("There is no /{name}. Did you mean /{close}?", "/liq 88000", name=name[:20], close=close[0])
+    raise InputError("There is no /{name}. /help lists what I know.", "/liq 88000", name=name[:20])
 
 
 def split(text: str) -> tuple[str, str]:

@@ -9,14 +9,16 @@ from engine.market import HOUR_MS, MINUTE_MS
 from engine.ports import Forced
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.commands.arguments import asset_and_rest, fresh
+from handlers.commands.arguments import asset_and_rest, fresh, unexpected
+from handlers.commands.pages import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.numbers import price, span, usd
+from handlers.language import N_, _
+from handlers.numbers import count, price, span, usd
 
 SPANS = (1, 4, 24)
 GRACE_MS = 5 * MINUTE_MS
-UNNAMED = "feeds"
+UNNAMED = N_("feeds")
 """What a recording's liquidations are said to come from when it does not name its venues."""
 
 
@@ -24,8 +26,8 @@ UNNAMED = "feeds"
     "rekt",
     "What was forced out of a coin: total, longs' share, largest",
     "/rekt btc 4h",
-    Parameter("asset", "A coin such as BTC"),
-    Parameter("span", "1h, 4h or 24h"),
+    Parameter("asset", "A coin such as BTC", "asset"),
+    Parameter("span", "1h, 4h or 24h", choices=("1h", "4h", "24h")),
     aliases=("liquidated", "liquidations"),
 )
 async def rekt(request: Request, arguments: str) -> Answer:
@@ -33,36 +35,46 @@ async def rekt(request: Request, arguments: str) -> Answer:
     words, hours = _span(arguments)
     asset, rest = asset_and_rest(request, words)
     if rest:
-        raise InputError(f"{rest[:20]!r} is not expected here.", "/rekt btc 4h")
-    (board, source), now = fresh(request, asset), request.now
+        raise unexpected(rest, "/rekt btc 4h")
+    (board, source), now, name = fresh(request, asset), request.now, asset.lower()
     since = now - hours * HOUR_MS
     by_venue = board.reported_by_venue(since)
     longs, shorts = (sum(sides[side] for sides in by_venue.values()) for side in ("long", "short"))
     total = longs + shorts
     orders = await request.services.store.forced_since(asset, since)
     data = {"asset": asset, "at": now, "hours": hours, "long_usd": longs, "short_usd": shorts, "by_venue": by_venue}
-    buttons = tuple(Button(f"{h}h", f"/rekt {asset.lower()} {h}h") for h in SPANS if h != hours)
+    buttons = tuple(Button(f"{h}h", f"/rekt {name} {h}h", here=True) for h in SPANS if h != hours)
     footer = wording.sources(source)
     if not board.has_liquidation_feed:
-        headline = f"{asset}: no liquidation feed has spoken yet"
-        return Answer(headline, ("/status says which venues stream them.",), footer=footer, data=data)
-    share = f", {longs / total:.0%} longs" if total else ""
-    lines = [f"Longs {usd(longs)} · shorts {usd(shorts)}"] if total else []
+        headline = _("{asset}: no liquidation feed has spoken yet", asset=asset)
+        return Answer(headline, (_("/status says which venues stream them."),), footer=footer, data=data)
+    head = _("{asset}: {usd} liquidated in {hours}h", asset=asset, usd=usd(total), hours=hours)
+    if total:
+        head += ", " + _("{share} longs", share=f"{longs / total:.0%}")
+    lines = [_("Longs {longs} · shorts {shorts}", longs=usd(longs), shorts=usd(shorts))] if total else []
     if len(by_venue) > 1 or "" not in by_venue:
         ranked = sorted(by_venue.items(), key=lambda item: -sum(item[1].values()))
-        lines.append(" · ".join(f"{wording.venue(v) or UNNAMED} {usd(sum(sides.values()))}" for v, sides in ranked[:5]))
+        lines.append(
+            " · ".join(f"{wording.venue(v) or _(UNNAMED)} {usd(sum(sides.values()))}" for v, sides in ranked[:5])
+        )
     lines += _orders(orders, now)
     short = {venue: begun for venue, begun in board.reported_since().items() if begun > since + GRACE_MS}
     if short:
-        named = [f"{wording.venue(venue) or UNNAMED} {span((now - begun) / 1000)}" for venue, begun in short.items()]
-        lines.append(f"Counted for less: {', '.join(named[:4])}")
-    lines.append("Feeds under-report: Binance and OKX one order a second")
+        named = [f"{wording.venue(venue) or _(UNNAMED)} {span((now - begun) / 1000)}" for venue, begun in short.items()]
+        lines.append(_("Counted for less: {venues}", venues=", ".join(named[:4])))
+    lines.append(_("Feeds under-report: Binance and OKX one order a second"))
     return Answer(
-        f"{asset}: {usd(total)} liquidated in {hours}h{share}",
+        head,
         tuple(line for line in lines if line),
         footer=footer,
-        buttons=(*buttons, Button("Map", f"/map {asset.lower()}")),
-        data=data,
+        buttons=(
+            *buttons,
+            Button(_("Map"), f"/map {name}"),
+            refresh(f"/rekt {name} {hours}h"),
+            *others(request, asset, f"/rekt {{asset}} {hours}h"),
+        ),
+        picture=picture_of(request, "rekt", board, alt=f"{head}. {lines[0]}", hours=hours) if total else None,
+        data=data | {"age_seconds": source["age_seconds"]},
     )
 
 
@@ -77,7 +89,7 @@ def _span(arguments: str) -> tuple[str, int]:
         return arguments, SPANS[-1]
     hours = int(found[1])
     if hours not in SPANS:
-        raise InputError(f"{hours}h is not kept: 1h, 4h or 24h are.", "/rekt btc 4h")
+        raise InputError("{word} is not kept: 1h, 4h or 24h are.", "/rekt btc 4h", word=f"{hours}h")
     return arguments[: found.start()] + arguments[found.end() :], hours
 
 
@@ -85,6 +97,13 @@ def _orders(orders: Forced, now: int) -> list[str]:
     largest = orders.largest
     if largest is None:
         return []
-    ago = span(max(now - largest.at, 0) / 1000)
-    where = f"{usd(largest.usd)} {largest.side} at {price(largest.price)}, {wording.venue(largest.venue)}, {ago} ago"
-    return [f"Largest of {orders.orders:,}: {where}"]
+    said = _(
+        "Largest of {count}: {usd} {sides} at {price}, {venue}, {span} ago",
+        count=count(orders.orders),
+        usd=usd(largest.usd),
+        sides=wording.sides(largest.side),
+        price=price(largest.price),
+        venue=wording.venue(largest.venue),
+        span=span(max(now - largest.at, 0) / 1000),
+    )
+    return [said]

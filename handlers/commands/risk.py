@@ -5,37 +5,49 @@ from __future__ import annotations
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
+from handlers.commands.pages import others, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import _
+
+A_LINE = 3
 
 
 @command(
     "risk",
     "How much leverage stands about, 0 to 100",
     "/risk btc",
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def risk(request: Request, arguments: str) -> Answer:
     """Answer /risk [asset]."""
     asset = only_asset(request, arguments, "/risk btc")
     board, source = fresh(request, asset)
-    found = board.risk(request.now)
+    found, name = board.risk(request.now), asset.lower()
     footer = wording.sources(source)
     if found is None:
-        return Answer(f"{asset}: too little is known for a score", ("It needs a day of open interest.",), footer=footer)
-    parts = sorted(found.parts.items(), key=lambda part: -part[1])
+        head = _("{asset}: too little is known for a score", asset=asset)
+        return Answer(head, (_("It needs a day of open interest."),), footer=footer)
+    parts = (wording.risk_parts(found.parts, last=A_LINE), wording.risk_parts(found.parts, A_LINE))
     return Answer(
-        f"{asset} risk {found.score:.0f} of 100",
+        _("{asset} risk {score} of 100", asset=asset, score=f"{found.score:.0f}"),
         (
-            *(
-                " · ".join(f"{name} {share * 100:.0f}" for name, share in some)
-                for some in (parts[:3], parts[3:])
-                if some
-            ),
-            "The mean of its parts. It says how crowded leverage is, not where price goes.",
+            *(part for part in parts if part),
+            _("The mean of its parts. It says how crowded leverage is, not where price goes."),
             wording.context(source),
         ),
         footer=footer,
-        buttons=(Button("Tell me at 70", f"/alert risk 70 {asset.lower()}"), Button("Map", f"/map {asset.lower()}")),
-        data={"asset": asset, "at": request.now, "score": found.score, "parts": dict(found.parts)},
+        buttons=(
+            Button(_("Tell me at {score}", score=70), f"/alert risk 70 {name}"),
+            Button(_("Map"), f"/map {name}"),
+            refresh(f"/risk {name}"),
+            *others(request, asset, "/risk {asset}"),
+        ),
+        data={
+            "asset": asset,
+            "at": request.now,
+            "score": found.score,
+            "parts": dict(found.parts),
+            "age_seconds": source["age_seconds"],
+        },
     )

@@ -2,66 +2,114 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.alerts.policy import quiet_text
-from engine.history import iso
+from engine.ports import Told
+from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
+from handlers.commands.pages import page_buttons, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import LANGUAGES, N_, _, n_, spoken
 
-SHOWN = 7
+A_PAGE = 7
+MOST_TOLD = 200
 SURE = "yes"
 
+_FATES = {
+    "told": N_("told"),
+    "on its way": N_("on its way"),
+    "waits for the end of quiet hours": N_("waits for the end of quiet hours"),
+    "not sent, the day was full": N_("not sent, the day was full"),
+    "not delivered": N_("not delivered"),
+}
 
-@command("settings", "What this chat has set", "/settings")
-async def settings(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
-    """Answer /settings."""
+
+@command("settings", "What this chat has set", "/settings", Parameter("colours", "light or dark, of pictures"))
+async def settings(request: Request, arguments: str) -> Answer:
+    """Answer /settings [light | dark]."""
     chat, services = request.chat, request.services
-    rules = await services.store.rules_of_chat(chat.id)
     wishes = chat.wishes
+    if arguments.strip().lower() in ("light", "dark"):
+        await require_admin(request)
+        wishes = replace(wishes, light=arguments.strip().lower() == "light")
+        await services.store.set_wishes(chat.id, wishes)
+    rules = await services.store.rules_of_chat(chat.id)
     mutes = [
-        "everything" if asset == "*" else asset
+        _("everything") if asset == "*" else asset
         for asset, until in services.watch.book.mutes_of(chat.id).items()
         if until > request.now
     ]
-    quiet = f"{quiet_text(wishes.quiet)}{', the largest come' if wishes.loud else ''}" if wishes.quiet else "none"
+    quiet = quiet_text(wishes.quiet) or _("none")
+    if wishes.quiet and wishes.loud:
+        quiet = _("{hours}, the largest come", hours=quiet)
+    on = _("Messages: on") if chat.active else _("Messages: off, /start takes up again")
+    pictures = _("Pictures: light") if wishes.light else _("Pictures: dark")
+    other = (_("Dark pictures"), "dark") if wishes.light else (_("Light pictures"), "light")
     return Answer(
-        f"{len(rules)} alert{'s' if len(rules) != 1 else ''} set here",
+        n_("{count} alert set here", "{count} alerts set here", len(rules)),
         (
-            f"Quiet hours: {quiet} ({wishes.timezone})",
-            f"At most {wishes.cap} messages with alerts a day",
-            f"Muted: {', '.join(mutes) or 'nothing'}",
-            "Messages: on" if chat.active else "Messages: off, /start takes up again",
+            _("Quiet hours: {hours} ({timezone})", hours=quiet, timezone=wishes.timezone),
+            _("At most {count} messages with alerts a day", count=wishes.cap),
+            _("Muted: {assets}", assets=", ".join(mutes) or _("nothing")),
+            f"{_('Language: {name}', name=LANGUAGES[spoken()])} · {pictures}",
+            on,
         ),
-        buttons=(Button("My alerts", "/alerts"), Button("Quiet hours", "/quiet"), Button("History", "/history")),
+        buttons=(
+            Button(_("My alerts"), "/alerts"),
+            Button(_("Quiet hours"), "/quiet"),
+            Button(_("History"), "/history"),
+            Button(_("Language"), "/language"),
+            Button(other[0], f"/settings {other[1]}", here=True),
+        ),
     )
 
 
 @command("history", "What this chat was told last", "/history")
-async def history(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
-    """Answer /history."""
-    rows = await request.services.store.told_lately(request.chat.id, SHOWN)
+async def history(request: Request, arguments: str) -> Answer:
+    """Answer /history [p2]."""
+    page = split_page(arguments)[1]
+    rows = await request.services.store.told_lately(request.chat.id, MOST_TOLD)
     if not rows:
-        return Answer("Nothing was told here yet.", buttons=(Button("My alerts", "/alerts"),))
-    lines = tuple(f"{iso(row.at)[5:16].replace('T', ' ')} {row.asset} {row.kind}: {row.fate}" for row in rows)
-    return Answer(
-        f"The last {len(rows)} alert{'s' if len(rows) != 1 else ''} here, times in UTC",
-        lines,
-        buttons=(Button("My alerts", "/alerts"),),
+        return Answer(_("Nothing was told here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
+    zone, start = request.chat.wishes.timezone, (page - 1) * A_PAGE
+    lines = tuple(
+        f"{wording.clock(row.at, zone)} {row.asset} {row.kind}: {_fate(row)}" for row in rows[start : start + A_PAGE]
     )
+    return Answer(
+        n_("The last {count} alert here", "The last {count} alerts here", len(rows)),
+        lines,
+        buttons=(*page_buttons("/history", page, len(rows), A_PAGE), Button(_("My alerts"), "/alerts")),
+    )
+
+
+def _fate(row: Told) -> str:
+    said = _(_FATES.get(row.fate, row.fate))
+    return f"{said} ({row.error})" if row.fate == "not delivered" else said
 
 
 @command("forget", "Delete all that is kept of this chat", "/forget", Parameter("sure", "yes"))
 async def forget(request: Request, arguments: str) -> Answer:
     """Answer /forget [yes]."""
-    await require_admin(request, "have it forgotten")
+    await require_admin(request)
     if arguments.strip().lower() != SURE:
         return Answer(
-            "Delete all alerts, settings and waiting messages of this chat?",
-            ("It cannot be undone. Copies that the operator made of the database are not reached by it.",),
-            buttons=(Button("Delete it all", f"/forget {SURE}"),),
+            _("Delete all alerts, settings and waiting messages of this chat?"),
+            (_("It cannot be undone. Copies that the operator made of the database are not reached by it."),),
+            buttons=(Button(_("Delete it all"), f"/forget {SURE}", here=True),),
+            private=True,
         )
     services, chat = request.services, request.chat
     services.watch.book.forget(chat.id)
     count = await services.store.forget_chat(chat.id)
-    return Answer(f"Forgotten: {count} rows of this chat are deleted.", ("/start begins anew.",))
+    return Answer(
+        n_(
+            "Forgotten: {count} row of this chat is deleted.",
+            "Forgotten: {count} rows of this chat are deleted.",
+            count,
+        ),
+        (_("/start begins anew."),),
+        private=True,
+    )

@@ -10,12 +10,14 @@ from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
 from engine.market import DAY_MS
 from engine.offload import offload
-from engine.track import SCORED_DAYS, TrackRecord, track_record
+from engine.track import LEAST_DAYS, SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
-from handlers.answers import Answer, Button, PictureRequest
+from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
+from handlers.commands.pages import others, picture_of
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import N_, _, n_
 from handlers.numbers import usd
 
 
@@ -23,25 +25,34 @@ from handlers.numbers import usd
     "skill",
     "How well the map predicted what was liquidated",
     "/skill btc",
-    Parameter("asset", "A coin such as BTC"),
+    Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def skill(request: Request, arguments: str) -> Answer:
     """Answer /skill [asset]."""
     asset = only_asset(request, arguments, "/skill btc")
     board, source = fresh(request, asset)
     record = await _record(request, board)
-    footer, buttons = wording.sources(source), (Button("Clusters", f"/clusters {asset.lower()}"),)
-    data: dict[str, Any] = {"asset": asset, "at": request.now, **record.figures}
+    footer = wording.sources(source)
+    buttons = (Button(_("Clusters"), f"/clusters {asset.lower()}"), *others(request, asset, "/skill {asset}"))
+    data: dict[str, Any] = {"asset": asset, "at": request.now, "age_seconds": source["age_seconds"], **record.figures}
     if record.score is None:
-        lines = (
-            record.why[:1].upper() + record.why[1:],
-            *_so_far(record),
-            *_coefficients(board.calibration),
+        so_far = _(
+            "{days} of {least} days of liquidation reports so far",
+            days=f"{record.days:.0f}",
+            least=f"{LEAST_DAYS:.0f}",
         )
-        return Answer(f"{asset}: no track record yet", lines, footer=footer, buttons=buttons, data=data)
+        lines = (so_far, *_so_far(record), *_coefficients(board.calibration))
+        head = _("{asset}: no track record yet", asset=asset)
+        return Answer(head, lines, footer=footer, buttons=buttons, data=data)
     lines = (*_lines(record), *_coefficients(board.calibration))
-    alt = f"Liquidations of {asset} predicted and reported over {len(record.days_usd)} days"
-    picture = PictureRequest("skill", asset, 0.0, alt)
+    days = len(record.days_usd)
+    alt = n_(
+        "Liquidations of {asset} predicted and reported over {count} day",
+        "Liquidations of {asset} predicted and reported over {count} days",
+        days,
+        asset=asset,
+    )
+    picture = picture_of(request, "skill", board, alt=alt)
     return Answer(_headline(record), lines, footer=footer, buttons=buttons, picture=picture, data=data)
 
 
@@ -49,22 +60,32 @@ def _headline(record: TrackRecord) -> str:
     assert record.score is not None  # noqa: S101  # asked for by the caller
     better = record.score.d2
     if better <= 0:
-        return f"{record.asset}: the map did no better than distance alone"
-    return f"{record.asset}: the map removes {better:.0%} of the error of distance alone"
+        return _("{asset}: the map did no better than distance alone", asset=record.asset)
+    share = f"{better:.0%}"
+    return _("{asset}: the map removes {share} of the error of distance alone", asset=record.asset, share=share)
 
 
 def _lines(record: TrackRecord) -> tuple[str, ...]:
     found = record.score
     assert found is not None  # noqa: S101
     (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
-    held = f"80% bands held {found.coverage:.0%} of them" if found.coverage is not None else "bands unmeasured"
-    path = f"{found.d2_path:.0%}" if found.d2_path > 0 else "nothing"
+    held = (
+        _("80% bands held {share} of them", share=f"{found.coverage:.0%}")
+        if found.coverage is not None
+        else _("bands unmeasured")
+    )
+    path = f"{found.d2_path:.0%}" if found.d2_path > 0 else _("nothing")
+    window = _(
+        "Last {days} d, {hours} hours, each from what came before it",
+        days=f"{min(SCORED_DAYS, found.bars / 24):.0f}",
+        hours=found.bars,
+    )
     return (
-        f"Of the error of the whole price path without a map: {path}",
-        f"Last {min(SCORED_DAYS, found.bars / 24):.0f} d, {found.bars} hours, each from what came before it; {held}",
-        f"Longs: predicted {usd(longs)}, reported {usd(seen_longs)}",
-        f"Shorts: predicted {usd(shorts)}, reported {usd(seen_shorts)}",
-        "Skill at where and how much, given where price went; none at whether it goes there",
+        _("Of the error of the whole price path without a map: {share}", share=path),
+        f"{window}; {held}",
+        _("Longs: predicted {predicted}, reported {reported}", predicted=usd(longs), reported=usd(seen_longs)),
+        _("Shorts: predicted {predicted}, reported {reported}", predicted=usd(shorts), reported=usd(seen_shorts)),
+        _("Skill at where and how much, given where price went; none at whether it goes there"),
     )
 
 
@@ -74,17 +95,27 @@ def _so_far(record: TrackRecord) -> tuple[str, ...]:
         return ()
     (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
     return (
-        f"Longs: predicted {usd(longs)} by the shipped coefficients, reported {usd(seen_longs)}",
-        f"Shorts: predicted {usd(shorts)}, reported {usd(seen_shorts)}",
+        _("By the shipped coefficients:"),
+        _("Longs: predicted {predicted}, reported {reported}", predicted=usd(longs), reported=usd(seen_longs)),
+        _("Shorts: predicted {predicted}, reported {reported}", predicted=usd(shorts), reported=usd(seen_shorts)),
     )
 
 
 def _coefficients(made: Calibration) -> tuple[str, ...]:
     """What F(P) rests on."""
     if made.fitted:
-        days = (made.end - made.start) / DAY_MS
-        return (f"F(P) is fitted to {days:.0f} d of reports until {iso(made.end)[:10]}",)
-    return (f"F(P) rests on recorded Bitcoin until {FORCED.fitted_until}: {made.why}",)
+        days = f"{(made.end - made.start) / DAY_MS:.0f}"
+        return (_("F(P) is fitted to {days} d of reports until {day}", days=days, day=iso(made.end)[:10]),)
+    why = _(_WHY.get(made.why, made.why))
+    return (_("F(P) rests on recorded Bitcoin until {day}: {why}", day=FORCED.fitted_until, why=why),)
+
+
+_WHY = {
+    "too few days of reports": N_("too few days of reports"),
+    "too few liquidations to fit to": N_("too few liquidations to fit to"),
+    "a fit did worse than the shipped coefficients": N_("a fit did worse than the shipped coefficients"),
+    "a fit did not settle": N_("a fit did not settle"),
+}
 
 
 async def _record(request: Request, board: AssetBoard) -> TrackRecord:

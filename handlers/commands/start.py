@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from engine.announce import source_facts
 from engine.errors import CliffwatchError
 from handlers import wording
 from handlers.access import CODE, STOPPED, allowed, claim, require_admin, resume
 from handlers.answers import Answer, Button
-from handlers.commands.liq import liq
+from handlers.commands.liq import overview
+from handlers.commands.map import DEFAULT_REACH, map_request
 from handlers.commands.registry import THEMES, Parameter, command, find_command
 from handlers.context import Request
+from handlers.language import _, n_, told
+
+LINK = "-"
+"""Links cannot hold spaces: /start liq-btc-88000 stands for /liq btc 88000."""
 
 
 @command(
@@ -18,40 +26,68 @@ from handlers.context import Request
     Parameter("code", "The operator's code"),
 )
 async def start(request: Request, arguments: str) -> Answer:
-    """Answer /start [code]: explain in three lines, show the nearest clusters, send a test alert."""
+    """Answer /start [code or link]: three lines, the nearest clusters with a picture, and a test alert."""
     code = arguments if CODE.fullmatch(arguments) else ""  # links into groups send other words here
     claimed = bool(code) and await claim(request, code)
     if not claimed and not await allowed(request):
-        lines = [f"Its operator can let this chat in: /admin approve {request.chat.id}"]
+        lines = [_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}")]
         if code:
-            lines.insert(0, "That code is not valid.")
-        return Answer("Cliffwatch. This bot is private.", tuple(lines), private=True)
+            lines.insert(0, _("That code is not valid."))
+        return Answer(_("Cliffwatch. This bot is private."), tuple(lines), private=True)
+    if (linked := await _linked(request, arguments)) is not None:
+        return linked
     services = request.services
-    if await request.by_admin():
+    by_admin = await request.by_admin()
+    if by_admin:
         await resume(request)
         await services.store.add_message(request.chat.id, {"kind": "test"})
         services.wake()
     lines = [
-        "I warn before price reaches levels where leveraged positions are forced out.",
-        f"Watching {', '.join(services.assets[:8])}. Every figure says how old and how sure it is.",
-        f"{wording.DISCLAIMER} A test alert follows.",
+        _("I warn before price reaches levels where leveraged positions are forced out."),
+        _(
+            "Watching {assets}. Every figure says how old and how sure it is.",
+            assets=", ".join(services.assets[:8]),
+        ),
+        wording.disclaimer() + (" " + _("A test alert follows.") if by_admin else ""),
     ]
-    try:
-        lines.append((await liq(request, "")).headline)
-    except CliffwatchError as error:
-        lines.append(str(error))
-    if claimed:
-        lines.insert(0, "You are now the operator of this bot.")
-    return Answer(
-        "Cliffwatch: where leveraged positions break",
-        tuple(lines),
+    answer = Answer(
+        _("Cliffwatch: where leveraged positions break"),
         buttons=(
-            Button("Alert me", "/threshold normal"),
-            Button("Clusters", "/clusters"),
-            Button("Map", "/map"),
-            Button("Help", "/help"),
+            Button(_("Alert me"), "/threshold normal"),
+            Button(_("Clusters"), "/clusters"),
+            Button(_("Map"), "/map"),
+            *((Button(_("Quiet at night"), "/quiet 23:00-07:00"),) if _may_be_asked(request) else ()),
+            Button(_("Help"), "/help"),
         ),
     )
+    try:
+        asset = services.assets[0]
+        board = services.board(asset)
+        lines += overview(board, request.now).lines[:4]
+        picture = map_request(request, board, DEFAULT_REACH)
+        answer = replace(answer, picture=picture, footer=wording.sources(source_facts(board, request.now)))
+    except CliffwatchError as error:
+        lines.append(told(error))
+    if claimed:
+        lines.insert(0, _("You are now the operator of this bot."))
+    return replace(answer, lines=tuple(lines))
+
+
+def _may_be_asked(request: Request) -> bool:
+    """Whether to offer quiet hours: privately, once, to whoever has none."""
+    return request.chat.kind == "private" and request.chat.wishes.quiet is None
+
+
+async def _linked(request: Request, arguments: str) -> Answer | None:
+    """The answer that a link asks for: t.me/bot?start=liq-btc-88000."""
+    name, *words = arguments.split(LINK)
+    if name not in LINKED or not all(word.replace(".", "").isalnum() for word in words):
+        return None
+    return await find_command(name).run(request, " ".join(words))
+
+
+LINKED = ("liq", "clusters", "map", "market", "rekt", "risk", "skill", "cascade")
+"""Commands that a link may stand for: those that change nothing."""
 
 
 @command("help", "All commands, or one", "/help liq", Parameter("command", "Its name"))
@@ -59,21 +95,22 @@ async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # 
     """Answer /help [command]."""
     if arguments:
         found = find_command(arguments.split(maxsplit=1)[0].lstrip("/").lower())
-        words = [f"{p.name}: {p.help}" for p in found.parameters]
-        return Answer(f"/{found.name}: {found.help}", (*words, f"Example: {found.example}"))
-    lines = tuple(f"{theme}: {' '.join(f'/{name}' for name in names)}" for theme, names in THEMES.items())
-    return Answer("What I answer", (*lines, "/help liq says more of one."), footer=wording.DISCLAIMER)
+        words = [f"{p.name}: {_(p.help)}" for p in found.parameters]
+        example = _("Example: {example}", example=found.example)
+        return Answer(f"/{found.name}: {_(found.help)}", (*words, example))
+    lines = tuple(f"{_(theme)}: {' '.join(f'/{name}' for name in names)}" for theme, names in THEMES.items())
+    return Answer(_("What I answer"), (*lines, _("/help liq says more of one.")), footer=wording.disclaimer())
 
 
 @command("stop", "No more alerts here", "/stop")
 async def stop(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # every command takes them
     """Answer /stop: switch the chat off; its rules are kept for /start."""
-    await require_admin(request, "stop it")
+    await require_admin(request)
     rules = await request.services.store.rules_of_chat(request.chat.id)
     await request.services.store.switch_chat(request.chat.id, active=False, reason=STOPPED)
     request.services.watch.book.pause(request.chat.id)
-    kept = f"{len(rules)} alert{'s are' if len(rules) > 1 else ' is'} kept." if rules else ""
+    kept = n_("{count} alert is kept.", "{count} alerts are kept.", len(rules)) if rules else ""
     return Answer(
-        "Stopped: nothing more is sent here.",
-        tuple(line for line in (f"{kept} /start takes up again.".strip(),)),
+        _("Stopped: nothing more is sent here."),
+        (" ".join(part for part in (kept, _("/start takes up again.")) if part),),
     )

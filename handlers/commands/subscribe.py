@@ -6,11 +6,14 @@ from dataclasses import replace
 
 from engine.alerts.rules import TIERS, Rule, Tier
 from engine.errors import InputError
+from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer
 from handlers.commands.alerts import save
+from handlers.commands.arguments import unexpected
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import _, n_
 from handlers.numbers import find_asset
 
 
@@ -18,8 +21,8 @@ from handlers.numbers import find_asset
     "subscribe",
     "Alerts for this group or channel (admins)",
     "/subscribe normal",
-    Parameter("tier", "calm, normal or busy"),
-    Parameter("asset", "Only this coin"),
+    Parameter("tier", "calm, normal or busy", choices=TIERS),
+    Parameter("asset", "Only this coin", "asset"),
     Parameter("channel", "A channel such as @mychannel"),
 )
 async def subscribe(request: Request, arguments: str) -> Answer:
@@ -34,8 +37,13 @@ async def subscribe(request: Request, arguments: str) -> Answer:
         else:
             asset = find_asset(word, request.services.assets)
     rule = Rule(0, target.chat.id, "near", asset=asset, size=size, created_at=request.now)
-    where = target.chat.title or "this chat"
-    return await save(target, rule, f"Subscribed {where}: {rule.text}, {asset or 'all coins'}")
+    head = _(
+        "Subscribed {chat}: {rule}, {asset}",
+        chat=target.chat.title or _("this chat"),
+        rule=rule.text,
+        asset=wording.asset_or_all(asset),
+    )
+    return await save(target, rule, head)
 
 
 @command(
@@ -48,12 +56,19 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
     """Answer /unsubscribe [@channel]."""
     target, words = await _target(request, arguments)
     if words:
-        raise InputError(f"{words[0][:20]!r} is not expected here.", "/unsubscribe")
+        raise unexpected(words[0], "/unsubscribe")
     rules = await request.services.store.rules_of_chat(target.chat.id)
     ids = [rule.id for rule in rules]
     await request.services.store.remove_rules(ids)
     request.services.watch.book.remove(ids)
-    return Answer(f"Unsubscribed {target.chat.title or 'this chat'}: {len(ids)} alerts removed.")
+    return Answer(
+        n_(
+            "Unsubscribed {chat}: {count} alert removed.",
+            "Unsubscribed {chat}: {count} alerts removed.",
+            len(ids),
+            chat=target.chat.title or _("this chat"),
+        )
+    )
 
 
 async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]:
@@ -65,21 +80,26 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
     words = arguments.split()
     named = next((word for word in words if word.startswith("@")), None)
     if named is None:
-        await require_admin(request, "subscribe it")
+        await require_admin(request)
         return request, words
     words.remove(named)
     found = await request.membership.resolve(named)
     if found is None:
         raise InputError(
-            f"{named[:40]} is not a channel that I am in. Add me there as an admin first.",
+            "{channel} is not a channel that I am in. Add me there as an admin first.",
             "/subscribe @mychannel",
+            channel=named[:40],
         )
     remote_id, title = found
     if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id):
-        raise InputError(f"Only admins of {named[:40]} may subscribe it.")
+        raise InputError("Only admins of {channel} may subscribe it.", channel=named[:40])
     chat = await request.services.store.see_chat(request.platform, remote_id, "channel", title)
     if request.services.access != "open" and not chat.approved and not await request.by_operator():
-        raise InputError(f"The operator has not let {named[:40]} in yet: /admin approve {chat.id}")
+        raise InputError(
+            "The operator has not let {channel} in yet: {command}",
+            channel=named[:40],
+            command=f"/admin approve {chat.id}",
+        )
     if not chat.approved:
         await request.services.store.approve_chat(chat.id, approved=True)
     return replace(request, chat=chat), words

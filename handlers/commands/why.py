@@ -17,6 +17,7 @@ from handlers.answers import Answer
 from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
+from handlers.language import N_, _
 from handlers.numbers import label, parse_price, usd
 
 LEVERAGES = (10, 25, 100)
@@ -33,18 +34,25 @@ async def why(request: Request, arguments: str) -> Answer:
     forced = forced_facts(board.view, board, target)
     side = board.view.side_of(target)
     mass, churned = board.view.curves[side].mass_usd(target), board.churn_usd(24)
+    share = f"{forced['map_share']:.0%}"
     lines = (
-        "Open: contracts by entry price, spread over leverages, less all that was closed or swept since.",
-        "Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first.",
-        f"{forced['map_share']:.0%} of it is the map's; the rest are positions opened on the way.",
+        _("Open: contracts by entry price, spread over leverages, less all that was closed or swept since."),
+        _("Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first."),
+        _("{share} of it is the map's; the rest are positions opened on the way.", share=share),
         wording.churn(churned, side),
         await _examples(request, board, side),
-        f"Fitted {_where(board.calibration)}; band: 80 % of comparable moves.",
-        "Heatmaps that show billions show positions opened, not those forced out.",
-        wording.rough(source) or "Reported figures are a lower bound.",
+        _where(board.calibration),
+        _("Heatmaps that show billions show positions opened, not those forced out."),
+        wording.rough(source) or _("Reported figures are a lower bound."),
     )
     return Answer(
-        f"{asset} {label(target)}: ~{usd(forced['forced_usd'])} of {usd(mass)} open on the way",
+        _(
+            "{asset} {label}: ~{usd} of {open} open on the way",
+            asset=asset,
+            label=label(target),
+            usd=usd(forced["forced_usd"]),
+            open=usd(mass),
+        ),
         tuple(line for line in lines if line),
         footer=wording.sources(source, shares=True),
     )
@@ -53,7 +61,7 @@ async def why(request: Request, arguments: str) -> Answer:
 async def _examples(request: Request, board: AssetBoard, side: Side) -> str:
     """Where single positions opened now would be forced out, by the full tiers of the largest market."""
     market, mark = board.largest, board.view.mark
-    _, tiers = await request.services.store.tiers_of(market.key)
+    tiers = (await request.services.store.tiers_of(market.key))[1]
     rows = tiers or [Tier(0.0, market.maintenance_rate)]
     inverse, at_entry = market.kind == "inverse", valued_at_entry(market)
     amount = EXAMPLE_USD if inverse else EXAMPLE_USD / mark
@@ -64,15 +72,18 @@ async def _examples(request: Request, board: AssetBoard, side: Side) -> str:
             margin = EXAMPLE_USD / leverage / (mark if inverse else 1.0)
             level = position_price(mark, amount, margin, side, rows, market.kind, market.fee_rate, at_entry=at_entry)
             if level is not None:
-                found.append(f"{leverage}x at {label(level)}")
+                found.append(_("{leverage}x at {label}", leverage=leverage, label=label(level)))
     if not found:
         return ""
-    return f"A {usd(EXAMPLE_USD)} isolated {side} opened now on {wording.venue(market.venue)}: {', '.join(found)}."
+    text = (
+        N_("A {usd} isolated long opened now on {venue}: {examples}.")
+        if side == "long"
+        else N_("A {usd} isolated short opened now on {venue}: {examples}.")
+    )
+    return _(text, usd=usd(EXAMPLE_USD), venue=wording.venue(market.venue), examples=", ".join(found))
 
 
 def _where(made: Calibration) -> str:
-    return (
-        f"to this coin's reports until {iso(made.end)[:10]}"
-        if made.fitted
-        else f"on Bitcoin until {FORCED.fitted_until}"
-    )
+    if made.fitted:
+        return _("Fitted to this coin's reports until {day}; band: 80% of comparable moves.", day=iso(made.end)[:10])
+    return _("Fitted on Bitcoin until {day}; band: 80% of comparable moves.", day=FORCED.fitted_until)

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import io
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import discord
 import yarl
-from discord import app_commands
 
-from engine.ports import Chat, ChatKind, Message, Outcome
+from engine.ports import Message, Outcome
 from handlers.answers import Answer
-from handlers.commands import Command, all_commands, answer
-from handlers.context import Request, Services
-from handlers.faces.discord_idiom import CUSTOM_ID_PREFIX, render_discord
+from handlers.context import Services
+from handlers.faces.discord_idiom import render_discord
+from handlers.faces.discord_in import NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
 
 log = logging.getLogger(__name__)
 
-PLATFORM = "discord"
 RETRY_SECONDS = (1.0, 60.0)
 NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
 MOST_WAIT_SECONDS = 30.0
 """A longer pause is not slept through inside the library: the dispatcher waits, and others are sent meanwhile."""
-
-NO_MENTIONS = discord.AllowedMentions.none()
-
-Draw = Callable[[Answer], Awaitable[bytes]]
 
 
 class DiscordFace:
@@ -39,7 +30,8 @@ class DiscordFace:
     def __init__(
         self, services: Services, draw: Draw, token: str, api: str | None = None, gateway: str | None = None
     ) -> None:
-        self._services, self._draw, self._token = services, draw, token
+        self._token = token
+        self._incoming = Incoming(services, draw, self)
         self._client: discord.AutoShardedClient | None = None
         self.state = "connecting"
         self.idempotent = True  # within the minutes that its nonce is remembered
@@ -52,6 +44,10 @@ class DiscordFace:
     @property
     def ready(self) -> bool:
         return self._client is not None
+
+    @property
+    def incoming(self) -> Incoming:
+        return self._incoming
 
     # -- life cycle
 
@@ -89,14 +85,12 @@ class DiscordFace:
 
         class Client(discord.AutoShardedClient):
             async def setup_hook(self) -> None:
-                tree = app_commands.CommandTree(self)
-                for command in all_commands():
-                    tree.add_command(_slash(command, face.on_slash))
+                tree = face.incoming.tree(self)
+                await tree.set_translator(Translator())
                 await tree.sync()
 
             async def on_interaction(self, interaction: discord.Interaction) -> None:
-                if interaction.type is discord.InteractionType.component:
-                    await face.on_button(interaction)
+                await face.incoming.on_interaction(interaction)
 
             async def on_shard_ready(self, shard_id: int) -> None:  # noqa: ARG002  # its signature
                 face.connected(self)
@@ -118,49 +112,6 @@ class DiscordFace:
         """It comes again after every reconnect, so nothing here may count."""
         self._client, self.state = client, "ok"
 
-    # -- in
-
-    async def on_slash(self, interaction: discord.Interaction, name: str, arguments: str) -> None:
-        """Answer a slash command."""
-        await self._respond(interaction, f"/{name} {arguments}")
-
-    async def on_button(self, interaction: discord.Interaction) -> None:
-        """Answer a button: it stands for a command of whoever presses it."""
-        data: dict[str, Any] = dict(interaction.data or {})
-        pressed = str(data.get("custom_id", ""))
-        if pressed.startswith(CUSTOM_ID_PREFIX):
-            await self._respond(interaction, pressed.removeprefix(CUSTOM_ID_PREFIX))
-
-    async def _respond(self, interaction: discord.Interaction, text: str) -> None:
-        # Deferred at once: an answer may take longer than the three seconds there are.
-        private = text.split(maxsplit=1)[0].lstrip("/") in PRIVATE
-        try:
-            await interaction.response.defer(thinking=True, ephemeral=private)
-            chat = await self._chat(interaction)
-            request = Request(PLATFORM, str(interaction.user.id), chat, text, self._services, self)
-            found = await answer(request)
-            rendered = render_discord(found)
-            files = []
-            if found.picture is not None:
-                png = await self._draw(found)
-                files = [discord.File(io.BytesIO(png), "map.png", description=found.picture.alt[:1000])]
-                rendered["embed"]["image"] = {"url": "attachment://map.png"}
-            await interaction.followup.send(
-                rendered["content"],
-                embed=discord.Embed.from_dict(rendered["embed"]),
-                view=_view(rendered),
-                files=files,
-                allowed_mentions=NO_MENTIONS,
-                ephemeral=private,
-            )
-        except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-            log.warning("discord: an answer was not delivered (%s)", type(error).__name__)
-
-    async def _chat(self, interaction: discord.Interaction) -> Chat:
-        kind: ChatKind = "private" if interaction.guild_id is None else "channel"
-        title = getattr(interaction.channel, "name", None) or ""
-        return await self._services.store.see_chat(PLATFORM, str(interaction.channel_id), kind, title)
-
     # -- out
 
     def render(self, found: Answer) -> dict[str, Any]:
@@ -172,12 +123,13 @@ class DiscordFace:
         if client is None or rendered is None:
             return Outcome("retry", self.state)
         target = client.get_partial_messageable(int(message.remote_chat))
+        mention, mentions = role_of(message)
         try:
             if message.edits:
                 await target.get_partial_message(int(message.edits)).edit(
                     content=rendered["content"],
                     embed=discord.Embed.from_dict(rendered["embed"]),
-                    view=_view(rendered),
+                    view=view_of(rendered),
                     allowed_mentions=NO_MENTIONS,
                 )
                 return Outcome("sent", remote_id=message.edits)
@@ -186,11 +138,11 @@ class DiscordFace:
                 sent = await target.send(body, nonce=message.nonce, allowed_mentions=NO_MENTIONS)
             else:
                 sent = await target.send(
-                    rendered["content"],
+                    mention + rendered["content"],
                     embed=discord.Embed.from_dict(rendered["embed"]),
-                    view=_view(rendered),
+                    view=view_of(rendered),
                     nonce=message.nonce,
-                    allowed_mentions=NO_MENTIONS,
+                    allowed_mentions=mentions,
                 )
         except discord.NotFound:
             return Outcome("dead" if message.edits else "gone", "HTTP 404")
@@ -239,8 +191,13 @@ class DiscordFace:
             return None
 
 
-PRIVATE = frozenset({"alert", "threshold", "alerts", "start", "stop", "admin", "why"})
-"""Commands that concern whoever gives them: answered so that only they see it."""
+def role_of(message: Message) -> tuple[str, discord.AllowedMentions]:
+    """The role that a channel wants called for an alert of the top tier, and leave to call it alone."""
+    role = message.wishes.role
+    if not role or not message.body.get("top_tier") or message.chat_kind == "private":
+        return "", NO_MENTIONS
+    called = discord.Object(int(role), type=discord.Role)
+    return f"<@&{role}> ", discord.AllowedMentions(everyone=False, users=False, roles=[called])
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -266,36 +223,6 @@ def point_elsewhere(api: str | None, gateway: str | None) -> None:
         discord.http.Route.BASE = api
     if gateway is not None:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway + "/")
-
-
-def _slash(command: Command, run: Callable[[discord.Interaction, str, str], Awaitable[None]]) -> Any:
-    """A slash command whose options are the command's parameters, all text."""
-
-    async def callback(interaction: discord.Interaction, **options: str | None) -> None:
-        await run(interaction, command.name, " ".join(value for value in options.values() if value))
-
-    place = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [
-        inspect.Parameter("interaction", place, annotation=discord.Interaction),
-        *(inspect.Parameter(p.name, place, default=None, annotation=str | None) for p in command.parameters),
-    ]
-    # The library reads the options from the signature; here they come from the registry.
-    made_callback: Any = callback
-    made_callback.__signature__ = inspect.Signature(parameters)
-    made: Any = app_commands.Command(name=command.name, description=command.help[:100], callback=made_callback)
-    described = {p.name: p.help[:100] for p in command.parameters}
-    return app_commands.describe(**described)(made) if described else made
-
-
-def _view(rendered: dict[str, Any]) -> Any:
-    """Buttons that outlive a restart: what they do is written in them."""
-    if not rendered["buttons"]:
-        return discord.utils.MISSING
-    view = discord.ui.View(timeout=None)
-    for label, custom_id in rendered["buttons"]:
-        view.add_item(discord.ui.Button(label=label, custom_id=custom_id, style=discord.ButtonStyle.secondary))
-    view.stop()  # nothing waits for presses here: they come in as interactions, after a restart too
-    return view
 
 
 async def check_discord(token: str, api: str | None, gateway: str | None) -> tuple[list[str], bool]:

@@ -7,15 +7,19 @@ from typing import Any
 
 from handlers import wording
 from handlers.answers import Answer, set_table
+from handlers.language import _
 
 CONTENT_LIMIT = 2000
 EMBED_LIMIT = 4096
 CUSTOM_ID_LIMIT = 100
 CUSTOM_ID_PREFIX = "cw "
+FORM_PREFIX = "cf "
 LABEL_LIMIT = 80
-MOST_BUTTONS = 5
+MOST_BUTTONS = 15
+COLOUR = 0x4FA3FF
 
 _MARKUP = re.compile(r"([\\*_`|<]|~(?=~)|(?<=\])\(|^[>#-])", re.MULTILINE)
+_PLACES = re.compile(r"\\<(#|@&)(\d{5,20})>")
 
 
 def escape(text: str) -> str:
@@ -24,18 +28,49 @@ def escape(text: str) -> str:
 
 
 def render_discord(found: Answer) -> dict[str, Any]:
-    """JSON values: content, embed and buttons, each within Discord's limits."""
-    body = [escape(line) for line in found.lines]
+    """JSON values: content, embed and buttons, each within Discord's limits.
+
+    Channels and roles are shown by name: within an embed, and with mentions switched off, they call nobody.
+    """
+    body = [_PLACES.sub(r"<\1\2>", escape(line)) for line in found.lines]
     if found.table:
         body.append("```\n" + set_table(found.table).replace("`", "'") + "\n```")
-    footer = " · ".join(part for part in (found.footer, wording.DISCLAIMER) if part)
+    if found.taken_at is not None:
+        body.append("-# " + _("figures of {moment}", moment=f"<t:{found.taken_at // 1000}:R>"))
+    footer = " · ".join(part for part in (found.footer, wording.disclaimer()) if part)
+    buttons = [
+        [button.label[:LABEL_LIMIT], CUSTOM_ID_PREFIX + button.code]
+        for button in found.buttons
+        if button.label and len(CUSTOM_ID_PREFIX + button.code) <= CUSTOM_ID_LIMIT
+    ]
+    unique = {custom_id: [label, custom_id] for label, custom_id in reversed(buttons)}
     return {
-        "content": f"**{escape(found.headline)}**"[:CONTENT_LIMIT],
+        "content": _bold(found.headline),
         "plain": found.headline[:CONTENT_LIMIT],
-        "embed": {"description": "\n".join(body)[:EMBED_LIMIT], "footer": {"text": footer[:CONTENT_LIMIT]}},
-        "buttons": [
-            [button.label[:LABEL_LIMIT], CUSTOM_ID_PREFIX + button.command]
-            for button in found.buttons[:MOST_BUTTONS]
-            if len(CUSTOM_ID_PREFIX + button.command) <= CUSTOM_ID_LIMIT
-        ],
+        "embed": {
+            "description": fit_lines(body, EMBED_LIMIT),
+            "footer": {"text": footer[:CONTENT_LIMIT]},
+            "color": COLOUR,
+        },
+        "buttons": list(reversed(unique.values()))[:MOST_BUTTONS],
     }
+
+
+def _bold(headline: str) -> str:
+    """The headline in bold: what is escaped is cut before it is, so that no mark is cut in two."""
+    room = CONTENT_LIMIT - len("****")
+    while len(escape(headline)) > room:
+        headline = headline[: len(headline) - max((len(escape(headline)) - room) // 2, 1)]
+    return f"**{escape(headline)}**"
+
+
+def fit_lines(lines: list[str], limit: int) -> str:
+    """Whole lines as long as they fit: markup is never cut in two."""
+    out: list[str] = []
+    left = limit
+    for line in lines:
+        if len(line) + 1 > left:
+            break
+        out.append(line)
+        left -= len(line) + 1
+    return "\n".join(out)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +15,13 @@ from typing import Any
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
 import httpx
-import telegram
-from telegram import BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, Update
+from telegram import (
+    BotCommand,
+    BotCommandScope,
+    BotCommandScopeAllChatAdministrators,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeDefault,
+)
 from telegram.constants import ChatMemberStatus, ParseMode
 from telegram.error import (
     BadRequest,
@@ -29,29 +34,20 @@ from telegram.error import (
     TelegramError,
     TimedOut,
 )
-from telegram.ext import (
-    Application,
-    ApplicationBuilder,
-    CallbackQueryHandler,
-    ChatMemberHandler,
-    ContextTypes,
-    MessageHandler,
-    filters,
-)
+from telegram.ext import ApplicationBuilder
 from telegram.request import HTTPXRequest
 
-from engine.errors import InputError
-from engine.ports import Chat, ChatKind, Message, Outcome
-from handlers.access import REFUSED, STOPPED
+from engine.ports import Message, Outcome
 from handlers.answers import Answer
-from handlers.commands import all_commands, answer
-from handlers.commands.registry import find_command, split
-from handlers.context import Request, Services
-from handlers.faces.telegram_idiom import caption, fit, render_telegram, units
+from handlers.commands import Command, all_commands
+from handlers.commands.registry import GROUP_ONLY, OF_ADMINS, OF_ONE
+from handlers.context import Services
+from handlers.faces.telegram_idiom import fit, render_telegram, units
+from handlers.faces.telegram_in import NO_PREVIEW, PLATFORM, App, Draw, Incoming, address, keyboard
+from handlers.language import LANGUAGES, SOURCE, _, speaking
 
 log = logging.getLogger(__name__)
 
-PLATFORM = "telegram"
 ADMINS = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
 MEMBERS = (*ADMINS, ChatMemberStatus.MEMBER, ChatMemberStatus.RESTRICTED)
 POLL_SECONDS = 30
@@ -59,11 +55,8 @@ RETRY_SECONDS = (1.0, 30.0)
 STOP_SECONDS = 3.0
 CHECK_SECONDS = 5.0
 DEAF_SECONDS = 2.0 * POLL_SECONDS + 15
-NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 REPEAT_NOTE = "(may be a repeat)\n"
-
-App = Application[Any, Any, Any, Any, Any, Any]
-Draw = Callable[[Answer], Awaitable[bytes]]
+GONE = ("chat not found", "message thread not found", "topic_closed", "topic closed")
 
 
 class PollRequest(HTTPXRequest):
@@ -87,8 +80,9 @@ class TelegramFace:
     """A bot on Telegram. run() connects, and again when it fails; send() hands over one message."""
 
     def __init__(self, services: Services, draw: Draw, token: str, api: str | None = None) -> None:
-        self._services, self._draw, self._token, self._api = services, draw, token, api
+        self._token, self._api = token, api
         self._app: App | None = None
+        self._incoming = Incoming(services, draw, self, lambda: self._app)
         self._conflict = asyncio.Event()
         self.state = "connecting"
         self.idempotent = False
@@ -109,7 +103,7 @@ class TelegramFace:
         while True:
             polls = PollRequest()
             app = _application(self._token, self._api, polls)
-            self._add_handlers(app)
+            self._incoming.add_to(app)
             try:
                 await app.initialize()
             except InvalidToken:
@@ -131,15 +125,14 @@ class TelegramFace:
     async def _serve(self, app: App, polls: PollRequest) -> bool:
         """Poll with a connected application; whether to connect again when it has ended."""
         assert app.updater is not None  # noqa: S101  # made with one
+        menus = asyncio.create_task(set_menus(app), name="telegram menus")
         try:
             await app.start()
             self._app, self.state = app, "ok"
-            with contextlib.suppress(TelegramError):  # a menu that could not be set is no reason not to answer
-                await app.bot.set_my_commands([BotCommand(c.name, c.help) for c in all_commands()])
             await app.updater.start_polling(
                 timeout=POLL_SECONDS,
                 bootstrap_retries=-1,
-                allowed_updates=["message", "channel_post", "callback_query", "my_chat_member"],
+                allowed_updates=["message", "channel_post", "callback_query", "inline_query", "my_chat_member"],
                 error_callback=self._poll_failed,
             )
             log.info("telegram: polling as @%s", app.bot.username)
@@ -155,6 +148,7 @@ class TelegramFace:
         finally:
             self._app = None
             try:
+                menus.cancel()
                 with contextlib.suppress(TimeoutError, TelegramError, RuntimeError):
                     await asyncio.wait_for(app.updater.stop(), STOP_SECONDS)
                 with contextlib.suppress(RuntimeError):
@@ -173,89 +167,6 @@ class TelegramFace:
             return
         log.warning("telegram: polling: %s", type(error).__name__)
 
-    def _add_handlers(self, app: App) -> None:
-        app.add_handler(MessageHandler(filters.COMMAND, self._on_command))
-        app.add_handler(CallbackQueryHandler(self._on_button))
-        app.add_handler(ChatMemberHandler(self._on_membership, ChatMemberHandler.MY_CHAT_MEMBER))
-
-    # -- in
-
-    async def _on_command(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
-        message = update.effective_message
-        if message is None or not message.text:
-            return
-        name, addressed = _addressed(message.text, context.bot.username)
-        if not addressed:
-            return
-        chat = await self._chat(message.chat)
-        if chat.kind != "private" and not _known(name):
-            return  # in a group an unknown command is another bot's
-        as_chat = message.sender_chat is not None and message.sender_chat.id == message.chat.id
-        user = "" if as_chat or message.from_user is None else str(message.from_user.id)
-        request = Request(PLATFORM, user, chat, message.text, self._services, self, acts_as_chat=as_chat)
-        await self._reply(message.chat.id, await answer(request))
-
-    async def _on_button(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
-        query = update.callback_query
-        if query is None:
-            return
-        with contextlib.suppress(BadRequest):  # too old to be answered is no reason not to act
-            await query.answer()
-        if query.message is None or not query.data:
-            return
-        chat = await self._chat(query.message.chat)
-        request = Request(PLATFORM, str(query.from_user.id), chat, query.data, self._services, self)
-        await self._reply(query.message.chat.id, await answer(request))
-
-    async def _on_membership(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002
-        """The bot was blocked, removed or let in again: keep the rules, switch the chat."""
-        change = update.my_chat_member
-        if change is None:
-            return
-        chat = await self._chat(change.chat)
-        gone = change.new_chat_member.status in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)
-        store, book = self._services.store, self._services.watch.book
-        if gone and chat.active:
-            await store.switch_chat(chat.id, active=False, reason="removed")
-            book.pause(chat.id)
-        elif not gone and not chat.active and chat.off_reason not in (STOPPED, REFUSED):
-            await store.switch_chat(chat.id, active=True)
-            rules = await store.rules_of_chat(chat.id)
-            for rule in rules:
-                book.add(rule)
-            await store.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
-            self._services.wake()
-
-    async def _chat(self, chat: telegram.Chat) -> Chat:
-        kinds: dict[str, ChatKind] = {"private": "private", "channel": "channel"}
-        title = chat.title or chat.username or chat.first_name or ""
-        return await self._services.store.see_chat(PLATFORM, str(chat.id), kinds.get(chat.type, "group"), title)
-
-    async def _reply(self, chat_id: int, found: Answer) -> None:
-        """Answer at once; what cannot be delivered is logged, and as plain text if the markup was refused."""
-        app = self._app
-        if app is None:
-            return
-        rendered = render_telegram(found)
-        keyboard = _keyboard(rendered)
-        try:
-            if found.picture is not None:
-                png = await self._draw(found)
-                text = caption(found)
-                await app.bot.send_photo(
-                    chat_id, png, caption=text, parse_mode=ParseMode.HTML, reply_markup=keyboard, filename="map.png"
-                )
-                return
-            await app.bot.send_message(
-                chat_id, rendered["html"], ParseMode.HTML, reply_markup=keyboard, link_preview_options=NO_PREVIEW
-            )
-        except BadRequest as error:
-            log.warning("telegram: markup refused (%s), sent as plain text", error.message)
-            with contextlib.suppress(TelegramError):
-                await app.bot.send_message(chat_id, rendered["plain"], link_preview_options=NO_PREVIEW)
-        except TelegramError as error:
-            log.warning("telegram: an answer was not delivered (%s)", type(error).__name__)
-
     # -- out
 
     def render(self, found: Answer) -> dict[str, Any]:
@@ -273,11 +184,13 @@ class TelegramFace:
         try:
             if message.edits:
                 return await self._edit(app, message, text)
+            chat_id, topic = address(message.remote_chat)
             sent = await app.bot.send_message(
-                int(message.remote_chat),
+                chat_id,
                 note + text,
                 None if message.plain else ParseMode.HTML,
-                reply_markup=None if message.plain else _keyboard(rendered),
+                message_thread_id=topic,
+                reply_markup=None if message.plain else keyboard(rendered),
                 link_preview_options=NO_PREVIEW,
             )
         except (TelegramError, KeyError, TypeError) as error:
@@ -290,10 +203,10 @@ class TelegramFace:
         try:
             await app.bot.edit_message_text(
                 text,
-                int(message.remote_chat),
+                address(message.remote_chat)[0],
                 int(message.edits or 0),
                 parse_mode=None if message.plain else ParseMode.HTML,
-                reply_markup=None if message.plain else _keyboard(message.rendered),
+                reply_markup=None if message.plain else keyboard(message.rendered),
                 link_preview_options=NO_PREVIEW,
             )
         except BadRequest as error:
@@ -329,7 +242,7 @@ class TelegramFace:
         if self._app is None or not user_id:
             return ChatMemberStatus.LEFT
         try:
-            member = await self._app.bot.get_chat_member(int(remote_chat), int(user_id))
+            member = await self._app.bot.get_chat_member(address(remote_chat)[0], int(user_id))
         except TelegramError:
             return ChatMemberStatus.LEFT
         if member.status == ChatMemberStatus.RESTRICTED and not getattr(member, "is_member", False):
@@ -350,7 +263,9 @@ def outcome_of(error: Exception) -> Outcome:
         return Outcome("retry", "token refused", 60.0)
     if isinstance(error, BadRequest):
         return (
-            Outcome("gone", "chat not found") if "chat not found" in error.message.lower() else Outcome("plain", "400")
+            Outcome("gone", "chat not found")
+            if any(words in error.message.lower() for words in GONE)
+            else Outcome("plain", "400")
         )
     if isinstance(error, TimedOut):
         never_left = isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
@@ -371,26 +286,26 @@ def _application(token: str, api: str | None, polls: PollRequest | None = None) 
     return builder.build()
 
 
-def _keyboard(rendered: dict[str, Any]) -> InlineKeyboardMarkup | None:
-    rows = [
-        [InlineKeyboardButton(label, callback_data=command) for label, command in row] for row in rendered["buttons"]
-    ]
-    return InlineKeyboardMarkup(rows) if rows else None
+SCOPES: tuple[tuple[BotCommandScope, Callable[[Command], bool]], ...] = (
+    (BotCommandScopeDefault(), lambda command: command.name not in GROUP_ONLY),
+    (BotCommandScopeAllGroupChats(), lambda command: command.name not in OF_ADMINS | OF_ONE),
+    (BotCommandScopeAllChatAdministrators(), lambda command: command.name not in OF_ONE),
+)
+"""Who is shown which commands: alone with the bot, in a group, as an admin of one."""
 
 
-def _addressed(text: str, username: str) -> tuple[str, bool]:
-    """The command's name, and whether it is meant for this bot: /liq@other is not."""
-    first = text.split(maxsplit=1)[0]
-    _, _, target = first.partition("@")
-    return split(text)[0], not target or target.lower() == username.lower()
-
-
-def _known(name: str) -> bool:
-    try:
-        find_command(name)
-    except InputError:
-        return False
-    return True
+async def set_menus(app: App) -> None:
+    """Set the menus of commands by scope and language; one that could not be set is no reason not to answer."""
+    for tag in LANGUAGES:
+        for scope, shown in SCOPES:
+            with speaking(tag):
+                menu = [BotCommand(c.name, _(c.help)) for c in all_commands() if shown(c)]
+            code = None if tag == SOURCE else tag.partition("-")[0]
+            try:
+                await app.bot.set_my_commands(menu, scope=scope, language_code=code)
+            except TelegramError as error:
+                log.warning("telegram: a menu was not set (%s)", type(error).__name__)
+                return
 
 
 async def check_telegram(token: str, api: str | None) -> tuple[list[str], bool]:

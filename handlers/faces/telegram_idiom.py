@@ -22,9 +22,9 @@ def units(text: str) -> int:
 def render_telegram(found: Answer) -> dict[str, Any]:
     """JSON values: html, the same as plain text, and rows of buttons, each within Telegram's limits."""
     buttons = [
-        [button.label[:LABEL_LIMIT], button.command]
+        [button.label[:LABEL_LIMIT], button.code]
         for button in found.buttons
-        if len(button.command.encode()) <= CALLBACK_LIMIT
+        if button.label and len(button.code.encode()) <= CALLBACK_LIMIT
     ]
     return {
         "html": _html(found, TEXT_LIMIT),

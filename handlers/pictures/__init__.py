@@ -6,20 +6,25 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from engine.board import AssetBoard
 from handlers.answers import Answer, PictureRequest
 from handlers.context import Services
+from handlers.language import speaking
+from handlers.pictures.clusters import clusters_picture, draw_clusters
 from handlers.pictures.map import draw_map, map_picture
+from handlers.pictures.market import draw_market, market_picture
+from handlers.pictures.rekt import draw_rekt, rekt_picture
 from handlers.pictures.skill import draw_skill, skill_picture
+from handlers.pictures.style import drawable
 
 KEPT = 32
 
 
 class Pictures:
-    """Draws on demand; equal requests of one closed bar share a picture."""
+    """Draws on demand; equal requests of one moment of the market share a picture."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -28,13 +33,13 @@ class Pictures:
 
     async def draw(self, found: Answer) -> bytes:
         """The PNG of an answer's picture."""
-        request = found.picture
-        if request is None:
+        if found.picture is None:
             raise ValueError("the answer has no picture")
+        request = replace(found.picture, alt="", language=drawable(found.picture.language))
         board = self._services.board(request.asset)
-        key = (request.kind, request.asset, request.reach, board.closed_at, round(board.view.mark, 2))
+        key = (request, board.closed_at, round(board.view.mark, 2))
         if key not in self._made:
-            loop, work = asyncio.get_running_loop(), self._work(board, request)
+            loop, work = asyncio.get_running_loop(), self._work(request)
             self._made[key] = asyncio.ensure_future(loop.run_in_executor(self._worker, work))
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
@@ -44,13 +49,30 @@ class Pictures:
             self._made.pop(key, None)
             raise
 
-    def _work(self, board: AssetBoard, request: PictureRequest) -> Callable[[], bytes]:
+    def _work(self, request: PictureRequest) -> Callable[[], bytes]:
         """What the worker has to do, with everything it needs taken from the board now."""
-        now, simulated = self._services.clock.now(), self._services.simulated
-        if request.kind == "skill":
-            record = self._services.records[request.asset]
-            return partial(draw_skill, skill_picture(board, record, now, simulated=simulated))
-        return partial(draw_map, map_picture(board, request, now, simulated=simulated))
+        board, now = self._services.board(request.asset), self._services.clock.now()
+        simulated = self._services.simulated
+        with speaking(request.language):
+            match request.kind:
+                case "skill":
+                    record = self._services.records[request.asset]
+                    draw = partial(draw_skill, skill_picture(board, record, request, now, simulated=simulated))
+                case "clusters":
+                    draw = partial(draw_clusters, clusters_picture(board, request, now, simulated=simulated))
+                case "market":
+                    draw = partial(draw_market, market_picture(board, request, now, simulated=simulated))
+                case "rekt":
+                    draw = partial(draw_rekt, rekt_picture(board, request, now, simulated=simulated))
+                case _:
+                    draw = partial(draw_map, map_picture(board, request, now, simulated=simulated))
+        return partial(_spoken, request.language, draw)
 
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
+
+
+def _spoken(language: str, draw: Callable[[], bytes]) -> bytes:
+    """Draw in a language: the worker's thread has a context of its own."""
+    with speaking(language):
+        return draw()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +14,22 @@ from engine.liquidation.grid import bin_of, outward, prices_outward
 from engine.market import HOUR_MS, SIDES, Side
 from handlers import wording
 from handlers.answers import PictureRequest
+from handlers.language import _
 from handlers.numbers import label, price, usd
-from handlers.pictures.style import BACKGROUND, FAINT, INK, LONG, SHORT, new_figure, png, rgb, style, ticks
+from handlers.pictures.style import FOOT, TEXT, Frame, families, frame, name_sides, new_figure, png, rgb, style, ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PAST_HOURS = 96
 ROWS = 160
-LABEL_GAP = 0.055
+LABEL_GAP = 0.075
 """Least distance between two labels, as a share of the picture's height."""
+
+MOST_LABELS = 8
+NAMED_SHARE = 0.14
+"""Share of the strip from which a venue's name fits into its part."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,10 @@ class MapPicture:
         heat: per side (ROWS, n) float64, USD open by row and hour.
         now: per side (ROWS,) float64, USD open by row at present.
         clusters: side, label price, low, high, forced USD.
+        venues: share of the open interest by venue's name.
     """
 
-    title: str
-    source: str
+    frame: Frame
     mark: float
     hours: np.ndarray
     marks: np.ndarray
@@ -49,6 +54,7 @@ class MapPicture:
     heat: dict[Side, np.ndarray]
     now: dict[Side, np.ndarray]
     clusters: tuple[tuple[Side, float, float, float, float], ...]
+    venues: tuple[tuple[str, float], ...]
 
 
 def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> MapPicture:
@@ -62,12 +68,10 @@ def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulat
         else np.zeros((ROWS, 0))
         for side in SIDES
     }
-    source = wording.sources(source_facts(board, now), shares=True)
-    stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%d %b %Y %H:%M UTC")
-    marked = f"{wording.SIMULATED} " if simulated else ""
+    title = _("{asset} {price}: open positions by liquidation level", asset=board.asset, price=price(mark))
+    shares = source_facts(board, now)["venues"]
     return MapPicture(
-        f"{marked}{board.asset} {price(mark)}: open positions by liquidation level",
-        f"{stamp} · {source}\n{wording.DISCLAIMER}",
+        frame(board, request, now, title, simulated=simulated),
         mark,
         np.array([(shot.at - now) / HOUR_MS for shot in past]),
         np.array([shot.mark for shot in past]),
@@ -79,6 +83,7 @@ def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulat
             for c in board.clusters
             if prices[0] < c.label_price < prices[-1]
         ),
+        tuple((wording.venue(name), share) for name, share in sorted(shares.items(), key=lambda item: -item[1])),
     )
 
 
@@ -89,51 +94,70 @@ def _rows(side: Side, mark: float, density: np.ndarray, prices: np.ndarray) -> n
 
 
 def draw_map(data: MapPicture) -> bytes:
-    """The map as a PNG, 1080 by 810 pixels. Uses no global state of the drawing library."""
-    figure = new_figure()
-    grid = figure.add_gridspec(1, 2, width_ratios=(3.2, 1), wspace=0.03, left=0.11, right=0.97, top=0.88, bottom=0.16)
+    """The map as a PNG, 1080 by 960 pixels. Uses no global state of the drawing library."""
+    figure = new_figure(data.frame)
+    grid = figure.add_gridspec(1, 2, width_ratios=(2.9, 1), wspace=0.04, left=0.15, right=0.97, top=0.80, bottom=0.25)
     left = figure.add_subplot(grid[0])
     right = figure.add_subplot(grid[1], sharey=left)
     _draw_heat(left, data)
     _draw_bars(right, data)
     _draw_clusters(left, right, data)
-    figure.text(0.02, 0.945, data.title, color=INK, fontsize=12.5, weight="bold")
-    figure.text(0.86, 0.895, "longs", color=LONG, fontsize=10, ha="right")
-    figure.text(0.97, 0.895, "shorts", color=SHORT, fontsize=10, ha="right")
-    figure.text(0.02, 0.02, data.source, color=FAINT, fontsize=8.5, linespacing=1.4)
+    name_sides(figure, data.frame, 0.808, 0.85, 0.97)
+    _draw_venues(figure, data)
     return png(figure)
+
+
+def _draw_venues(figure: Figure, data: MapPicture) -> None:
+    """A strip that is parted as the venues hold open interest."""
+    if len(data.venues) < 2:
+        return
+    palette = data.frame.palette
+    axes = figure.add_axes((0.15, 0.812, 0.56, 0.034))
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    start = 0.0
+    for number, (name, share) in enumerate(data.venues):
+        axes.barh(0, share, left=start, height=1, color=palette.faint, alpha=0.55 - 0.1 * (number % 4), linewidth=0)
+        if share >= NAMED_SHARE:
+            said = f"{name} {share * 100:.0f}%"
+            axes.text(start + share / 2, 0, said, color=palette.ink, fontsize=FOOT - 1.5, ha="center", va="center")
+        start += share
 
 
 def _draw_heat(axes: Axes, data: MapPicture) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    style(axes)
+    palette = data.frame.palette
     axes.set_ylim(data.prices[0], data.prices[-1])
     axes.set_xlim(-PAST_HOURS, 0)
     if len(data.hours) > 1:
         top = max(float(np.quantile(np.concatenate([data.heat[side].ravel() for side in SIDES]), 0.995)), 1.0)
         times = np.append(data.hours - 1, data.hours[-1])
-        for side, colour in (("long", LONG), ("short", SHORT)):
-            clear = LinearSegmentedColormap.from_list(side, [(*rgb(colour), 0.0), (*rgb(colour), 1.0)])
-            heat = data.heat["long" if side == "long" else "short"]
+        for side in SIDES:
+            colour = rgb(palette.side(side))
+            clear = LinearSegmentedColormap.from_list(side, [(*colour, 0.0), (*colour, 1.0)])
+            heat = data.heat[side]
             axes.pcolormesh(times, data.prices, heat, cmap=clear, vmin=0, vmax=top, shading="flat", rasterized=True)
-        axes.plot(np.append(data.hours, 0), np.append(data.marks, data.mark), color=INK, linewidth=1.4)
-    axes.axhline(data.mark, color=INK, linewidth=0.6, linestyle=(0, (4, 4)), alpha=0.6)
-    axes.set_xlabel("hours before now", color=FAINT, fontsize=9)
-    axes.yaxis.set_major_formatter(lambda value, _: label(value))
+        axes.plot(np.append(data.hours, 0), np.append(data.marks, data.mark), color=palette.ink, linewidth=1.6)
+    axes.axhline(data.mark, color=palette.ink, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
+    axes.set_xticks([-72, -48, -24])
+    font = families(data.frame.language)
+    axes.set_xlabel(_("hours before now"), color=palette.faint, fontsize=TEXT, fontfamily=font)
+    axes.yaxis.set_major_formatter(lambda value, _pos: label(value))
+    style(axes, data.frame)
 
 
 def _draw_bars(axes: Axes, data: MapPicture) -> None:
-    style(axes)
     heights = np.diff(data.prices)
     middles = data.prices[:-1] + heights / 2
-    for side, colour in (("long", LONG), ("short", SHORT)):
-        amounts = data.now["long" if side == "long" else "short"]
-        axes.barh(middles, amounts, height=heights, color=colour, linewidth=0)
+    for side in SIDES:
+        axes.barh(middles, data.now[side], height=heights, color=data.frame.palette.side(side), linewidth=0)
     axes.tick_params(labelleft=False)
-    axes.xaxis.set_major_locator(ticks())
-    axes.xaxis.set_major_formatter(lambda value, _: usd(value))
-    axes.set_xlabel("open per row", color=FAINT, fontsize=9)
+    axes.xaxis.set_major_locator(ticks(2))
+    axes.xaxis.set_major_formatter(lambda value, _pos: usd(value))
+    font = families(data.frame.language)
+    axes.set_xlabel(_("open per row"), color=data.frame.palette.faint, fontsize=TEXT, fontfamily=font)
+    style(axes, data.frame)
 
 
 def apart(wanted: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
@@ -149,19 +173,23 @@ def apart(wanted: Sequence[float], gap: float, bottom: float, top: float) -> lis
 
 
 def _draw_clusters(left: Axes, right: Axes, data: MapPicture) -> None:
-    clusters = sorted(data.clusters, key=lambda cluster: cluster[2] + cluster[3])
-    bottom, top = float(data.prices[0]), float(data.prices[-1])
-    places = apart([(low + high) / 2 for _, _, low, high, _ in clusters], LABEL_GAP * (top - bottom), bottom, top)
-    for (side, name, low, high, forced), place in zip(clusters, places, strict=True):
-        colour = LONG if side == "long" else SHORT
+    palette = data.frame.palette
+    for side, _name, low, high, _forced in data.clusters:
         for axes in (left, right):
-            axes.axhspan(low, high, facecolor=colour, alpha=0.16, linewidth=0)
+            axes.axhspan(low, high, facecolor=palette.side(side), alpha=0.16, linewidth=0)
+    largest = sorted(data.clusters, key=lambda cluster: -cluster[4])[:MOST_LABELS]
+    named = sorted(largest, key=lambda cluster: cluster[2] + cluster[3])
+    bottom, top = float(data.prices[0]), float(data.prices[-1])
+    places = apart([(low + high) / 2 for *_rest, low, high, _forced in named], LABEL_GAP * (top - bottom), bottom, top)
+    for (side, name, _low, _high, forced), place in zip(named, places, strict=True):
+        box = {"boxstyle": "round,pad=0.2", "facecolor": palette.background, "edgecolor": palette.side(side)}
         left.annotate(
-            f"{side} {label(name)}  ~{usd(forced)}",
-            (0.015, place),
+            f"{wording.sides(side)} {label(name)} ~{usd(forced)}",
+            (0.02, place),
             xycoords=("axes fraction", "data"),
-            color=INK,
-            fontsize=9.5,
+            color=palette.ink,
+            fontsize=TEXT - 1,
+            fontfamily=families(data.frame.language),
             va="center",
-            bbox={"boxstyle": "round,pad=0.25", "facecolor": BACKGROUND, "edgecolor": colour, "alpha": 0.85},
+            bbox=box | {"alpha": 0.85},
         )

@@ -1,53 +1,148 @@
-"""What all pictures share: size, colours, axes."""
+"""What all pictures share: size, colours, letters, the words at the top and at the foot."""
 
 from __future__ import annotations
 
 import io
+import textwrap
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from engine.announce import source_facts
+from engine.board import AssetBoard
+from handlers import wording
+from handlers.answers import PictureRequest
+from handlers.language import SOURCE, _
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BACKGROUND = "#11151c"
-INK = "#e6e9ef"
-FAINT = "#7b8494"
-LONG = "#4fa3ff"
-SHORT = "#ffb347"
-"""Blue and orange: told apart by every common colour vision."""
+INCHES, DPI = (7.2, 6.4), 150
+"""1080 by 960 pixels: a picture is seen at 320 on a small phone, where letters need nine of them."""
+
+TITLE, TEXT, FOOT = 16.5, 14.0, 12.5
+"""Sizes of letters, points."""
+
+TITLE_WIDTH, FOOT_WIDTH, FOOT_LINES = 46, 66, 3
 
 
-def new_figure() -> Figure:
-    """An empty picture, 1080 by 810 pixels. Uses no global state of the drawing library."""
+@dataclass(frozen=True)
+class Palette:
+    """Colours of a picture. Blue and orange are told apart by every common colour vision, and by lightness too."""
+
+    background: str
+    ink: str
+    faint: str
+    line: str
+    long: str
+    short: str
+
+    def side(self, side: str) -> str:
+        return self.long if side == "long" else self.short
+
+
+DARK = Palette("#11151c", "#e6e9ef", "#9aa4b5", "#2a313d", "#4fa3ff", "#ffb347")
+LIGHT = Palette("#ffffff", "#14181f", "#566072", "#d9dee7", "#1463b8", "#c96a00")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around a picture: its title and foot, and how it is drawn."""
+
+    title: str
+    foot: str
+    palette: Palette
+    language: str
+
+
+def frame(
+    board: AssetBoard, request: PictureRequest, now: int, title: str, *, simulated: bool, note: str = ""
+) -> Frame:
+    """The frame of a picture of a board: its time on the chat's clock, its venues, its age."""
+    moment = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(request.timezone))
+    marked = f"{_(wording.SIMULATED)} " if simulated else ""
+    foot = " · ".join(
+        part
+        for part in (
+            f"{moment:%Y-%m-%d %H:%M %Z}",
+            wording.sources(source_facts(board, now), shares=True),
+            note,
+            wording.disclaimer(),
+        )
+        if part
+    )
+    return Frame(marked + title, foot, LIGHT if request.light else DARK, request.language)
+
+
+def new_figure(of: Frame) -> Figure:
+    """An empty picture with its title and foot. Uses no global state of the drawing library."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 5.4), dpi=150, facecolor=BACKGROUND)
+    figure = Figure(figsize=INCHES, dpi=DPI, facecolor=of.palette.background)
     FigureCanvasAgg(figure)
+    title = "\n".join(_wrapped(of.title, TITLE_WIDTH, 2))
+    font = families(of.language)
+    figure.text(0.03, 0.975, title, color=of.palette.ink, fontsize=TITLE, weight="bold", va="top", fontfamily=font)
+    foot = "\n".join(_wrapped(of.foot, FOOT_WIDTH, FOOT_LINES))
+    figure.text(
+        0.03, 0.015, foot, color=of.palette.faint, fontsize=FOOT, va="bottom", linespacing=1.25, fontfamily=font
+    )
     return figure
+
+
+def write_right(figure: Figure, of: Frame, place: tuple[float, float], text: str, colour: str) -> None:
+    """A word whose right lower corner is at a place, shares of the picture."""
+    figure.text(*place, text, color=colour, fontsize=TEXT, fontfamily=families(of.language), ha="right", va="bottom")
+
+
+def name_sides(figure: Figure, of: Frame, top: float, left: float = 0.80, right: float = 0.96) -> None:
+    """Longs and shorts in their colours, over what shows them."""
+    write_right(figure, of, (left, top), wording.sides("long"), of.palette.long)
+    write_right(figure, of, (right, top), wording.sides("short"), of.palette.short)
+
+
+def _wrapped(text: str, width: int, lines: int) -> list[str]:
+    wide = sum(ord(letter) > 0x2E80 for letter in text) > len(text) / 4  # such letters take twice the room
+    return textwrap.wrap(text, width // 2 if wide else width, max_lines=lines, placeholder=" …")
 
 
 def png(figure: Figure) -> bytes:
     """The picture as a PNG."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor=BACKGROUND)
+    figure.savefig(out, format="png", facecolor=figure.get_facecolor())
     return out.getvalue()
 
 
-def style(axes: Axes) -> None:
-    """Dark axes with a faint grid."""
-    axes.set_facecolor(BACKGROUND)
-    axes.tick_params(colors=FAINT, labelsize=9)
+def style(axes: Axes, of: Frame) -> None:
+    """Axes with a faint grid and letters that can be read."""
+    palette = of.palette
+    axes.set_facecolor(palette.background)
+    axes.tick_params(colors=palette.faint, labelsize=TEXT, length=0)
+    for letter in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        letter.set_fontfamily(families(of.language))
     for spine in axes.spines.values():
-        spine.set_color("#2a313d")
-    axes.grid(color="#2a313d", linewidth=0.5)
+        spine.set_color(palette.line)
+    axes.grid(color=palette.line, linewidth=0.6)
 
 
-def ticks() -> Any:
+def ticks(most: int = 3) -> Any:
     """Few ticks, none at the lower end."""
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(3, prune="lower")
+    return MaxNLocator(most, prune="lower")
+
+
+def clock_ticks(axes: Axes, request: PictureRequest, pattern: str, most: int = 4) -> None:
+    """Let an axis of times, seconds since 1970, show the chat's clock."""
+    from matplotlib.ticker import MaxNLocator
+
+    zone = ZoneInfo(request.timezone)
+    axes.xaxis.set_major_locator(MaxNLocator(most))
+    axes.xaxis.set_major_formatter(lambda at, _pos: datetime.fromtimestamp(at, UTC).astimezone(zone).strftime(pattern))
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
@@ -55,3 +150,32 @@ def rgb(colour: str) -> tuple[float, float, float]:
     from matplotlib.colors import to_rgb
 
     return to_rgb(colour)
+
+
+_CHINESE = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "SimHei",
+)
+
+
+@lru_cache
+def families(language: str) -> list[str]:
+    """Fonts for a language, the best first; matplotlib's own has no Chinese letters."""
+    from matplotlib import font_manager
+
+    own = ["DejaVu Sans"]
+    if not language.startswith("zh"):
+        return own
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in _CHINESE if name in known] + own
+
+
+def drawable(language: str) -> str:
+    """The language to draw in: English where this machine has no letters for another."""
+    return language if not language.startswith("zh") or len(families(language)) > 1 else SOURCE

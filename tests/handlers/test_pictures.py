@@ -48,7 +48,7 @@ async def test_equal_requests_share_one_drawing(kit: Kit, monkeypatch: pytest.Mo
     other = await made.draw(await kit.ask("/map 3%"))
     assert one == two != other
     assert len(drawn) == 2
-    assert size(one) == (1080, 810)
+    assert size(one) == (1080, 960)
     made.close()
 
 
@@ -61,7 +61,7 @@ async def test_a_drawing_that_failed_is_not_kept(kit: Kit, monkeypatch: pytest.M
         patch.setattr(pictures, "draw_map", broken)
         with pytest.raises(OSError, match="no memory"):
             await made.draw(await kit.ask("/map"))
-    assert size(await made.draw(await kit.ask("/map"))) == (1080, 810)
+    assert size(await made.draw(await kit.ask("/map"))) == (1080, 960)
     made.close()
 
 
@@ -89,8 +89,7 @@ async def test_an_asset_without_a_past_can_be_drawn(kit: Kit) -> None:
     data = map_picture(kit.services.watch.boards["BTC"], found.picture, kit.clock.at)
     rows = len(data.prices) - 1
     bare = MapPicture(
-        "t",
-        "s",
+        data.frame,
         data.mark,
         np.zeros(0),
         np.zeros(0),
@@ -98,8 +97,9 @@ async def test_an_asset_without_a_past_can_be_drawn(kit: Kit) -> None:
         {"long": np.zeros((rows, 0)), "short": np.zeros((rows, 0))},
         {"long": np.zeros(rows), "short": np.zeros(rows)},
         (),
+        (),
     )
-    assert size(draw_map(bare)) == (1080, 810)
+    assert size(draw_map(bare)) == (1080, 960)
 
 
 def _levels(usd: np.ndarray, side: Side, data: MapPicture) -> list[tuple[float, float]]:
@@ -115,9 +115,9 @@ async def test_a_track_record_is_drawn_day_by_day(kit: Kit) -> None:
     assert found.picture is not None
     assert "predicted and reported" in found.picture.alt
     made = Pictures(kit.services)
-    assert size(await made.draw(found)) == (1080, 810)
+    assert size(await made.draw(found)) == (1080, 960)
     made.close()
-    data = skill_picture(kit.services.watch.boards["BTC"], record, kit.clock.at)
+    data = skill_picture(kit.services.watch.boards["BTC"], record, found.picture, kit.clock.at)
     assert data.reported.sum(axis=0) == pytest.approx(np.array(record.reported_usd))
     assert data.expected.sum(axis=0) == pytest.approx(np.array(record.expected_usd))
     assert (np.diff(data.days) == 1).all()

@@ -1,0 +1,30 @@
+"""/export: all that is kept of a chat, as a file, privately."""
+
+from __future__ import annotations
+
+import json
+
+from engine.errors import InputError
+from handlers.answers import Answer
+from handlers.commands.registry import command
+from handlers.context import Request
+from handlers.language import _, n_
+
+FILE = "cliffwatch.json"
+MOST_BYTES = 8_000_000
+
+
+@command("export", "All that is kept of you, as a file", "/export")
+async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
+    """Answer /export."""
+    if request.chat.kind != "private":
+        raise InputError("That is for a private chat with me.")
+    found = await request.services.store.export_chat(request.chat.id)
+    written = json.dumps(found, indent=1, ensure_ascii=False).encode()
+    while len(written) > MOST_BYTES and found["messages"]:
+        found["messages"] = found["messages"][len(found["messages"]) // 2 + 1 :]  # the oldest go first
+        written = json.dumps(found, indent=1, ensure_ascii=False).encode()
+    count = sum(len(rows) for rows in found.values())
+    head = n_("{count} row is kept of this chat", "{count} rows are kept of this chat", count)
+    parts = ", ".join(f"{name} {len(rows)}" for name, rows in found.items())
+    return Answer(head, (parts, _("/forget deletes them.")), private=True, file=(FILE, written))

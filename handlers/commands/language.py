@@ -1,0 +1,59 @@
+"""/language: the language of a chat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engine.errors import InputError
+from handlers.access import require_admin
+from handlers.answers import Answer, Button
+from handlers.commands.registry import Parameter, command
+from handlers.context import Request
+from handlers.language import LANGUAGES, _, language_of, pick, speaking, spoken
+
+AUTOMATIC = "auto"
+
+
+@command(
+    "language",
+    "The language of this chat",
+    "/language es",
+    Parameter("language", "Such as es, or auto for the platform's", choices=(AUTOMATIC, *LANGUAGES)),
+)
+async def language(request: Request, arguments: str) -> Answer:
+    """Answer /language [tag | auto]."""
+    wanted = arguments.strip()
+    if not wanted:
+        return _chosen()
+    await require_admin(request)
+    tag = "" if wanted.lower() == AUTOMATIC else _known(wanted)
+    wishes = replace(request.chat.wishes, language=tag)
+    await request.services.store.set_wishes(request.chat.id, wishes)
+    with speaking(language_of(wishes, request.locale)):
+        return _chosen()
+
+
+def _chosen() -> Answer:
+    return Answer(
+        _("This chat's language is {name}", name=LANGUAGES[spoken()]),
+        (_("Commands stay English; so do names of coins and venues."),),
+        buttons=tuple(
+            Button(name, f"/language {tag}", here=True) for tag, name in LANGUAGES.items() if tag != spoken()
+        ),
+    )
+
+
+def _known(wanted: str) -> str:
+    """The tag of a language by its tag or its name."""
+    for tag, name in LANGUAGES.items():
+        if wanted.lower() in (tag.lower(), name.lower()):
+            return tag
+    tag = pick(wanted)
+    if tag == "en" and not wanted.lower().startswith("en"):
+        raise InputError(
+            "I do not speak {word}. I speak {languages}.",
+            "/language es",
+            word=wanted[:20],
+            languages=", ".join(LANGUAGES),
+        )
+    return tag

@@ -1,0 +1,47 @@
+"""What is proposed while a command is typed: coins, and prices of live clusters."""
+
+from __future__ import annotations
+
+from handlers import wording
+from handlers.context import Services
+from handlers.numbers import price, signed_percent, usd
+
+MOST = 25
+
+
+def proposed(services: Services, kind: str, typed: str, asset: str = "") -> list[tuple[str, str]]:
+    """Names to show with the words they stand for, the likeliest first.
+
+    Args:
+        kind: asset or price.
+        asset: the coin that the command names so far, empty for the first watched.
+    """
+    if kind == "asset":
+        return _assets(services, typed)
+    return _prices(services, typed, asset)
+
+
+def _assets(services: Services, typed: str) -> list[tuple[str, str]]:
+    start = typed.strip().upper()
+    begun = [asset for asset in services.assets if asset.startswith(start)]
+    other = [asset for asset in services.assets if start in asset and asset not in begun]
+    return [(asset, asset.lower()) for asset in (*begun, *other)[:MOST]]
+
+
+def _prices(services: Services, typed: str, asset: str) -> list[tuple[str, str]]:
+    """What was typed, as it stands, and the clusters that it may begin."""
+    name = asset.strip().upper() if asset.strip().upper() in services.assets else services.assets[0]
+    board = services.watch.boards[name]
+    own = [(typed.strip(), typed.strip())] if typed.strip() else []
+    if not board.ready:
+        return own
+    mark = board.view.mark
+    digits = "".join(c for c in typed if c.isdigit())
+    found = []
+    for cluster in sorted(board.clusters, key=lambda c: abs(c.distance(mark))):
+        value = f"{cluster.label_price:.6g}"
+        if value.replace(".", "").startswith(digits):
+            away = signed_percent(cluster.label_price / mark - 1)
+            shown = f"{price(cluster.label_price)} {wording.sides(cluster.side)} {away} ~{usd(cluster.forced_usd)}"
+            found.append((shown, value))
+    return (own + found)[:MOST]

@@ -1,0 +1,216 @@
+"""What a rule would have done, what it is about to do, and whether to ask before it is saved."""
+
+from __future__ import annotations
+
+from engine.alerts.near import armed_distance
+from engine.alerts.policy import Wishes
+from engine.alerts.rules import ONCE, Rule, time_text, usd_text
+from engine.board import AssetBoard
+from engine.liquidation.clusters import Cluster, alert_size_usd
+from engine.market import HOUR_MS, SIDES, Side
+from handlers import wording
+from handlers.answers import Answer, Button
+from handlers.commands.rule_words import SAVE
+from handlers.context import Request
+from handlers.language import N_, _, n_, written
+from handlers.numbers import label, percent, price, span, usd
+
+DAYS = 30
+MOST_BOARDS = 3
+
+
+def boards_of(request: Request, rule: Rule) -> list[AssetBoard]:
+    """The boards that a rule is about and that have a map."""
+    boards = request.services.watch.boards
+    return [boards[asset] for asset in request.services.assets if rule.concerns(asset) and boards[asset].ready]
+
+
+def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
+    """What to ask where a near rule would have been silent for 30 days, or speak more often than a day takes."""
+    boards = boards_of(request, rule)
+    if rule.kind != "near" or not boards or rule.every_ms == ONCE:
+        return None
+    days = min(boards[0].history_days, DAYS)
+    total = sum(_fired(board, rule, request.now) for board in boards)
+    often = total > request.chat.wishes.cap * max(days, 1)
+    if days < 1 or (total > 0 and not often):
+        return None
+    sizes = [
+        board.candidates.size_for(rule.distance_for(board.asset), max(round(days), 1), request.now) for board in boards
+    ]
+    known = [size for size in sizes if size]
+    better = f"${usd_text(float(f'{max(known):.2g}'))}" if known else "busy"
+    past = f"{days:.0f}"
+    head = (
+        _(
+            "{rule} would have fired more than {count} times a day in the last {days} days",
+            rule=rule.text,
+            count=request.chat.wishes.cap,
+            days=past,
+        )
+        if often
+        else _("{rule} would never have fired in the last {days} days", rule=rule.text, days=past)
+    )
+    offer = (
+        _("About once a day for the busiest coin: {size}", size=better)
+        if len(boards) > 1
+        else _("About once a day: {size}", size=better)
+    )
+    return Answer(
+        head,
+        (
+            *(would_have(board, rule, request.now) for board in boards[:MOST_BOARDS]),
+            offer,
+            _("Nothing is saved yet."),
+        ),
+        buttons=(
+            Button(_("Take {size}", size=better), _again(request, rule, name, better)),
+            Button(_("Save anyway"), _again(request, rule, name, _size_text(rule))),
+        ),
+    )
+
+
+def _again(request: Request, rule: Rule, name: str, size: str) -> str:
+    """The same rule with a size, to be saved whatever it would have done."""
+    parts = [
+        f"/{name}",
+        f"{rule.distance * 100:g}%" if rule.distance is not None else "",
+        size,
+        f"{rule.side}s" if rule.side else "",
+        rule.asset.lower() if rule.asset else "",
+        f"every {time_text(rule.every_ms)}" if rule.every_ms else "",
+        f"for {max(round((rule.expires_at - request.now) / HOUR_MS), 1)}h" if rule.expires_at else "",
+        SAVE,
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _size_text(rule: Rule) -> str:
+    return rule.size if isinstance(rule.size, str) else f"${usd_text(rule.size)}"
+
+
+def _sides(rule: Rule) -> list[Side]:
+    return [side for side in SIDES if rule.wants(side)]
+
+
+def _fired(board: AssetBoard, rule: Rule, now: int) -> int:
+    """How many near alerts a rule would have made of an asset in the last 30 days."""
+    distance = rule.distance_for(board.asset)
+    return sum(
+        board.candidates.count(side, distance, _least(board, rule, side, distance, now), now) for side in _sides(rule)
+    )
+
+
+def _least(board: AssetBoard, rule: Rule, side: Side, distance: float, now: int) -> float:
+    """The size from which a rule speaks, USD."""
+    size = rule.size
+    return board.candidates.threshold_usd(size, side, distance, now) if isinstance(size, str) else size
+
+
+_FROM = {"long": N_("longs from {usd}"), "short": N_("shorts from {usd}")}
+_ANY = {"long": N_("longs of any size"), "short": N_("shorts of any size")}
+
+
+def would_have(board: AssetBoard, rule: Rule, now: int) -> str:
+    """What a rule would have done in the last 30 days, from the candidates that were kept."""
+    distance = rule.distance_for(board.asset)
+    least = []
+    for side in _sides(rule):
+        wanted = _least(board, rule, side, distance, now)
+        least.append(_(_FROM[side], usd=usd(wanted)) if wanted else _(_ANY[side]))
+    past = n_(
+        "{asset}: {count} near alert in the last {days} days",
+        "{asset}: {count} near alerts in the last {days} days",
+        _fired(board, rule, now),
+        asset=board.asset,
+        days=f"{min(board.history_days, DAYS):.0f}",
+    )
+    return f"{past}; {', '.join(least)}"
+
+
+def in_range(board: AssetBoard, rule: Rule, now: int) -> list[str]:
+    """Clusters that price is near already."""
+    if rule.kind != "near":
+        return []
+    mark, distance = board.view.mark, rule.distance_for(board.asset)
+    near = [c for c in board.clusters if 0 < c.distance(mark) <= distance and c.mature(now)]
+    near = [c for c in near if _large_enough(board, c, rule, now)]
+    said = N_("In range already: {asset} {sides} {label}")
+    return [_(said, asset=board.asset, sides=wording.sides(c.side), label=label(c.label_price)) for c in near[:2]]
+
+
+def stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
+    """How a figure stands to a rule's level now."""
+    if rule.level is None:
+        return []
+    asset = board.asset
+    if rule.kind == "price":
+        away = percent(rule.level / board.mark - 1)
+        return [_("{asset} {price} now, {distance} away", asset=asset, price=price(board.mark), distance=away)]
+    value = board.figures(now).get(rule.kind)
+    if value is None:
+        return [_("{asset}: {kind} is not known now", asset=asset, kind=rule.kind)]
+    shown = {"risk": f"{value:.0f}", "cascade": usd(value)}.get(rule.kind, written(f"{value * 100:.3g}%"))
+    text = (
+        N_("{asset}: {kind} is {value} now: past it already, told when it has come back and gone there again")
+        if abs(value) >= rule.level
+        else N_("{asset}: {kind} is {value} now")
+    )
+    return [_(text, asset=asset, kind=rule.kind, value=shown)]
+
+
+def hours(wishes: Wishes) -> str:
+    return _("Held in your quiet hours, summed up after them.") if wishes.quiet else ""
+
+
+def _large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> bool:
+    if not rule.wants(cluster.side):
+        return False
+    distance = rule.distance_for(board.asset)
+    return alert_size_usd(board.view, cluster, distance) >= _least(board, rule, cluster.side, distance, now)
+
+
+def state(request: Request, rule: Rule) -> str:
+    """What a rule is about to do, or why it does nothing."""
+    if rule.paused:
+        return " · " + _("paused")
+    resting = request.services.watch.book.resting_until(rule)
+    if resting > request.now:
+        if rule.every_ms == ONCE:
+            return " · " + _("has spoken")
+        return " · " + _("rests {span}", span=span((resting - request.now) / 1000))
+    ends = ""
+    if rule.expires_at:
+        ends = " · " + _("{span} left", span=span((rule.expires_at - request.now) / 1000))
+    return closest(request, rule)[1] + ends
+
+
+def closest(request: Request, rule: Rule) -> tuple[float, str]:
+    """How far price is from making a rule fire, and how to say it; infinitely far when nothing is armed."""
+    best, text = float("inf"), ""
+    services = request.services
+    for board in boards_of(request, rule):
+        asset = board.asset
+        if rule.level is not None:
+            if rule.kind == "price" and board.mark:
+                away = abs(rule.level / board.mark - 1)
+                best, text = away, " · " + _("{distance} away", distance=percent(away))
+            continue
+        for cluster in board.clusters:
+            limit: float | None = 0.0
+            if not _large_enough(board, cluster, rule, request.now):
+                continue
+            if rule.kind == "near":
+                known = services.watch.book.states.get((rule.id, cluster.id))
+                limit = armed_distance(known, cluster, rule.distance_for(asset))
+            away = cluster.distance(board.view.mark) - (limit or 0.0)
+            if limit is not None and 0 < away < best:
+                best = away
+                fires = _(
+                    "{asset} {label} fires in {distance}",
+                    asset=asset,
+                    label=label(cluster.label_price),
+                    distance=percent(away),
+                )
+                text = " · " + fires
+    return best, text

@@ -1,0 +1,94 @@
+"""Rules as people type them: a whole rule, or its distance and size, with the coin anywhere."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from engine.alerts.rules import (
+    RULE_KINDS,
+    SIDE_WORDS,
+    TIERS,
+    VALUE_KINDS,
+    Rule,
+    parse_distance,
+    parse_rule,
+    parse_size,
+)
+from engine.errors import InputError
+from handlers.context import Request
+from handlers.numbers import find_asset, parse_price
+
+EXAMPLE = "/threshold normal"
+ALERT_EXAMPLE = "/alert price 95k"
+SAVE = "save"
+_LIFE = frozenset({"once", "always", "every", "for"})
+
+
+def read_rule(request: Request, arguments: str) -> tuple[Rule, bool]:
+    """The rule that is meant, and whether it shall be saved whatever it would have done.
+
+    Raises:
+        InputError: naming the word that was not understood.
+    """
+    asset: str | None = None
+    words: list[str] = []
+    for word in re.sub(r"(\d)\s+%", r"\1%", arguments).split():
+        if word.upper() in request.services.assets:
+            asset = word.upper()
+        else:
+            words.append(word.lower())
+    sure = words[-1:] == [SAVE]
+    words = words[:-1] if sure else words
+    if words and words[0] in VALUE_KINDS:
+        return _value_rule(request, asset, words), sure
+    if words and words[0] in RULE_KINDS:
+        return replace(parse_rule(" ".join(words), request.now), asset=asset), sure
+    if words and words[0][0].isdigit() and not words[0].endswith("%"):
+        return _value_rule(request, asset, ["price", *words]), sure  # a bare number is a price
+    rest = []
+    for word in words:
+        if word.isalpha() and not _belongs(words, word):
+            try:
+                asset = find_asset(word, request.services.assets)
+            except InputError:
+                raise InputError(
+                    "{word!r} is neither calm, normal, busy nor a watched coin.", EXAMPLE, word=word[:20]
+                ) from None
+        else:
+            _check(word, words)
+            rest.append(word)
+    return replace(parse_rule(" ".join(["near", *rest]), request.now), asset=asset), sure
+
+
+def _belongs(words: list[str], word: str) -> bool:
+    """Whether a word is one that rules are made of."""
+    return word in TIERS or word in SIDE_WORDS or word in _LIFE or _previous_is_life(words, word)
+
+
+def _previous_is_life(words: list[str], word: str) -> bool:
+    at = words.index(word)
+    return at > 0 and words[at - 1] in ("every", "for")
+
+
+def _check(word: str, words: list[str]) -> None:
+    """Say at once which word is wrong, in the terms of what was asked for."""
+    if _belongs(words, word):
+        return
+    if word.endswith("%"):
+        parse_distance(word)
+    else:
+        parse_size(word)
+
+
+def _value_rule(request: Request, asset: str | None, words: list[str]) -> Rule:
+    """A rule about a figure; a price is read as people write prices, near the mark of its coin."""
+    if words[0] != "price":
+        return replace(parse_rule(" ".join(words), request.now), asset=asset)
+    asset = asset or request.services.assets[0]
+    board = request.services.board(asset)
+    if len(words) < 2:
+        raise InputError("A price rule takes one level.", ALERT_EXAMPLE)
+    level = parse_price(words[1], board.view.mark)
+    life = parse_rule(" ".join(["price", "1", *words[2:]]), request.now)
+    return replace(life, asset=asset, level=level)

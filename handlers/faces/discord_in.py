@@ -1,0 +1,274 @@
+"""What comes in on Discord: slash commands with what is proposed while they are typed, presses, and forms."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from engine.alerts.policy import PRIVATE, PUBLIC
+from engine.ports import Chat, ChatKind
+from handlers.answers import Answer, Press, pressed
+from handlers.commands import Command, all_commands, answer_within_budget
+from handlers.commands.asking import question
+from handlers.commands.proposals import proposed
+from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, Parameter
+from handlers.context import Membership, Request, Services
+from handlers.faces.discord_idiom import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
+from handlers.language import LANGUAGES, SOURCE, _, language_of, pick, speaking
+
+log = logging.getLogger(__name__)
+
+PLATFORM = "discord"
+NO_MENTIONS = discord.AllowedMentions.none()
+FILE = "cliffwatch.png"
+MOST_CHOICES = 25
+WORD = "word"
+FAILED = (discord.DiscordException, aiohttp.ClientError, OSError)
+
+PERSONAL = frozenset(
+    {"alert", "threshold", "alerts", "start", "stop", "admin", "why", "settings", "history", "offer"}
+    | {"quiet", "timezone", "language", "mute", "export", "forget", "channel", "preview", "help"}
+)
+"""Commands that concern whoever gives them: answered so that only they see it."""
+
+Draw = Callable[[Answer], Awaitable[bytes]]
+
+
+class Incoming:
+    """Answers what people do. face says who is what."""
+
+    def __init__(self, services: Services, draw: Draw, face: Membership) -> None:
+        self._services, self._draw, self._face = services, draw, face
+
+    def tree(self, client: discord.Client) -> app_commands.CommandTree[Any]:
+        """The commands of the registry."""
+        tree: app_commands.CommandTree[Any] = app_commands.CommandTree(client)
+        for command in all_commands():
+            tree.add_command(self._slash(command))
+        return tree
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        """Presses and forms; commands come through the tree."""
+        data: dict[str, Any] = dict(interaction.data or {})
+        custom_id = str(data.get("custom_id", ""))
+        if interaction.type is discord.InteractionType.component and custom_id.startswith(CUSTOM_ID_PREFIX):
+            await self._on_button(interaction, pressed(custom_id.removeprefix(CUSTOM_ID_PREFIX)))
+        elif interaction.type is discord.InteractionType.modal_submit and custom_id.startswith(FORM_PREFIX):
+            press = pressed(custom_id.removeprefix(FORM_PREFIX))
+            await self._respond(interaction, press.filled(_typed(data)), ephemeral=True)
+
+    async def _on_button(self, interaction: discord.Interaction, press: Press) -> None:
+        """A button stands for a command of whoever presses it; with a blank it opens a form."""
+        if press.asks:
+            await self._ask(interaction, press)
+            return
+        message = interaction.message
+        asked = message.interaction_metadata if message is not None else None
+        mine = asked is not None and asked.user.id == interaction.user.id
+        if press.here and mine:
+            await self._respond(interaction, press.command, changes=True)
+        else:
+            # Below somebody else's answer, or an alert, only whoever presses sees what comes.
+            await self._respond(interaction, press.command, ephemeral=not mine)
+
+    async def _ask(self, interaction: discord.Interaction, press: Press) -> None:
+        try:
+            chat = await self._chat(interaction)
+            with speaking(language_of(chat.wishes, str(interaction.locale))):
+                text = question(press.command)
+                form: discord.ui.Modal = discord.ui.Modal(
+                    title=text[:45], custom_id=f"{FORM_PREFIX}{press.command}"[:100], timeout=None
+                )
+                form.add_item(discord.ui.TextInput(label=text[:45], custom_id=WORD, max_length=100))
+                await interaction.response.send_modal(form)
+            form.stop()  # nothing waits for it here: it comes in as an interaction, after a restart too
+        except FAILED as error:
+            log.warning("discord: a form was not opened (%s)", type(error).__name__)
+
+    async def _respond(
+        self, interaction: discord.Interaction, text: str, *, ephemeral: bool = False, changes: bool = False
+    ) -> None:
+        """Answer a command line.
+
+        Args:
+            ephemeral: only whoever asks sees it.
+            changes: the answer takes the place of the message that was pressed.
+        """
+        try:
+            if changes:
+                await interaction.response.defer()
+                chat = await self._chat(interaction)
+                hidden = False
+            else:
+                # Deferred at once: an answer may take longer than the three seconds there are.
+                hidden = ephemeral or text.split(maxsplit=1)[0].lstrip("/") in PERSONAL
+                hidden = hidden or await self._room_is_private(interaction)
+                await interaction.response.defer(thinking=True, ephemeral=hidden)
+                chat = await self._chat(interaction)
+            found = await self._answer(interaction, chat, text)
+            if found is None:
+                await interaction.delete_original_response()
+                return
+            await self._show(interaction, found, hidden=hidden, changes=changes)
+        except FAILED as error:
+            log.warning("discord: an answer was not delivered (%s)", type(error).__name__)
+
+    async def _answer(self, interaction: discord.Interaction, chat: Chat, text: str) -> Answer | None:
+        locale = str(interaction.locale)
+        user = str(interaction.user.id)
+        request = Request(PLATFORM, user, chat, text, self._services, self._face, locale=locale)
+        room = chat.wishes.room
+        if room not in (PUBLIC, PRIVATE, chat.remote_id) and chat.kind != "private" and not await request.by_admin():
+            with speaking(language_of(chat.wishes, locale)):
+                return Answer(_("Commands are answered in {room}.", room=f"<#{room}>"), private=True)
+        return await answer_within_budget(request)
+
+    async def _room_is_private(self, interaction: discord.Interaction) -> bool:
+        """Whether the channel has its members' commands answered to them alone; read from memory of the store."""
+        if interaction.guild_id is None:
+            return False
+        known = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
+        return known is not None and known.wishes.room == PRIVATE
+
+    async def _show(self, interaction: discord.Interaction, found: Answer, *, hidden: bool, changes: bool) -> None:
+        rendered = render_discord(found)
+        files = await self._files(found, rendered)
+        embed = discord.Embed.from_dict(rendered["embed"])
+        if changes:
+            await interaction.edit_original_response(
+                content=rendered["content"],
+                embed=embed,
+                view=view_of(rendered) or None,
+                attachments=files,
+                allowed_mentions=NO_MENTIONS,
+            )
+            return
+        if found.private and not hidden:
+            # It turned out to be nobody else's business: what was begun for all to see is taken back.
+            await interaction.delete_original_response()
+            hidden = True
+        await interaction.followup.send(
+            rendered["content"],
+            embed=embed,
+            view=view_of(rendered),
+            files=files,
+            allowed_mentions=NO_MENTIONS,
+            ephemeral=hidden,
+        )
+
+    async def _files(self, found: Answer, rendered: dict[str, Any]) -> list[discord.File]:
+        """The picture, shown within the embed, and the file of an answer."""
+        files = []
+        if found.picture is not None:
+            png = await self._draw(found)
+            files.append(discord.File(io.BytesIO(png), FILE, description=found.picture.alt[:1000]))
+            rendered["embed"]["image"] = {"url": f"attachment://{FILE}"}
+        if found.file is not None:
+            name, content = found.file
+            files.append(discord.File(io.BytesIO(content), name))
+        return files
+
+    async def _chat(self, interaction: discord.Interaction) -> Chat:
+        """The channel; for an app that somebody installed for themself alone, their private chat."""
+        store, locale = self._services.store, str(interaction.locale)
+        if interaction.guild_id is not None and not interaction.is_guild_integration():
+            remote = await self._face.private_chat(str(interaction.user.id)) or f"user {interaction.user.id}"
+            return await store.see_chat(PLATFORM, remote, "private", "", locale)
+        kind: ChatKind = "private" if interaction.guild_id is None else "channel"
+        title = getattr(interaction.channel, "name", None) or ""
+        seen = locale if kind == "private" else str(interaction.guild_locale or "")
+        return await store.see_chat(PLATFORM, str(interaction.channel_id), kind, title, seen)
+
+    # -- commands
+
+    def _slash(self, command: Command) -> Any:
+        """A slash command whose options are the command's parameters, all text."""
+
+        async def callback(interaction: discord.Interaction, **options: str | None) -> None:
+            words = " ".join(value for value in options.values() if value)
+            await self._respond(interaction, f"/{command.name} {words}".strip())
+
+        place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [
+            inspect.Parameter("interaction", place, annotation=discord.Interaction),
+            *(inspect.Parameter(p.name, place, default=None, annotation=str | None) for p in command.parameters),
+        ]
+        # The library reads the options from the signature; here they come from the registry.
+        made_callback: Any = callback
+        made_callback.__signature__ = inspect.Signature(parameters)
+        made: Any = app_commands.Command(
+            name=app_commands.locale_str(command.name),
+            description=app_commands.locale_str(command.help[:100]),
+            callback=made_callback,
+            allowed_contexts=app_commands.AppCommandContext(
+                guild=True, dm_channel=command.name not in GROUP_ONLY, private_channel=command.name not in GROUP_ONLY
+            ),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=command.name not in GROUP_ONLY),
+        )
+        if command.name in NEEDS_ADMIN:
+            made.default_permissions = discord.Permissions(manage_channels=True)
+        for parameter in command.parameters:
+            self._fit(made, parameter)
+        return made
+
+    def _fit(self, made: Any, parameter: Parameter) -> None:
+        """Describe a parameter, and let what it can be be chosen or proposed."""
+        app_commands.describe(**{parameter.name: app_commands.locale_str(parameter.help[:100])})(made)
+        if parameter.choices:
+            choices = [app_commands.Choice(name=choice, value=choice) for choice in parameter.choices]
+            app_commands.choices(**{parameter.name: choices})(made)
+        elif parameter.kind:
+
+            async def propose(interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
+                asset = getattr(interaction.namespace, "asset", None) or ""
+                with speaking(pick(str(interaction.locale))):
+                    found = proposed(self._services, parameter.kind, typed, str(asset))
+                return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MOST_CHOICES]]
+
+            made.autocomplete(parameter.name)(propose)
+
+
+class Translator(app_commands.Translator):
+    """Names and descriptions of commands in the languages there are."""
+
+    async def translate(
+        self,
+        string: app_commands.locale_str,
+        locale: discord.Locale,
+        context: app_commands.TranslationContextTypes,
+    ) -> str | None:
+        tag = pick(locale.value)
+        if tag == SOURCE or tag not in LANGUAGES:
+            return None
+        with speaking(tag):
+            if context.location is app_commands.TranslationContextLocation.command_name:
+                called = _(f"/{string.message}").removeprefix("/")
+                return called if called != string.message else None
+            return _(string.message)[:100]
+
+
+def _typed(data: dict[str, Any]) -> str:
+    """What was typed into a form with one line."""
+    for row in data.get("components", []):
+        for part in (*row.get("components", []), *([row["component"]] if "component" in row else [])):
+            if part.get("custom_id") == WORD:
+                return str(part.get("value", ""))
+    return ""
+
+
+def view_of(rendered: dict[str, Any]) -> Any:
+    """Buttons that outlive a restart: what they do is written in them."""
+    if not rendered["buttons"]:
+        return discord.utils.MISSING
+    view = discord.ui.View(timeout=None)
+    for label, custom_id in rendered["buttons"]:
+        view.add_item(discord.ui.Button(label=label, custom_id=custom_id, style=discord.ButtonStyle.secondary))
+    view.stop()  # nothing waits for presses here: they come in as interactions, after a restart too
+    return view
