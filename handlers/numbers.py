@@ -148,7 +148,7 @@ def _price(value: float) -> str:
     if value >= 10_000:
         return f"{value:,.0f}"
     if value >= 1000:
-        return f"{value:,.1f}"
+        return f"{value:,.1f}".removesuffix(".0")
     if value >= 1:
         return f"{value:,.{max(0, 4 - int(math.log10(value)))}f}".rstrip("0").rstrip(".")
     return _small(value, 4)

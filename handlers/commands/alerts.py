@@ -89,8 +89,7 @@ async def offer(request: Request, arguments: str) -> Answer:
     if cluster is not None and abs(cluster.label_price / level - 1) <= 0.01:
         size = f"${usd_text(float(f'{max(cluster.size_usd * 0.8, 1e3):.1g}'))}"
         lines.append(f"{wording.cluster_of(side)} {label(cluster.label_price)}, {wording.zone_of_cluster(cluster)}")
-        sized = _("Near clusters from {size}", size=size)
-        buttons.append(Button(sized, f"/alert near {size} {name}"))
+        buttons.append(Button(_("Near clusters this large"), f"/alert near {size} {name}"))
         buttons.append(Button(_("When such are swept"), f"/alert swept {size} {name}"))
     buttons.append(Button(_("All clusters of normal size"), f"/threshold normal {name}"))
     head = _("{asset} {price}: what shall I tell you of?", asset=asset, price=price(level))

@@ -6,7 +6,7 @@ from handlers import wording
 from handlers.context import Services
 from handlers.numbers import price, signed_percent, usd
 
-MOST = 25
+MOST, MOST_TEXT = 25, 100
 
 
 def proposed(services: Services, kind: str, typed: str, asset: str = "") -> list[tuple[str, str]]:
@@ -32,7 +32,8 @@ def _prices(services: Services, typed: str, asset: str) -> list[tuple[str, str]]
     """What was typed, as it stands, and the clusters that it may begin."""
     name = asset.strip().upper() if asset.strip().upper() in services.assets else services.assets[0]
     board = services.watch.boards[name]
-    own = [(typed.strip(), typed.strip())] if typed.strip() else []
+    words = typed.strip()[:MOST_TEXT]
+    own = [(words, words)] if words else []
     if not board.ready:
         return own
     mark = board.view.mark

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import replace
 
 from engine.announce import source_facts
@@ -37,6 +39,8 @@ async def start(request: Request, arguments: str) -> Answer:
     if (linked := await _linked(request, arguments)) is not None:
         return linked
     services = request.services
+    with contextlib.suppress(TimeoutError):  # the first picture of it is worth some seconds
+        await asyncio.wait_for(services.ready.wait(), request.patience_seconds)
     by_admin = await request.by_admin()
     if by_admin:
         await resume(request)

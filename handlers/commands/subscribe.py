@@ -43,7 +43,9 @@ async def subscribe(request: Request, arguments: str) -> Answer:
         rule=rule.text,
         asset=wording.asset_or_all(asset),
     )
-    return await save(target, rule, head)
+    found = await save(target, rule, head)
+    await _note(request, target)
+    return found
 
 
 @command(
@@ -61,6 +63,7 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
     ids = [rule.id for rule in rules]
     await request.services.store.remove_rules(ids)
     request.services.watch.book.remove(ids)
+    await _note(request, target)
     return Answer(
         n_(
             "Unsubscribed {chat}: {count} alert removed.",
@@ -69,6 +72,12 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
             chat=target.chat.title or _("this chat"),
         )
     )
+
+
+async def _note(request: Request, target: Request) -> None:
+    """Keep in a channel's log who changed it from elsewhere; what is changed from within is kept for all commands."""
+    if target.chat.id != request.chat.id:
+        await request.services.store.note_change(target.chat.id, request.user_id, request.text)
 
 
 async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]:

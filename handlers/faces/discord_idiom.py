@@ -27,12 +27,14 @@ def escape(text: str) -> str:
     return _MARKUP.sub(r"\\\1", text)
 
 
-def render_discord(found: Answer) -> dict[str, Any]:
-    """JSON values: content, embed and buttons, each within Discord's limits.
+def marked(text: str) -> str:
+    """Escaped text in which channels and roles are shown by name; with mentions switched off, they call nobody."""
+    return _PLACES.sub(r"<\1\2>", escape(text))
 
-    Channels and roles are shown by name: within an embed, and with mentions switched off, they call nobody.
-    """
-    body = [_PLACES.sub(r"<\1\2>", escape(line)) for line in found.lines]
+
+def render_discord(found: Answer) -> dict[str, Any]:
+    """JSON values: content, embed and buttons, each within Discord's limits."""
+    body = [marked(line) for line in found.lines]
     if found.table:
         body.append("```\n" + set_table(found.table).replace("`", "'") + "\n```")
     if found.taken_at is not None:
@@ -61,7 +63,7 @@ def _bold(headline: str) -> str:
     room = CONTENT_LIMIT - len("****")
     while len(escape(headline)) > room:
         headline = headline[: len(headline) - max((len(escape(headline)) - room) // 2, 1)]
-    return f"**{escape(headline)}**"
+    return f"**{marked(headline)}**"
 
 
 def fit_lines(lines: list[str], limit: int) -> str:

@@ -109,7 +109,7 @@ class Incoming:
             else:
                 # Deferred at once: an answer may take longer than the three seconds there are.
                 hidden = ephemeral or text.split(maxsplit=1)[0].lstrip("/") in PERSONAL
-                hidden = hidden or await self._room_is_private(interaction)
+                hidden = hidden or await self._room_is_elsewhere(interaction)
                 await interaction.response.defer(thinking=True, ephemeral=hidden)
                 chat = await self._chat(interaction)
             found = await self._answer(interaction, chat, text)
@@ -130,12 +130,12 @@ class Incoming:
                 return Answer(_("Commands are answered in {room}.", room=f"<#{room}>"), private=True)
         return await answer_within_budget(request)
 
-    async def _room_is_private(self, interaction: discord.Interaction) -> bool:
-        """Whether the channel has its members' commands answered to them alone; read from memory of the store."""
+    async def _room_is_elsewhere(self, interaction: discord.Interaction) -> bool:
+        """Whether a channel has commands answered to whoever gives them alone, or in another channel."""
         if interaction.guild_id is None:
             return False
         known = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
-        return known is not None and known.wishes.room == PRIVATE
+        return known is not None and known.wishes.room not in (PUBLIC, known.remote_id)
 
     async def _show(self, interaction: discord.Interaction, found: Answer, *, hidden: bool, changes: bool) -> None:
         rendered = render_discord(found)
@@ -150,10 +150,6 @@ class Incoming:
                 allowed_mentions=NO_MENTIONS,
             )
             return
-        if found.private and not hidden:
-            # It turned out to be nobody else's business: what was begun for all to see is taken back.
-            await interaction.delete_original_response()
-            hidden = True
         await interaction.followup.send(
             rendered["content"],
             embed=embed,
@@ -178,7 +174,8 @@ class Incoming:
     async def _chat(self, interaction: discord.Interaction) -> Chat:
         """The channel; for an app that somebody installed for themself alone, their private chat."""
         store, locale = self._services.store, str(interaction.locale)
-        if interaction.guild_id is not None and not interaction.is_guild_integration():
+        own = interaction.is_user_integration() and not interaction.is_guild_integration()
+        if interaction.guild_id is not None and own:
             remote = await self._face.private_chat(str(interaction.user.id)) or f"user {interaction.user.id}"
             return await store.see_chat(PLATFORM, remote, "private", "", locale)
         kind: ChatKind = "private" if interaction.guild_id is None else "channel"

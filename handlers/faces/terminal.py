@@ -78,13 +78,16 @@ class TerminalFace:
     async def answer_line(self, line: str) -> None:
         """Answer one command line."""
         text = line if line.startswith("/") else f"/{line}"
+        chat = await self._services.store.find_chat(PLATFORM, LOCAL) or self._chat
         request = Request(
-            PLATFORM, LOCAL, self._chat, text, self._services, NoMembership(), patience_seconds=PATIENCE_SECONDS
+            PLATFORM, LOCAL, chat, text, self._services, NoMembership(), patience_seconds=PATIENCE_SECONDS
         )
         found = await answer(request)
         self._console.print(self.render(found)["markup"])
         if found.picture is not None:
             await self._show_picture(found, found.picture)
+        if found.file is not None:
+            await self._keep_file(*found.file)
         self._console.print()
 
     async def _show_picture(self, found: Answer, picture: PictureRequest) -> None:
@@ -98,6 +101,14 @@ class TerminalFace:
             self._console.print(f"The picture could not be kept: {error.strerror}. {escape(picture.alt)}")
             return
         self._console.print(f"Picture: {escape(str(path))}")
+
+    async def _keep_file(self, name: str, content: bytes) -> None:
+        try:
+            await asyncio.to_thread(Path(name).write_bytes, content)
+        except OSError as error:
+            self._console.print(f"The file could not be kept: {error.strerror}.")
+            return
+        self._console.print(f"File: {escape(name)}")
 
 
 def _read_lines(lines: asyncio.Queue[str | None]) -> None:

@@ -56,7 +56,7 @@ def clusters_picture(
 def draw_clusters(data: ClustersPicture) -> bytes:
     """The picture as a PNG."""
     figure, palette = new_figure(data.frame), data.frame.palette
-    axes = figure.add_axes((0.31, 0.25, 0.65, 0.57))
+    axes = figure.add_axes((0.31, 0.22, 0.65, 0.60))
     font = families(data.frame.language)
     for place, (side, _name, forced, low, high) in enumerate(data.rows):
         axes.barh(place, forced, height=0.62, color=palette.side(side), linewidth=0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.announce import source_facts
 from engine.board import AssetBoard
-from engine.liquidation.grid import bin_of, outward, prices_outward
+from engine.liquidation.grid import BIN, bin_of, outward, prices_outward
 from engine.market import HOUR_MS, SIDES, Side
 from handlers import wording
 from handlers.answers import PictureRequest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAST_HOURS = 96
-ROWS = 160
+MOST_ROWS = 160
 LABEL_GAP = 0.075
 """Least distance between two labels, as a share of the picture's height."""
 
@@ -39,9 +39,9 @@ class MapPicture:
     Attributes:
         hours: (n,) float64, hours before now, negative.
         marks: (n,) float64, USD.
-        prices: (ROWS + 1,) float64, bounds of the rows, USD.
-        heat: per side (ROWS, n) float64, USD open by row and hour.
-        now: per side (ROWS,) float64, USD open by row at present.
+        prices: (r + 1,) float64, bounds of the rows, USD.
+        heat: per side (r, n) float64, USD open by row and hour.
+        now: per side (r,) float64, USD open by row at present.
         clusters: side, label price, low, high, forced USD.
         venues: share of the open interest by venue's name.
     """
@@ -60,12 +60,13 @@ class MapPicture:
 def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> MapPicture:
     """Take what the picture shows from the board."""
     mark, reach = board.view.mark, request.reach
-    prices = mark * np.exp(np.linspace(-reach, reach, ROWS + 1))
+    # No row is finer than a level, or some would be empty between others.
+    prices = mark * np.exp(np.linspace(-reach, reach, min(MOST_ROWS, max(int(2 * reach / BIN), 8)) + 1))
     past = board.usual.past(PAST_HOURS)
     heat = {
         side: np.stack([_rows(side, shot.mark, shot.density[side], prices) for shot in past], axis=1)
         if past
-        else np.zeros((ROWS, 0))
+        else np.zeros((len(prices) - 1, 0))
         for side in SIDES
     }
     title = _("{asset} {price}: open positions by liquidation level", asset=board.asset, price=price(mark))
@@ -96,13 +97,13 @@ def _rows(side: Side, mark: float, density: np.ndarray, prices: np.ndarray) -> n
 def draw_map(data: MapPicture) -> bytes:
     """The map as a PNG, 1080 by 960 pixels. Uses no global state of the drawing library."""
     figure = new_figure(data.frame)
-    grid = figure.add_gridspec(1, 2, width_ratios=(2.9, 1), wspace=0.04, left=0.15, right=0.97, top=0.80, bottom=0.25)
+    grid = figure.add_gridspec(1, 2, width_ratios=(2.9, 1), wspace=0.04, left=0.15, right=0.97, top=0.82, bottom=0.21)
     left = figure.add_subplot(grid[0])
     right = figure.add_subplot(grid[1], sharey=left)
     _draw_heat(left, data)
     _draw_bars(right, data)
     _draw_clusters(left, right, data)
-    name_sides(figure, data.frame, 0.808, 0.85, 0.97)
+    name_sides(figure, data.frame, 0.828, 0.85, 0.97)
     _draw_venues(figure, data)
     return png(figure)
 
@@ -112,7 +113,7 @@ def _draw_venues(figure: Figure, data: MapPicture) -> None:
     if len(data.venues) < 2:
         return
     palette = data.frame.palette
-    axes = figure.add_axes((0.15, 0.812, 0.56, 0.034))
+    axes = figure.add_axes((0.15, 0.832, 0.56, 0.034))
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     start = 0.0

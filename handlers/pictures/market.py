@@ -62,7 +62,7 @@ def market_picture(board: AssetBoard, request: PictureRequest, now: int, *, simu
 def draw_market(data: MarketPicture) -> bytes:
     """The picture as a PNG: three panels over one time axis."""
     figure, palette = new_figure(data.frame), data.frame.palette
-    grid = figure.add_gridspec(3, 1, hspace=0.34, left=0.17, right=0.96, top=0.80, bottom=0.25)
+    grid = figure.add_gridspec(3, 1, hspace=0.34, left=0.17, right=0.96, top=0.86, bottom=0.19)
     panels = [figure.add_subplot(grid[0])]
     panels += [figure.add_subplot(grid[row], sharex=panels[0]) for row in (1, 2)]
     panels[0].plot(data.at, data.marks, color=palette.ink, linewidth=1.8)
@@ -84,6 +84,22 @@ def draw_market(data: MarketPicture) -> bytes:
 
 def _draw_forced(axes: Axes, data: MarketPicture) -> None:
     """Longs downwards, shorts upwards: the way that price went."""
+    if np.isnan(data.forced).all():
+        said = _("no liquidation feed yet")
+        font = families(data.frame.language)
+        at = (0.5, 0.5)
+        axes.annotate(
+            said,
+            at,
+            xycoords="axes fraction",
+            color=data.frame.palette.faint,
+            fontsize=TEXT,
+            fontfamily=font,
+            ha="center",
+            va="center",
+        )
+        axes.set_yticks([])
+        return
     longs, shorts = np.nan_to_num(data.forced).T
     width = HOUR_MS / 1000
     axes.bar(data.forced_at, -longs, width=width, align="edge", color=data.frame.palette.long, linewidth=0)

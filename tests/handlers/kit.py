@@ -86,13 +86,18 @@ class Kit:
         return next(chat for chat in await self.store.chats() if chat.remote_id == remote_id)
 
     async def ask(
-        self, text: str, user: str = "7", chat: Chat | None = None, *, as_chat: bool = False, patience: float = 20.0
+        self,
+        text: str,
+        user: str = "7",
+        chat: Chat | None = None,
+        *,
+        as_chat: bool = False,
+        patience: float = 20.0,
+        locale: str = "",
     ) -> Answer:
         chat = chat or await self.chat(user)
         chat = next(c for c in await self.store.chats() if c.id == chat.id)
-        request = Request(
-            "telegram", user, chat, text, self.services, self.people, acts_as_chat=as_chat, patience_seconds=patience
-        )
+        request = Request("telegram", user, chat, text, self.services, self.people, as_chat, patience, locale)
         return await answer(request)
 
     async def close(self) -> None:

@@ -161,7 +161,7 @@ def test_stale_says_since_when_and_why() -> None:
         "Binance: network error",
         "Bybit: network error",
         "OKX: maintenance",
-        "and 1 more venues",
+        "and 1 more venue",
         "I tell you when figures are back, and what was swept meanwhile.",
     ]
 

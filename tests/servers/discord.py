@@ -103,15 +103,18 @@ class DiscordServer:
 
     # -- people
 
-    def slash(self, user_id: int, channel_id: int, name: str, **options: str) -> Any:
-        """A person gives a slash command; the record of what happens to it. KeyError: it is not synced."""
+    def slash(self, user_id: int, channel_id: int, name: str, own: bool = False, **options: Any) -> Any:
+        """A person gives a slash command; the record of what happens to it. KeyError: it is not synced.
+
+        own: through an app that they installed for themself alone.
+        """
         visible = {c["name"]: c for c in self.backend.visible_commands(user_id=user_id, channel_id=channel_id)}
         leaf, nesting = interactions.walk_to_subcommand(visible[name], [])
         actor = SimpleNamespace(_env=SimpleNamespace(backend=self.backend), id=user_id)
         given, _ = interactions.build_options(actor, name, leaf, options, channel_id=channel_id)
         data = {"id": visible[name]["id"], "name": name, "type": 1}
         data["options"] = interactions.nest_options(visible[name], nesting, given)
-        return self._interact(2, user_id, channel_id, data)
+        return self._interact(2, user_id, channel_id, data, own=own)
 
     def click(self, user_id: int, channel_id: int, message: Any, label: str) -> Any:
         """A person presses a button of a message."""
@@ -119,9 +122,34 @@ class DiscordServer:
         custom_id = next(b["custom_id"] for b in buttons if b["label"] == label)
         return self._interact(3, user_id, channel_id, {"custom_id": custom_id, "component_type": 2}, message)
 
-    def synced(self) -> set[str]:
-        """Names of the commands that the bot has set up."""
-        visible = self.backend.visible_commands(user_id=self.admin.id, channel_id=self.channel.id)
+    async def propose(self, user_id: int, channel_id: int, name: str, option: str, typed: str) -> list[dict[str, str]]:
+        """What is proposed while a person types an option of a command."""
+        visible = {c["name"]: c for c in self.backend.visible_commands(user_id=user_id, channel_id=channel_id)}
+        options = [{"name": option, "type": 3, "value": typed, "focused": True}]
+        data = {"id": visible[name]["id"], "name": name, "type": 1, "options": options}
+        record = self._interact(4, user_id, channel_id, data)
+        deadline = time.monotonic() + 5
+        while record.autocomplete_choices is None and time.monotonic() < deadline:  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0.02)
+        return list(record.autocomplete_choices or [])
+
+    def form(self, record: Any) -> Any:
+        """The form that answers an interaction, None until it is there."""
+        return record.modal
+
+    def submit(self, user_id: int, channel_id: int, form: Any, typed: str) -> Any:
+        """A person fills a form with one line and sends it."""
+        line = form["components"][0]["components"][0]
+        row = {"type": 1, "components": [{"type": 4, "custom_id": line["custom_id"], "value": typed}]}
+        return self._interact(5, user_id, channel_id, {"custom_id": form["custom_id"], "components": [row]})
+
+    def commands(self) -> list[dict[str, Any]]:
+        """The commands as the bot set them up."""
+        return list(self.backend.visible_commands(user_id=self.admin.id, channel_id=self.channel.id))
+
+    def synced(self, user_id: int | None = None) -> set[str]:
+        """Names of the commands that the bot has set up, as somebody sees them; the admin if nobody is named."""
+        visible = self.backend.visible_commands(user_id=user_id or self.admin.id, channel_id=self.channel.id)
         return {command["name"] for command in visible}
 
     def messages(self, channel_id: int) -> list[Any]:
@@ -138,11 +166,15 @@ class DiscordServer:
             return None
         return self.backend.get_message(record.channel_id, record.message_id)
 
-    def _interact(self, kind: int, user_id: int, channel_id: int, data: Any, message: Any = None) -> Any:
+    def _interact(
+        self, kind: int, user_id: int, channel_id: int, data: Any, message: Any = None, *, own: bool = False
+    ) -> Any:
         channel = self.backend.get_channel(channel_id)
         record, payload = interactions.base_payload(
             self.backend, type=kind, channel_id=channel_id, guild_id=channel.guild_id, user_id=user_id, data=data
         )
+        owners = {"1": str(user_id)} if own else {"0": str(channel.guild_id)}
+        payload["authorizing_integration_owners"] = owners
         if message is not None:
             payload["message"] = serializers.message_payload(self.backend, message)
             record.source_message_id = message.id

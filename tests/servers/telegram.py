@@ -55,6 +55,11 @@ class Sent:
     parse_mode: str = ""
     at: float = 0.0
     message_id: int = 0
+    topic: int | None = None
+    replies_to: int | None = None
+    forces_reply: bool = False
+    file: bytes = b""
+    edits: int = 0
 
     @property
     def plain(self) -> str:
@@ -130,12 +135,25 @@ class TelegramServer:
         self.unheard: list[tuple[int, str]] = []
         """Chat and text of what nobody waited for."""
 
+        self.menus: dict[tuple[str, str], list[str]] = {}
+        """Names of commands by scope and language."""
+
+        self.notices: list[str] = []
+        """What people who pressed buttons were told."""
+
+        self.inline: list[list[dict[str, Any]]] = []
+        """Answers to inline queries."""
+
+        self.languages: dict[int, str] = {}
+        """What people's apps are set to."""
+
         self.hold_sends = asyncio.Event()
         self.hold_sends.set()
         self.admins: dict[int, set[int]] = {}
         self.members: dict[int, set[int]] = {}
         self.chats: dict[int, dict[str, Any]] = {}
         self._updates: list[dict[str, Any]] = []
+        self._said: dict[int | None, dict[str, Any]] = {}
         self._chance = random.Random(1)
         self._update_id = 100
         self._message_id = 10
@@ -162,7 +180,8 @@ class TelegramServer:
     # -- people
 
     def person(self, user_id: int) -> dict[str, Any]:
-        return {"id": user_id, "is_bot": False, "first_name": f"User{user_id}"}
+        known = {"id": user_id, "is_bot": False, "first_name": f"User{user_id}"}
+        return known | ({"language_code": self.languages[user_id]} if user_id in self.languages else {})
 
     def chat(self, chat_id: int) -> dict[str, Any]:
         known = {"id": chat_id, "type": "private" if chat_id > 0 else "supergroup"}
@@ -170,21 +189,46 @@ class TelegramServer:
             known["title"] = f"Group {chat_id}"
         return {**known, **self.chats.get(chat_id, {})}
 
-    def say(self, user_id: int, text: str, chat_id: int | None = None) -> None:
-        """A person writes a command, privately or in a group."""
+    def say(self, user_id: int, text: str, chat_id: int | None = None, topic: int | None = None) -> int:
+        """A person writes, privately, in a group or in a topic of it; the id of the message."""
         chat = self.chat(chat_id if chat_id is not None else user_id)
-        message = {"message_id": self._next_id(), "date": int(time.time()), "chat": chat, "text": text}
-        message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]
+        number = self._next_id()
+        message = {"message_id": number, "date": int(time.time()), "chat": chat, "text": text}
+        if text.startswith("/"):
+            message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]
+        if topic is not None:
+            message |= {"message_thread_id": topic, "is_topic_message": True}
         if chat["type"] == "channel":
             message["sender_chat"] = chat
             self._push(channel_post=message)
         else:
-            self._push(message={**message, "from": self.person(user_id)})
+            message["from"] = self.person(user_id)
+            self._push(message=message)
+        self._said[number] = message
+        return number
+
+    def ask_inline(self, user_id: int, text: str) -> None:
+        """A person types @bot and words in any chat."""
+        query = {"id": str(self._next_id()), "from": self.person(user_id), "query": text, "offset": ""}
+        self._push(inline_query=query)
 
     def press(self, user_id: int, message: Sent, label: str) -> None:
         """A person presses a button of a message."""
         data = next(b["callback_data"] for row in message.buttons for b in row if b["text"] == label)
-        shown = {"message_id": 1, "date": int(time.time()), "chat": self.chat(message.chat_id), "text": "x"}
+        shown: dict[str, Any] = {
+            "message_id": message.message_id,
+            "date": int(time.time()),
+            "chat": self.chat(message.chat_id),
+            "from": BOT,
+        }
+        if message.photo:
+            shown["photo"] = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]
+        else:
+            shown["text"] = message.plain
+        if message.replies_to in self._said:
+            shown["reply_to_message"] = self._said[message.replies_to]
+        if message.topic is not None:
+            shown |= {"message_thread_id": message.topic, "is_topic_message": True}
         query = {"id": str(self._next_id()), "from": self.person(user_id), "chat_instance": "1", "data": data}
         self._push(callback_query={**query, "message": shown})
 
@@ -200,6 +244,14 @@ class TelegramServer:
                 "new_chat_member": me if blocked else free,
             }
         )
+
+    def demote(self, chat_id: int, user_id: int, *, posts: bool) -> None:
+        """Somebody takes the bot's right to post in a channel, or gives it back."""
+        rights = dict.fromkeys(ADMIN_RIGHTS, True) | {"can_be_edited": False, "is_anonymous": False}
+        member: dict[str, Any] = {"status": "administrator", "user": BOT, **rights}
+        change = {"chat": self.chat(chat_id), "from": self.person(user_id), "date": int(time.time())}
+        before, after = (member | {"can_post_messages": can} for can in (not posts, posts))
+        self._push(my_chat_member={**change, "old_chat_member": before, "new_chat_member": after})
 
     def to(self, chat_id: int) -> list[Sent]:
         """What was sent to a chat."""
@@ -267,10 +319,38 @@ class TelegramServer:
         for command in json.loads(fields["commands"]):
             if not command["command"].islower() or not 1 <= len(command["description"]) <= 256:
                 raise RefusedError(400, "Bad Request: BOT_COMMAND_INVALID")
+        scope = json.loads(fields["scope"])["type"] if "scope" in fields else "default"
+        self.menus[scope, fields.get("language_code", "")] = [c["command"] for c in json.loads(fields["commands"])]
         return True
 
     def _answerCallbackQuery(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        if len(fields.get("text", "")) > 200:
+            raise RefusedError(400, "Bad Request: MESSAGE_TOO_LONG")
+        if fields.get("text"):
+            self.notices.append(fields["text"])
         return True
+
+    def _answerInlineQuery(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        results = json.loads(fields["results"])
+        for result in results:
+            if not 1 <= len(result["id"].encode()) <= 64 or not result["title"]:
+                raise RefusedError(400, "Bad Request: RESULT_ID_INVALID")
+            self._check_text(result["input_message_content"]["message_text"], "HTML", 4096, "message is too long")
+        self.inline.append(results)
+        return True
+
+    def _sendDocument(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        self._check_text(fields.get("caption", ""), fields.get("parse_mode", ""), 1024, "caption is too long")
+        message = self._keep(fields, fields.get("caption", ""), "sendDocument", b"")
+        self.sent[-1].file = photo
+        return message
+
+    def _editMessageMedia(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        if not photo.startswith(b"\x89PNG"):
+            raise RefusedError(400, "Bad Request: IMAGE_PROCESS_FAILED")
+        media = json.loads(fields["media"])
+        self._check_text(media["caption"], media.get("parse_mode", ""), 1024, "caption is too long")
+        return self._change(fields, media["caption"], photo)
 
     async def _getUpdates(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
         offset, deadline = int(fields.get("offset", 0)), time.monotonic() + int(fields.get("timeout", 0))
@@ -291,13 +371,17 @@ class TelegramServer:
 
     def _editMessageText(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
         self._check_text(fields.get("text", ""), fields.get("parse_mode", ""), 4096, "message is too long")
+        return self._change(fields, fields["text"], b"")
+
+    def _change(self, fields: dict[str, str], text: str, photo: bytes) -> Any:
         number = int(fields["message_id"])
         known = next((sent for sent in self.to(int(fields["chat_id"])) if sent.message_id == number), None)
         if known is None:
             raise RefusedError(400, "Bad Request: message to edit not found")
-        if known.text == fields["text"]:
+        if known.text == text and known.photo == photo:
             raise RefusedError(400, "Bad Request: message is not modified: specified new message content is the same")
-        known.text = fields["text"]
+        known.text, known.photo, known.edits = text, photo, known.edits + 1
+        known.buttons = json.loads(fields["reply_markup"])["inline_keyboard"] if "reply_markup" in fields else []
         shown = {"message_id": number, "date": int(time.time()), "edit_date": int(time.time())}
         return {**shown, "chat": self.chat(known.chat_id), "text": known.text}
 
@@ -334,7 +418,8 @@ class TelegramServer:
         return {"status": "left", "user": user}
 
     def _keep(self, fields: dict[str, str], text: str, method: str, photo: bytes) -> Any:
-        buttons = json.loads(fields["reply_markup"])["inline_keyboard"] if "reply_markup" in fields else []
+        markup = json.loads(fields.get("reply_markup", "{}"))
+        buttons = markup.get("inline_keyboard", [])
         for row in buttons:
             for button in row:
                 if not 1 <= len(button.get("callback_data", "").encode()) <= 64:
@@ -342,7 +427,11 @@ class TelegramServer:
         chat_id = int(fields["chat_id"])
         mode = fields.get("parse_mode", "")
         number = self._next_id()
-        self.sent.append(Sent(chat_id, text, method, buttons, photo, mode, time.monotonic(), number))
+        answered = json.loads(fields.get("reply_parameters", "{}")).get("message_id")
+        topic = int(fields["message_thread_id"]) if "message_thread_id" in fields else None
+        forced = bool(markup.get("force_reply"))
+        kept = Sent(chat_id, text, method, buttons, photo, mode, time.monotonic(), number, topic, answered, forced)
+        self.sent.append(kept)
         message: dict[str, Any] = {"message_id": number, "date": int(time.time()), "chat": self.chat(chat_id)}
         if photo:
             size = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}

@@ -74,11 +74,12 @@ async def test_a_slash_command_is_answered_with_headline_embed_and_buttons(rig: 
     assert "Not advice" in answer.embeds[0]["footer"]["text"]
     pressed = rig.server.click(rig.server.member.id, rig.server.channel.id, answer, "Map")
     await until(lambda: rig.server.answer(pressed) is not None)
-    assert rig.server.answer(pressed).attachments[0]["filename"] == "map.png"
+    assert rig.server.answer(pressed).attachments[0]["filename"] == "cliffwatch.png"
 
 
 async def test_only_admins_subscribe_a_channel_and_personal_answers_are_their_own(rig: Rig) -> None:
-    refused = await rig.slash(rig.server.member.id, "subscribe", tier="calm")
+    assert {"subscribe", "unsubscribe", "channel", "preview"}.isdisjoint(rig.server.synced(rig.server.member.id))
+    refused = await rig.slash(rig.server.member.id, "quiet", hours="23:00-07:00")
     assert "Only admins" in refused.content
     assert "Subscribed alerts: near calm" in (await rig.slash(rig.server.admin.id, "subscribe", tier="calm")).content
     mine = await rig.slash(rig.server.member.id, "threshold", rule="busy")
@@ -186,8 +187,10 @@ def test_text_carries_no_markup_into_discord() -> None:
 
 
 def test_everything_stays_within_discords_limits() -> None:
-    rendered = render_discord(Answer("*" * 5000, ("_" * 3000, "`" * 3000), buttons=(Button("b" * 99, "/x"),) * 9))
+    rendered = render_discord(
+        Answer("*" * 5000, ("_" * 3000, "`" * 3000), buttons=tuple(Button("b" * 99, f"/x {n}") for n in range(30)))
+    )
     assert len(rendered["content"]) <= 2000
     assert len(rendered["embed"]["description"]) <= 4096
-    assert len(rendered["buttons"]) == 5
+    assert len(rendered["buttons"]) == 15
     assert len(rendered["buttons"][0][0]) == 80

@@ -1,0 +1,218 @@
+"""Talking to the bot on Telegram: buttons in place, questions, topics, inline queries, menus, budgets, rights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN
+from tests.conftest import until
+from tests.handlers.faces.test_telegram import Rig
+from tests.handlers.kit import Kit, filled_board
+from tests.servers.telegram import Sent, TelegramServer
+
+GROUP = -5
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    kit = await Kit.make(boards={"BTC": filled_board(), "ETH": filled_board("ETH", 3000.0)})
+    server = TelegramServer()
+    await server.start()
+    made = Rig(kit, server)
+    await made.start()
+    yield made
+    await made.stop()
+    await server.stop()
+    await kit.close()
+
+
+async def say(rig: Rig, text: str, user: int = 7, chat: int | None = None, topic: int | None = None) -> Sent:
+    """What somebody gets for a message."""
+    where = user if chat is None else chat
+    known = len(rig.server.to(where))
+    rig.server.say(user, text, chat, topic)
+    await until(lambda: len(rig.server.to(where)) > known)
+    return rig.server.to(where)[-1]
+
+
+async def test_a_map_is_changed_in_its_place_by_whoever_asked(rig: Rig) -> None:
+    sent = await say(rig, "/map btc", chat=GROUP)
+    assert sent.replies_to is not None
+    before = sent.photo
+    rig.server.press(7, sent, "ETH")
+    await until(lambda: sent.edits == 1)
+    assert "ETH" in sent.plain
+    assert sent.photo != before
+    assert sent.buttons[0][0]["text"] == "Refresh"
+    rig.server.press(8, sent, "±3%")
+    await until(lambda: rig.server.notices)
+    assert "somebody else's" in rig.server.notices[0]
+    assert sent.edits == 1
+    assert len(rig.server.to(GROUP)) == 1
+
+
+async def test_a_refresh_that_changes_nothing_sends_nothing_new(rig: Rig) -> None:
+    sent = await say(rig, "/liq 86000")
+    presses = 2
+    for _ in range(presses):
+        rig.server.press(7, sent, "Refresh")
+    await until(lambda: sum(method == "editMessageText" for method, _ in rig.server.calls) == presses)
+    await asyncio.sleep(0.1)
+    assert len(rig.server.to(7)) == 1
+
+
+async def test_an_alert_is_made_from_a_cluster_in_two_taps(rig: Rig) -> None:
+    sent = await say(rig, "/clusters")
+    level = sent.buttons[0][0]["text"]
+    rig.server.press(7, sent, level)
+    await until(lambda: len(rig.server.to(7)) == 2)
+    offer = rig.server.to(7)[1]
+    rig.server.press(7, offer, offer.buttons[0][0]["text"])
+    await until(lambda: len(rig.server.to(7)) == 3)
+    assert rig.server.to(7)[2].plain.startswith("Alerts set: price ")
+    assert len(rig.kit.services.watch.book.rules) == 1
+    rig.server.press(7, rig.server.to(7)[2], "Undo")
+    await until(lambda: not rig.kit.services.watch.book.rules)
+
+
+async def test_an_alert_can_be_talked_through(rig: Rig) -> None:
+    sent = await say(rig, "/alert")
+    rig.server.press(7, sent, "A price")
+    await until(lambda: len(rig.server.to(7)) == 2)
+    question = rig.server.to(7)[1]
+    assert question.forces_reply
+    assert "At which price?" in question.plain
+    assert "Alerts set: price 95,000 once, BTC" in (await say(rig, "95k")).plain
+    # The question is answered: the next words are words again.
+    assert (await say(rig, "86000")).plain.startswith("BTC 86,000: ")
+
+
+async def test_a_command_ends_a_question(rig: Rig) -> None:
+    sent = await say(rig, "/alert")
+    rig.server.press(7, sent, "Funding")
+    await until(lambda: len(rig.server.to(7)) == 2)
+    assert "Nothing is asked any more" in (await say(rig, "/cancel")).plain
+    assert (await say(rig, "eth")).plain.startswith("ETH ")
+    assert not rig.kit.services.watch.book.rules
+
+
+async def test_in_a_group_words_are_left_alone_unless_they_answer_a_question(rig: Rig) -> None:
+    rig.server.say(7, "86000", GROUP)
+    sent = await say(rig, "/alert", chat=GROUP)
+    rig.server.press(8, sent, "Risk")
+    await until(lambda: len(rig.server.to(GROUP)) == 2)
+    rig.server.say(7, "70", GROUP)  # not who was asked
+    found = await say(rig, "70", 8, GROUP)
+    assert found.plain.startswith("Alerts set: risk 70")
+    assert "sent to you privately" in found.plain
+    assert len(rig.server.to(GROUP)) == 3
+
+
+async def test_a_topic_is_a_chat_of_its_own(rig: Rig) -> None:
+    rig.server.admins[GROUP] = {7}
+    sent = await say(rig, "/subscribe calm", chat=GROUP, topic=44)
+    assert sent.topic == 44
+    (chat,) = await rig.kit.store.chats("telegram")
+    assert chat.remote_id == f"{GROUP}/44"
+    await rig.kit.store.add_message(chat.id, {"kind": "test"})
+    claimed = await rig.kit.store.claim("telegram", 1000, ())
+    assert claimed is not None
+    message = replace(rig.message(), remote_chat=claimed.remote_chat)
+    assert (await rig.face.send(message)).kind == "sent"
+    assert rig.server.to(GROUP)[-1].topic == 44
+
+
+async def test_a_level_is_answered_within_any_chat(rig: Rig) -> None:
+    rig.server.ask_inline(7, "btc 86000")
+    await until(lambda: rig.server.inline)
+    (level, market) = rig.server.inline[0]
+    assert level["title"].startswith("BTC 86,000: ~$")
+    assert "open interest" in market["title"]
+    assert "Binance" in level["input_message_content"]["message_text"]
+    rig.server.ask_inline(7, "")
+    await until(lambda: len(rig.server.inline) == 2)
+    assert rig.server.inline[1][0]["title"].startswith("BTC ")
+
+
+async def test_menus_are_by_scope_and_language(rig: Rig) -> None:
+    await until(lambda: len(rig.server.menus) == 18)
+    private, group = rig.server.menus["default", ""], rig.server.menus["all_group_chats", "es"]
+    admins = rig.server.menus["all_chat_administrators", "pt"]
+    assert "export" in private
+    assert GROUP_ONLY.isdisjoint(private)
+    assert NEEDS_ADMIN.isdisjoint(group)
+    assert set(admins) >= NEEDS_ADMIN
+    assert "export" not in admins
+
+
+async def test_a_link_leads_to_an_answer(rig: Rig) -> None:
+    assert (await say(rig, "/start liq-eth-2900")).plain.startswith("ETH 2,900: ")
+    assert (await say(rig, "/start forget-yes")).plain.startswith("Cliffwatch")
+
+
+async def test_who_starts_is_shown_the_nearest_clusters_and_sent_a_test(rig: Rig) -> None:
+    sent = await say(rig, "/start")
+    assert sent.photo.startswith(b"\x89PNG")
+    assert "I warn before price reaches" in sent.plain
+    assert "untraded" in sent.plain
+    message = await rig.kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    assert message.body["kind"] == "test"
+
+
+async def test_an_export_is_a_file_and_private(rig: Rig) -> None:
+    await say(rig, "/threshold busy")
+    sent = await say(rig, "/export")
+    assert sent.method == "sendDocument"
+    kept = json.loads(sent.file)
+    assert kept["rules"][0]["kind"] == "near"
+    assert kept["chat"][0]["remote_id"] == "7"
+    assert "private chat" in (await say(rig, "/export", chat=GROUP)).plain
+
+
+async def test_who_asks_too_much_is_told_so_once(rig: Rig) -> None:
+    for _ in range(30):
+        rig.server.say(7, "/help")
+    await until(lambda: any("a lot at once" in sent.plain for sent in rig.server.to(7)))
+    await asyncio.sleep(0.3)
+    answers = [sent.plain for sent in rig.server.to(7)]
+    assert sum("a lot at once" in answer for answer in answers) == 1
+    assert 10 <= len(answers) <= 16
+    assert (await say(rig, "/help", 8)).plain.startswith("What I answer")
+
+
+async def test_members_can_be_answered_alone(rig: Rig) -> None:
+    rig.server.admins[GROUP] = {7}
+    assert "Group -5: profile" in (await say(rig, "/channel commands private", chat=GROUP)).plain
+    rig.server.say(8, "/liq 86000", GROUP)
+    await until(lambda: rig.server.to(8))
+    assert rig.server.to(8)[0].plain.startswith("BTC 86,000: ")
+    assert len(rig.server.to(GROUP)) == 1
+    assert (await say(rig, "/liq 86000", chat=GROUP)).plain.startswith("BTC 86,000: ")
+
+
+async def test_a_channel_that_takes_the_right_to_post_is_paused_and_its_subscriber_told(rig: Rig) -> None:
+    channel = -1009
+    rig.server.chats[channel] = {"type": "channel", "title": "Mine", "username": "mine"}
+    rig.server.admins[channel] = {7}
+    assert "Subscribed Mine" in (await say(rig, "/subscribe @mine calm")).plain
+    rig.server.demote(channel, 7, posts=False)
+    await until(lambda: not rig.kit.services.watch.book.rules)
+    told = await rig.kit.store.claim("telegram", 1000, ())
+    assert told is not None
+    assert (told.remote_chat, told.body) == ("7", {"kind": "lost", "chat": "Mine"})
+    rig.server.demote(channel, 7, posts=True)
+    await until(lambda: len(rig.kit.services.watch.book.rules) == 1)
+
+
+async def test_whose_app_is_in_another_language_is_answered_in_it(rig: Rig) -> None:
+    rig.server.languages[7] = "de"
+    assert "What I answer" in (await say(rig, "/help")).plain
+    assert "Español" in (await say(rig, "/language es")).plain
+    (chat,) = await rig.kit.store.chats("telegram")
+    assert (chat.wishes.locale, chat.wishes.language) == ("de", "es")
