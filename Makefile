@@ -8,7 +8,7 @@ DEV    := $(VENV)/.ready-dev
 # As engine/__init__.py sets it; tests import numpy before that.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo run test check bench clean
+.PHONY: demo run test check bench messages gallery clean
 
 demo: $(READY)
 	@$(PY) bot.py demo $(ARGS)
@@ -27,6 +27,19 @@ check: $(DEV)
 
 bench: $(READY)
 	@$(PY) -m benchmarks $(ARGS)
+
+# Texts for translators: new ones are added to the catalogues, empty; a test fails until they are translated.
+MARKS := -k _ -k N_ -k n_:1,2 -k InputError -k NotReadyError -k command:2 -k Parameter:2
+messages: $(DEV)
+	$(PY) -m babel.messages.frontend -q extract --no-default-keywords $(MARKS) --no-wrap --no-location --sort-output \
+	  --omit-header -o build/cliffwatch.pot engine handlers
+	for tag in zh-Hans es ru pt-BR vi; do \
+	  $(PY) -m babel.messages.frontend -q update --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header \
+	    -i build/cliffwatch.pot -o handlers/catalogues/$$tag.po -l $$(echo $$tag | tr - _); \
+	done
+
+gallery: $(DEV)
+	@$(PY) -m tests.gallery
 
 $(READY): pyproject.toml constraints.txt
 	@echo "cliffwatch: setting up $(VENV) (once)" >&2

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import crash, delivery, rules, start, tick, truth, variants, venues
+from benchmarks import answers, crash, delivery, hostile, rules, start, tick, truth, variants, venues
 
 Figure = tuple[str, float, str]
 
@@ -17,6 +17,8 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "crash": crash.run,
     "delivery": delivery.delivery,
     "latency": delivery.latency,
+    "answers": answers.run,
+    "hostile": hostile.run,
     "start": start.run,
     "venues": venues.run,
     "truth": truth.run,

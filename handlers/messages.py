@@ -140,7 +140,7 @@ def _wick(facts: Facts) -> Answer:
 
 def _stale(facts: Facts) -> Answer:
     asset, since, ago = facts["asset"], iso(facts["since"]), span((facts["at"] - facts["since"]) / 1000)
-    reasons = [f"{wording.venue(name)}: {why}" for name, why in facts["missing"].items()]
+    reasons = [f"{wording.venue(name)}: {wording.reason(why)}" for name, why in facts["missing"].items()]
     more = len(reasons) - MOST_REASONS
     lines = [
         _("Last price {price}, {span} ago. Alerts wait for figures.", price=price(facts["mark"]), span=ago),
@@ -176,7 +176,9 @@ def _offline(facts: Facts) -> Answer:
     reached = [price(m["level"]) for m in facts["missed"] if m["kind"] == "price"]
     lines = [_("Reached meanwhile: {prices}", prices=", ".join(dict.fromkeys(reached)))] if reached else []
     lines += [_("Swept meanwhile: {cluster}", cluster=wording.cluster_line(m["cluster"], mark)) for m in swept[:3]]
-    lines += [_(_CAME[m["kind"]], cluster=wording.cluster_line(m["cluster"], mark)) for m in near[:2]]
+    for missed in near[:2]:
+        text = _CAME[missed["kind"]]
+        lines.append(_(text, cluster=wording.cluster_line(missed["cluster"], mark)))
     lines += [_("In range now: {cluster}", cluster=wording.cluster_line(c, mark)) for c in facts["in_range"][:3]]
     start, end = iso(facts["offline_from"]), iso(facts["offline_to"])
     head = _(
@@ -369,7 +371,8 @@ def _reported(facts: Facts) -> str:
     band, reported = usd_range(low, high), facts.get("reported_usd")
     if reported is None:
         return _("No liquidation feed to count with; expected {band}", band=band)
-    said = _(_LIQUIDATED[facts["side"], bool(facts.get("final"))], usd=usd(reported))
+    text = _LIQUIDATED[facts["side"], bool(facts.get("final"))]
+    said = _(text, usd=usd(reported))
     if reported < low:
         return _("{liquidated}; expected {band}: below", liquidated=said, band=band)
     if reported > high:

@@ -79,6 +79,23 @@ def venue(name: str) -> str:
     return f"{VENUE_NAMES.get(known, known)} {kind}".strip()
 
 
+_REASONS = {
+    "refused from this location": N_("refused from this location"),
+    "history is being read": N_("history is being read"),
+    "no fresh figures": N_("no fresh figures"),
+    "not read yet": N_("not read yet"),
+    "rate limit": N_("rate limit"),
+    "network error": N_("network error"),
+    "no answer in time": N_("no answer in time"),
+    "maintenance": N_("maintenance"),
+}
+
+
+def reason(why: str) -> str:
+    """Why a venue is not in the sum; what is rare stays as it is."""
+    return _(_REASONS.get(why, why))
+
+
 def rank(position: int | None, of: int, side: str) -> str:
     """Where a cluster stands among those of its side."""
     if position is None or of == 0:
@@ -137,7 +154,7 @@ def without(facts: Mapping[str, Any]) -> str:
             return _("without {count} venues ({about}, see /status)", count=len(missing), about=about)
         return _("without {count} venues (see /status)", count=len(missing))
     named = [
-        f"{venue(name)} ({', '.join(part for part in (_usual(usual.get(name, 0.0)), why) if part)})"
+        f"{venue(name)} ({', '.join(part for part in (_usual(usual.get(name, 0.0)), reason(why)) if part)})"
         for name, why in missing.items()
     ]
     return _("without {venues}", venues=", ".join(named))

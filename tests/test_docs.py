@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
+
+import numpy as np
+from matplotlib.image import imread
 
 from engine.venues.registry import VENUES
 from handlers.commands import all_commands
 from handlers.commands.registry import MENU
 from handlers.settings import KNOWN_VENUES, PREFIX, TABLE
 from handlers.wording import VENUE_NAMES
+from tests import gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,3 +60,17 @@ def test_every_venue_is_documented() -> None:
     text = (ROOT / "docs/venues.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \| [^|]+\|[^|]+\|[^|]+\|", text, re.MULTILINE)) == set(VENUES)
     assert set(KNOWN_VENUES) == set(VENUES) == set(VENUE_NAMES)
+
+
+async def test_the_gallery_is_current() -> None:
+    """Made by `make gallery`. Pictures are compared by what is seen: letters are drawn a little differently elsewhere."""
+    kit = await gallery.made_kit()
+    text, drawn = await gallery.page(kit)
+    await kit.close()
+    assert (ROOT / "docs/gallery.md").read_text() == text
+    folder = ROOT / "docs/gallery"
+    assert {path.name for path in folder.glob("*.png")} == drawn.keys()
+    for name, png in drawn.items():
+        now, kept = (imread(source)[:, :, :3] for source in (io.BytesIO(png), folder / name))
+        assert now.shape == kept.shape == (960, 1080, 3)
+        assert float(np.abs(now - kept).mean()) < 0.02, name

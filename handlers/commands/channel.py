@@ -52,7 +52,7 @@ async def channel(request: Request, arguments: str) -> Answer:
         await request.services.store.set_wishes(request.chat.id, wishes)
     rules = await request.services.store.rules_of_chat(request.chat.id)
     alerts = "; ".join(f"{rule.text}, {wording.asset_or_all(rule.asset)}" for rule in rules) or _("none")
-    role = _("Role for the largest: <@&{role}>", role=wishes.role) if wishes.role else _("Role for the largest: none")
+    role = _("Role for the largest: {role}", role=wishes.role) if wishes.role else _("Role for the largest: none")
     return Answer(
         _("{chat}: profile", chat=request.chat.title or _("this chat")),
         (

@@ -111,6 +111,7 @@ def _coefficients(made: Calibration) -> tuple[str, ...]:
 
 
 _WHY = {
+    "nothing was fitted yet": N_("nothing was fitted yet"),
     "too few days of reports": N_("too few days of reports"),
     "too few liquidations to fit to": N_("too few liquidations to fit to"),
     "a fit did worse than the shipped coefficients": N_("a fit did worse than the shipped coefficients"),

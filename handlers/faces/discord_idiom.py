@@ -19,7 +19,7 @@ MOST_BUTTONS = 15
 COLOUR = 0x4FA3FF
 
 _MARKUP = re.compile(r"([\\*_`|<]|~(?=~)|(?<=\])\(|^[>#-])", re.MULTILINE)
-_PLACES = re.compile(r"\\<(#|@&)(\d{5,20})>")
+_CHANNELS = re.compile(r"\\<#(\d{5,20})>")
 
 
 def escape(text: str) -> str:
@@ -28,8 +28,8 @@ def escape(text: str) -> str:
 
 
 def marked(text: str) -> str:
-    """Escaped text in which channels and roles are shown by name; with mentions switched off, they call nobody."""
-    return _PLACES.sub(r"<\1\2>", escape(text))
+    """Escaped text in which channels are shown by name, which calls nobody."""
+    return _CHANNELS.sub(r"<#\1>", escape(text))
 
 
 def render_discord(found: Answer) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from handlers.commands.proposals import proposed
 from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, Parameter
 from handlers.context import Membership, Request, Services
 from handlers.faces.discord_idiom import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
-from handlers.language import LANGUAGES, SOURCE, _, language_of, pick, speaking
+from handlers.language import LANGUAGES, N_, SOURCE, _, language_of, pick, speaking
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,37 @@ PERSONAL = frozenset(
 """Commands that concern whoever gives them: answered so that only they see it."""
 
 Draw = Callable[[Answer], Awaitable[bytes]]
+
+LOCAL_NAMES = (
+    N_("/liq"),
+    N_("/clusters"),
+    N_("/map"),
+    N_("/cascade"),
+    N_("/market"),
+    N_("/rekt"),
+    N_("/risk"),
+    N_("/skill"),
+    N_("/threshold"),
+    N_("/alert"),
+    N_("/alerts"),
+    N_("/history"),
+    N_("/mute"),
+    N_("/quiet"),
+    N_("/timezone"),
+    N_("/settings"),
+    N_("/language"),
+    N_("/start"),
+    N_("/stop"),
+    N_("/export"),
+    N_("/forget"),
+    N_("/subscribe"),
+    N_("/unsubscribe"),
+    N_("/channel"),
+    N_("/preview"),
+    N_("/status"),
+    N_("/help"),
+)
+"""Commands' names as Discord shows them in other languages; the English ones go on working."""
 
 
 class Incoming:

@@ -47,15 +47,7 @@ class TerminalFace:
         return PLATFORM
 
     def render(self, found: Answer) -> dict[str, Any]:
-        parts = [f"[bold]{escape(found.headline)}[/bold]", *(escape(line) for line in found.lines)]
-        if found.table:
-            parts.append(escape(set_table(found.table)))
-        if found.footer:
-            parts.append(f"[dim]{escape(found.footer)}[/dim]")
-        if found.buttons:
-            hints = "  ".join(f"{button.label}: {button.command}" for button in found.buttons)
-            parts.append(f"[dim]{escape(hints)}[/dim]")
-        return {"markup": "\n".join(parts)}
+        return {"markup": markup(found)}
 
     async def send(self, message: Message) -> Outcome:
         """Print one message."""
@@ -109,6 +101,24 @@ class TerminalFace:
             self._console.print(f"The file could not be kept: {error.strerror}.")
             return
         self._console.print(f"File: {escape(name)}")
+
+
+def markup(found: Answer) -> str:
+    """An answer in rich's markup, every value escaped."""
+    parts = [f"[bold]{_escaped(found.headline)}[/bold]", *(_escaped(line) for line in found.lines)]
+    if found.table:
+        parts.append(_escaped(set_table(found.table)))
+    if found.footer:
+        parts.append(f"[dim]{_escaped(found.footer)}[/dim]")
+    if found.buttons:
+        hints = "  ".join(f"{button.label}: {button.command}" for button in found.buttons)
+        parts.append(f"[dim]{_escaped(hints)}[/dim]")
+    return "\n".join(parts)
+
+
+def _escaped(text: str) -> str:
+    """Text with nothing in it that rich takes for markup, also where a backslash would swallow what follows."""
+    return escape(text) if not text.endswith("\\") else escape(text) + " "
 
 
 def _read_lines(lines: asyncio.Queue[str | None]) -> None:

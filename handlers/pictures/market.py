@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.board import AssetBoard
-from engine.market import HOUR_MS
+from engine.market import DAY_MS, HOUR_MS
 from handlers import wording
 from handlers.answers import PictureRequest
 from handlers.language import _
@@ -73,7 +73,8 @@ def draw_market(data: MarketPicture) -> bytes:
     names = (_("price"), _("open interest, {asset}", asset=data.request.asset), _("forced out per hour"))
     for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         axes.yaxis.set_major_locator(ticks())
-        clock_ticks(axes, data.request, "%m-%d")
+        if len(data.at):
+            clock_ticks(axes, data.request, (data.at[0], data.at[-1]), 2 * DAY_MS / 1000, "%m-%d")
         axes.tick_params(labelbottom=number == 2)
         style(axes, data.frame)
         font = families(data.frame.language)

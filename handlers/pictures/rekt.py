@@ -17,6 +17,7 @@ from handlers.pictures.style import Frame, clock_ticks, frame, name_sides, new_f
 STEP_MS = {1: 5 * MINUTE_MS, 4: 15 * MINUTE_MS, 24: HOUR_MS}
 """How long one bar is, by hours shown."""
 
+TICKS_MS = {1: 15 * MINUTE_MS, 4: HOUR_MS, 24: 6 * HOUR_MS}
 MOST_VENUES = 4
 
 
@@ -73,7 +74,8 @@ def draw_rekt(data: RektPicture) -> bytes:
     axes.yaxis.set_major_locator(ticks())
     axes.yaxis.set_major_formatter(lambda value, _pos: usd(abs(value)))
     axes.set_xlim(data.at[0], data.at[-1] + data.width)
-    clock_ticks(axes, data.request, "%H:%M")
+    ends = (data.at[0], data.at[-1] + data.width)
+    clock_ticks(axes, data.request, ends, TICKS_MS[data.request.hours] / 1000, "%H:%M")
     style(axes, data.frame)
     lower = figure.add_subplot(grid[1])
     names = [name for name, _longs, _shorts in data.venues]

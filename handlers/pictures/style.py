@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from engine.announce import source_facts
 from engine.board import AssetBoard
@@ -136,12 +139,13 @@ def ticks(most: int = 3) -> Any:
     return MaxNLocator(most, prune="lower")
 
 
-def clock_ticks(axes: Axes, request: PictureRequest, pattern: str, most: int = 4) -> None:
-    """Let an axis of times, seconds since 1970, show the chat's clock."""
-    from matplotlib.ticker import MaxNLocator
-
+def clock_ticks(axes: Axes, request: PictureRequest, ends: tuple[float, float], step: float, pattern: str) -> None:
+    """Let an axis of times, seconds since 1970, show round times of the chat's clock, so many seconds apart."""
     zone = ZoneInfo(request.timezone)
-    axes.xaxis.set_major_locator(MaxNLocator(most))
+    offset = datetime.fromtimestamp(ends[1], UTC).astimezone(zone).utcoffset() or timedelta()
+    shift = offset.total_seconds()
+    first = math.ceil((ends[0] + shift) / step) * step - shift
+    axes.set_xticks(np.arange(first, ends[1] + 1, step).tolist())
     axes.xaxis.set_major_formatter(lambda at, _pos: datetime.fromtimestamp(at, UTC).astimezone(zone).strftime(pattern))
 
 

@@ -84,7 +84,7 @@ def test_a_refit_finds_the_level_and_stays_near_the_prior() -> None:
     ("of", "fitted", "why"),
     [
         (replace(some_moves(), forced=some_moves().forced * 3), True, "fitted to reports"),
-        (some_moves(days=20.0), False, "under 28 days of reports"),
+        (some_moves(days=20.0), False, "too few days of reports"),
         (replace(some_moves(), forced=np.zeros(3000)), False, "too few liquidations to fit to"),
         (some_moves(90), False, "too few liquidations to fit to"),
     ],

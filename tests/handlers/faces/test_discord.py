@@ -40,7 +40,7 @@ class Rig:
             await asyncio.gather(self._task, return_exceptions=True)
         self.pictures.close()
 
-    async def slash(self, user: int, name: str, **options: str) -> Any:
+    async def slash(self, user: int, name: str, **options: Any) -> Any:
         record = self.server.slash(user, self.server.channel.id, name, **options)
         await until(lambda: self.server.answer(record) is not None)
         return self.server.answer(record)
