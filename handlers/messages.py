@@ -36,7 +36,8 @@ def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = No
         )
         answer = replace(answer, lines=(late, *answer.lines))
     if facts.get("preview"):
-        answer = replace(answer, headline=f"[{_('TEST')}] {answer.headline}")
+        test = _("TEST")
+        answer = replace(answer, headline=f"[{test}] {answer.headline}")
     if simulated:
         answer = replace(answer, headline=f"[{_(wording.SIMULATED)}] {answer.headline}")
     return replace(answer, data={name: facts[name] for name in ("at", "age_seconds") if name in facts})
@@ -207,7 +208,7 @@ def _value_head(facts: Facts) -> str:
     if kind == "oi":
         change, past = written(f"{value * 100:+.1f}%"), written(f"{level * 100:g}%")
         head = _("{asset}: open interest {change} in 24h, past {level}", asset=asset, change=change, level=past)
-        return f"{head} ({_('deleveraging')})" if value < 0 else head
+        return head + " " + _("(deleveraging)") if value < 0 else head
     if kind == "risk":
         return _("{asset}: risk {value} of 100, past {level}", asset=asset, value=f"{value:.0f}", level=f"{level:g}")
     return _("{asset}: a usual move would set off ~{usd}, past {level}", asset=asset, usd=usd(value), level=usd(level))
@@ -343,7 +344,7 @@ def _rank(facts: Facts) -> str:
 
 
 def _by_mark(facts: Facts) -> str:
-    return f"{_('mark')} · {wording.sources(facts)}"
+    return _("mark") + f" · {wording.sources(facts)}"
 
 
 def _base_rate(facts: Facts) -> str:

@@ -63,7 +63,7 @@ def test_every_venue_is_documented() -> None:
 
 
 async def test_the_gallery_is_current() -> None:
-    """Made by `make gallery`. Pictures are compared by what is seen: letters are drawn a little differently elsewhere."""
+    """Made by `make gallery`. Pictures are compared by eye, as letters differ a little elsewhere."""
     kit = await gallery.made_kit()
     text, drawn = await gallery.page(kit)
     await kit.close()

@@ -15,7 +15,7 @@ from handlers.commands.pages import others, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.language import N_, _
-from handlers.numbers import DidYouMeanError, label, parse_price, price, ratio, usd, usd_range
+from handlers.numbers import DidYouMeanError, label, parse_price, percent, price, ratio, usd, usd_range
 
 NEAR = 0.005
 """Half width of "at this price", a fraction."""
@@ -90,7 +90,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
     )
     lines = [
         " · ".join(part for part in (wording.away(target, view.mark), usual) if part),
-        _("At {price} ±0.5%: ~{usd}", price=price(target), usd=usd(near_usd)),
+        _("At {price} ±{near}: ~{usd}", price=price(target), near=percent(NEAR), usd=usd(near_usd)),
         _zone_line(board, side, target, found, wording.rank(position, len(order), side)),
         _opposite(board, side, now),
         wording.context(source),

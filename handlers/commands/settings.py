@@ -54,7 +54,7 @@ async def settings(request: Request, arguments: str) -> Answer:
             _("Quiet hours: {hours} ({timezone})", hours=quiet, timezone=wishes.timezone),
             _("At most {count} messages with alerts a day", count=wishes.cap),
             _("Muted: {assets}", assets=", ".join(mutes) or _("nothing")),
-            f"{_('Language: {name}', name=LANGUAGES[spoken()])} · {pictures}",
+            _("Language: {name}", name=LANGUAGES[spoken()]) + f" · {pictures}",
             on,
         ),
         buttons=(

@@ -21,7 +21,7 @@ from tests.handlers.limits import broken
 NAMES = [command.name for command in all_commands(hidden=True)] + ["oi", "liquidated", "x", ""]
 TYPED = (
     "btc BTC 88000 88k -3% 1,5% nan inf 1e999 save once every 4h for 7d p2 p0 p999 remove #1 yes off "
-    "{0} {asset} {!r} %s @everyone <@1> <b> </b> & `x` [x](y) [bold] 88.000 0 longs cap role \u202e \U0001f4a5 ٣٤ ½ Ⅷ ０"
+    "{0} {asset} {!r} %s @everyone <@1> <b> </b> & `x` [x](y) [bold] 88.000 0 longs cap \u202e \U0001f4a5 ٣٤ ½ Ⅷ ０"
 )
 WORDS = st.sampled_from(TYPED.split())
 LINES = st.one_of(

@@ -155,3 +155,9 @@ async def test_a_chats_own_choice_goes_before_the_platforms() -> None:
     assert (await kit.ask("/help", locale="es")).headline == "Lo que respondo"
     assert "no hablo" in (await kit.ask("/language klingon", locale="es")).headline.lower()
     await kit.close()
+
+
+def test_no_text_hides_within_another() -> None:
+    """What stands in an f-string is not found by the tools that collect texts."""
+    for path in (ROOT / "handlers").rglob("*.py"):
+        assert not re.search(r"\{(?:_|n_)\(['\"]", path.read_text()), path.name
