@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,10 @@ class Button:
     def code(self) -> str:
         """The command as a platform keeps it with a button: all there is to know when it is pressed, days later."""
         return f"{HERE if self.here else ''}{self.command}"
+
+
+CLOSE = f"{HERE}/close"
+"""The code of a button that takes its own message away; each face does that itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +126,15 @@ class Answer:
 
 def set_table(rows: tuple[tuple[str, ...], ...]) -> str:
     """A table in a fixed-width face: first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        gaps = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [row[0] + gaps[0], *(gap + cell for cell, gap in zip(row[1:], gaps[1:], strict=True))]
         lines.append(" ".join(cells).rstrip()[:TABLE_WIDTH])
     return "\n".join(lines)
+
+
+def _columns(cell: str) -> int:
+    """How much room a cell takes: Chinese letters take two columns."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in cell)

@@ -36,6 +36,7 @@ from handlers.commands import (
 )
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
+from handlers.commands.channel import LOG
 from handlers.commands.registry import DRAWING, Command, all_commands, find_command, split
 from handlers.context import Request
 from handlers.language import _, language_of, speaking, told
@@ -118,6 +119,6 @@ async def _answer(request: Request) -> Answer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
         found = await command.run(request, arguments[:MOST_TEXT])
-    if command.changes and arguments and request.chat.kind != "private":
+    if command.changes and arguments not in ("", LOG) and request.chat.kind != "private":
         await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MOST_TEXT])
     return found

@@ -44,9 +44,10 @@ def fresh(request: Request, asset: str) -> tuple[AssetBoard, dict[str, Any]]:
 
 
 def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
-    """The asset somebody means, the first watched one by default, and the other words.
+    """The asset somebody means, and the other words.
 
-    A number in the asset's place is not an asset.
+    A number in the asset's place is not an asset. Where none is named it is that of a group or channel whose alerts
+    are all about one, else the first that is watched.
 
     Raises:
         InputError: when a word is neither a watched asset nor a number.
@@ -64,7 +65,15 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
             found = find_asset(word, known)
         else:
             rest.append(word)
-    return found or known[0], " ".join(rest)
+    return found or default_asset(request), " ".join(rest)
+
+
+def default_asset(request: Request) -> str:
+    """The asset of a group or channel whose alerts are all about one, else the first that is watched."""
+    known = request.services.assets
+    named = {rule.asset for rule in request.services.watch.book.of_chat(request.chat.id)}
+    only = next(iter(named)) if len(named) == 1 and request.chat.kind != "private" else None
+    return only if only in known else known[0]
 
 
 def only_asset(request: Request, arguments: str, example: str) -> str:

@@ -19,6 +19,7 @@ from handlers.language import LANGUAGES, N_, _, language_of, n_
 
 EXAMPLE = "/channel cap 6"
 CAPS = (1, 100)
+LOG = "log"
 SHOWN = 7
 _MENTION = re.compile(r"<@&(\d{5,20})>|(\d{5,20})")
 _PLACE = re.compile(r"<#(\d{5,20})>|(-?\d{5,20}(?:/\d+)?)")
@@ -41,7 +42,7 @@ async def channel(request: Request, arguments: str) -> Answer:
         raise InputError("That is for a group or channel; yours are /settings.", "/settings")
     await require_admin(request)
     words = arguments.split()
-    if words[:1] == ["log"]:
+    if words == [LOG]:
         return await _log(request)
     wishes = request.chat.wishes
     if words:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.alerts.rules import TIERS, Rule, Tier
+from engine.alerts.rules import SIDE_WORDS, TIERS, Rule, Tier
 from engine.errors import InputError
+from engine.market import Side
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer
@@ -26,17 +27,20 @@ from handlers.numbers import find_asset
     Parameter("channel", "A channel such as @mychannel"),
 )
 async def subscribe(request: Request, arguments: str) -> Answer:
-    """Answer /subscribe [@channel] [tier] [asset]."""
+    """Answer /subscribe [@channel] [tier] [longs | shorts] [asset]."""
     target, words = await _target(request, arguments)
     size: Tier = "normal"
     asset: str | None = None
+    side: Side | None = None
     for word in words:
         tier = next((tier for tier in TIERS if tier == word.lower()), None)
         if tier:
             size = tier
+        elif word.lower() in SIDE_WORDS:
+            side = SIDE_WORDS[word.lower()]
         else:
             asset = find_asset(word, request.services.assets)
-    rule = Rule(0, target.chat.id, "near", asset=asset, size=size, created_at=request.now)
+    rule = Rule(0, target.chat.id, "near", asset=asset, size=size, created_at=request.now, side=side)
     head = _(
         "Subscribed {chat}: {rule}, {asset}",
         chat=target.chat.title or _("this chat"),

@@ -16,6 +16,7 @@ from handlers.delivery.dispatcher import Dispatcher, Platform
 from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limits
 from handlers.delivery.undelivered import Undelivered
 from handlers.faces import generic_webhook, terminal, webhook
+from handlers.lost import tell_subscriber
 from handlers.pictures import Pictures
 from handlers.runtime import answer_of
 from handlers.settings import Settings
@@ -60,6 +61,9 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
 
     async def chat_lost(chat_id: int) -> None:
         services.watch.book.pause(chat_id)
+        lost = next((chat for chat in await services.store.chats() if chat.id == chat_id), None)
+        if lost is not None and lost.kind != "private":
+            await tell_subscriber(services, lost)
 
     undelivered = Undelivered(services)
 

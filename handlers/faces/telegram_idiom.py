@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from handlers.answers import Answer, set_table
+from handlers.answers import CLOSE, Answer, set_table
 
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
@@ -26,6 +26,8 @@ def render_telegram(found: Answer) -> dict[str, Any]:
         for button in found.buttons
         if button.label and len(button.code.encode()) <= CALLBACK_LIMIT
     ]
+    if any(button.here for button in found.buttons):
+        buttons.append(["✕", CLOSE])
     return {
         "html": _html(found, TEXT_LIMIT),
         "plain": fit(found.text, TEXT_LIMIT),

@@ -38,7 +38,7 @@ from engine.alerts.policy import PRIVATE
 from engine.errors import InputError
 from engine.ports import Chat, ChatKind
 from handlers.access import REFUSED, STOPPED
-from handlers.answers import Answer, pressed
+from handlers.answers import CLOSE, Answer, pressed
 from handlers.commands import answer_within_budget
 from handlers.commands.asking import Questions, ask
 from handlers.commands.registry import find_command, split
@@ -162,6 +162,10 @@ class Incoming:
             notice = _("This answer is somebody else's. Ask for your own: {command}", command=press.command)
         await _settle(query, notice[:200] if foreign else None)
         if foreign:
+            return
+        if query.data == CLOSE:
+            with contextlib.suppress(TelegramError):  # too old to be deleted
+                await message.delete()
             return
         user = str(query.from_user.id)
         request = Request(PLATFORM, user, chat, press.command, self._services, self._face, locale=locale)

@@ -339,6 +339,13 @@ class TelegramServer:
         self.inline.append(results)
         return True
 
+    def _deleteMessage(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
+        gone = [sent for sent in self.to(int(fields["chat_id"])) if sent.message_id == int(fields["message_id"])]
+        if not gone:
+            raise RefusedError(400, "Bad Request: message to delete not found")
+        self.sent.remove(gone[0])
+        return True
+
     def _sendDocument(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
         self._check_text(fields.get("caption", ""), fields.get("parse_mode", ""), 1024, "caption is too long")
         message = self._keep(fields, fields.get("caption", ""), "sendDocument", b"")

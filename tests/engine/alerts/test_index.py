@@ -38,7 +38,10 @@ class World:
         asset = "BTC" if self.rng.random() < 0.5 else None
         distance = DISTANCES[self.rng.integers(len(DISTANCES))] if kind == "near" else None
         size = SIZES[self.rng.integers(len(SIZES))]
-        return Rule(self.rule_number, int(self.rng.integers(1, 12)), kind, asset, distance, size)  # type: ignore[arg-type]
+        sides: tuple[Side | None, ...] = (None, None, "long", "short")
+        side = sides[self.rng.integers(len(sides))]
+        made = Rule(self.rule_number, int(self.rng.integers(1, 12)), kind, asset, distance, size)  # type: ignore[arg-type]
+        return replace(made, side=side)
 
     def cluster(self) -> None:
         self.number += 1

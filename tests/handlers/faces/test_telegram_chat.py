@@ -66,6 +66,25 @@ async def test_a_refresh_that_changes_nothing_sends_nothing_new(rig: Rig) -> Non
     assert len(rig.server.to(7)) == 1
 
 
+async def test_an_answer_can_be_taken_away_by_whoever_asked(rig: Rig) -> None:
+    sent = await say(rig, "/map btc", chat=GROUP)
+    rig.server.press(8, sent, "✕")
+    await until(lambda: rig.server.notices)
+    assert rig.server.to(GROUP)
+    rig.server.press(7, sent, "✕")
+    await until(lambda: not rig.server.to(GROUP))
+
+
+async def test_a_group_of_one_coin_means_that_coin(rig: Rig) -> None:
+    rig.server.admins[GROUP] = {7}
+    assert (
+        "Subscribed Group -5: near calm longs, ETH" in (await say(rig, "/subscribe calm longs eth", chat=GROUP)).plain
+    )
+    assert (await say(rig, "/liq 2900", chat=GROUP)).plain.startswith("ETH 2,900: ")
+    assert (await say(rig, "/liq btc 86000", chat=GROUP)).plain.startswith("BTC 86,000: ")
+    assert (await say(rig, "/liq 86000")).plain.startswith("BTC 86,000: ")
+
+
 async def test_an_alert_is_made_from_a_cluster_in_two_taps(rig: Rig) -> None:
     sent = await say(rig, "/clusters")
     level = sent.buttons[0][0]["text"]

@@ -1,0 +1,107 @@
+"""Groups and channels: their profile, the log of changes, previews, and what is told when they are lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engine.ports import Chat
+from handlers.commands.channel import preview_facts
+from handlers.lost import tell_subscriber
+from handlers.messages import alert_answer
+from tests.handlers.kit import Kit
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = await Kit.make()
+    made.people.admins.add("7")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def group(kit: Kit) -> Chat:
+    return await kit.chat("-5", "group")
+
+
+async def test_only_admins_change_a_profile(kit: Kit, group: Chat) -> None:
+    refused = await kit.ask("/channel cap 3", "8", group)
+    assert refused.headline == "Only admins of this group may do that."
+    assert "At most 3 messages" in (await kit.ask("/channel cap 3", chat=group)).text
+    chat = await kit.chat("-5", "group")
+    assert chat.wishes.cap == 3
+    for wrong in ("cap 0", "cap 101", "cap x", "role everybody", "commands where", "cap", "colour red", "cap 3 4"):
+        found = await kit.ask(f"/channel {wrong}", chat=group)
+        assert "Try:" in found.text, wrong
+    assert (await kit.chat("-5", "group")).wishes == chat.wishes
+
+
+async def test_who_changed_what_is_kept(kit: Kit, group: Chat) -> None:
+    await kit.ask("/subscribe calm", chat=group)
+    await kit.ask("/channel cap 3", chat=group)
+    await kit.ask("/channel cap 999", chat=group)  # refused: changed nothing
+    await kit.ask("/liq 86000", chat=group)
+    log = await kit.ask("/channel log", chat=group)
+    assert log.headline == "The last 2 changes here"
+    assert [line.split(": ", 1)[1] for line in log.lines] == ["/channel cap 3", "/subscribe calm"]
+    assert all(" 7: " in line for line in log.lines)
+
+
+async def test_a_preview_goes_the_way_of_alerts_and_is_marked(kit: Kit, group: Chat) -> None:
+    assert "on its way" in (await kit.ask("/preview", chat=group)).headline
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    assert message.remote_chat == "-5"
+    assert alert_answer(message.body).headline.startswith("[TEST] BTC ")
+    assert await kit.store.told_lately(group.id, 10) == []
+
+
+def test_a_preview_of_a_map_without_clusters_is_a_plain_test() -> None:
+    from engine.board import AssetBoard
+    from tests.handlers.kit import filled_board
+
+    board: AssetBoard = filled_board()
+    board.clusters  # noqa: B018  # there are some before
+    board.tracker._live.clear()
+    assert preview_facts(board, board.closed_at) == {"kind": "test"}
+
+
+async def test_whoever_subscribed_is_told_that_a_group_is_lost(kit: Kit, group: Chat) -> None:
+    await kit.ask("/subscribe calm", chat=group)
+    await tell_subscriber(kit.services, group)
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    assert (message.remote_chat, message.body["kind"]) == ("7", "lost")
+    assert alert_answer(message.body).headline == "I cannot write in -5 any more: its alerts are paused"
+
+
+async def test_nobody_is_told_where_nobody_subscribed(kit: Kit, group: Chat) -> None:
+    await tell_subscriber(kit.services, group)
+    assert await kit.store.claim("telegram", 1000, ()) is None
+
+
+async def test_what_is_forgotten_is_not_exported(kit: Kit) -> None:
+    await kit.ask("/threshold busy")
+    await kit.ask("/language es")
+    found = await kit.ask("/export")
+    assert found.file is not None
+    assert len(json.loads(found.file[1])["rules"]) == 1
+    await kit.ask("/forget yes")
+    found = await kit.ask("/export")
+    assert found.file is not None
+    kept = json.loads(found.file[1])
+    assert (kept["rules"], kept["messages"], kept["changes"]) == ([], [], [])
+    assert kept["chat"][0]["language"] == ""
+
+
+async def test_a_rule_of_one_side_takes_the_place_of_both_and_leaves_the_other(kit: Kit) -> None:
+    await kit.ask("/threshold normal")
+    assert "shorts" not in (await kit.ask("/threshold calm longs")).text
+    await kit.ask("/threshold busy shorts")
+    chat = await kit.chat()
+    assert {rule.text for rule in await kit.store.rules_of_chat(chat.id)} == {"near calm longs", "near busy shorts"}
+    await kit.ask("/threshold normal")
+    assert [rule.text for rule in await kit.store.rules_of_chat(chat.id)] == ["near normal"]
