@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.board import AssetBoard, AssetUpdate
-from engine.clock import ManualClock, SystemClock
+from engine.clock import ManualClock
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.market import HOUR_MS, Bar, Market
@@ -71,9 +71,9 @@ async def made_kit() -> Kit:
     """Services over the simulated market, as the commands want them."""
     tape = Tape(SimulatedSource(SEED, NOW, DAYS))
     board = board_of(tape, NOW)
-    store = Store(None, SystemClock())
-    await store.open()
     clock = ManualClock(board.closed_at + 9_000)
+    store = Store(None, clock)
+    await store.open()
     services = Services(Watch({"BTC": board}, await store.load_book(), store), store, clock, "open", wall=clock)
     services.ready.set()
     services.records["BTC"] = replace(track_record("BTC", made_up(count=24 * 60)), at=board.closed_at)
