@@ -36,7 +36,7 @@ async def language(request: Request, arguments: str) -> Answer:
 def _chosen() -> Answer:
     return Answer(
         _("This chat's language is {name}", name=LANGUAGES[spoken()]),
-        (_("Commands stay English; so do names of coins and venues."),),
+        (_("What is typed stays English; so do names of coins and venues."),),
         buttons=tuple(
             Button(name, f"/language {tag}", here=True) for tag, name in LANGUAGES.items() if tag != spoken()
         ),
