@@ -8,13 +8,16 @@ import secrets
 from dataclasses import replace
 
 from engine.errors import InputError
-from engine.ports import ChatStore
+from engine.ports import Chat, ChatStore
 from handlers.context import Request
 
 CLAIM_CODE = "claim_code"
 CODE = re.compile(r"[0-9a-f]{10}")
 REFUSED = "refused by the operator"
 STOPPED = "stopped"
+TOPIC = "/"
+"""Between a group's id and that of a topic of it: a topic is a chat of its own."""
+
 FREE_COMMANDS = frozenset({"start", "help"})
 
 
@@ -42,12 +45,21 @@ async def claim(request: Request, code: str) -> bool:
     return True
 
 
+async def group_of(request: Request) -> Chat:
+    """The group that a topic is of, as it stands now; any other chat itself."""
+    chat = request.chat
+    if TOPIC not in chat.remote_id:
+        return chat
+    over = chat.remote_id.partition(TOPIC)[0]
+    return await request.services.store.find_chat(chat.platform, over) or chat
+
+
 async def allowed(request: Request) -> bool:
     """Whether a request may be answered at all."""
-    mode = request.services.access
-    if request.chat.off_reason == REFUSED and not await request.by_operator():
+    mode, here = request.services.access, await group_of(request)
+    if here.off_reason == REFUSED and not await request.by_operator():
         return False
-    if mode == "open" or request.chat.approved or await request.by_operator():
+    if mode == "open" or here.approved or await request.by_operator():
         return True
     if mode == "list" or request.chat.kind != "private" or not request.user_id:
         return False

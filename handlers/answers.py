@@ -90,7 +90,9 @@ class Answer:
         lines: at most eight short lines, plain text.
         table: rows of cells, the first its head; at most 34 characters wide when set.
         data: the same facts for machines, JSON values.
-        private: meant for the one who asked.
+        private: nobody's business but whoever asked: in a group it goes to them alone.
+        changed: it changed what a chat has set, so a group's log keeps who gave the command.
+        notice: a word about the asking itself, which takes the place of nothing.
         asks: a command line with a blank: what is typed next stands there.
         file: name and bytes of a file that goes with it.
     """
@@ -103,6 +105,8 @@ class Answer:
     picture: PictureRequest | None = None
     data: dict[str, Any] = field(default_factory=dict)
     private: bool = False
+    changed: bool = False
+    notice: bool = False
     asks: str = ""
     file: tuple[str, bytes] | None = None
 

@@ -29,26 +29,26 @@ class Budget:
     def __init__(self) -> None:
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
-    def spend(self, person: tuple[str, str], chat_id: int, now: int, cost: float = 1.0) -> Verdict:
+    def spend(self, person: tuple[str, str], chat: str, now: int, cost: float = 1.0) -> Verdict:
         """Whether somebody is answered: yes, with the one notice that it was too much, or not at all.
 
         Args:
-            person: platform and user id; without an id only the chat counts.
+            person: platform and user id; without an id only the chat counts, and is told.
+            chat: what tells chats apart.
             now: UTC ms.
         """
-        mine = [(self._bucket(("chat", str(chat_id)), now, CHAT), CHAT)]
+        buckets = [self._bucket(("chat", chat), now, CHAT)]
         if person[1]:
-            mine.append((self._bucket(person, now, PERSON), PERSON))
-        if all(bucket.left >= cost for bucket, _ in mine):
-            for bucket, _ in mine:
+            buckets.append(self._bucket(person, now, PERSON))
+        told = buckets[-1]
+        if all(bucket.left >= cost for bucket in buckets):
+            for bucket in buckets:
                 bucket.left -= cost
-                bucket.told = False
+            told.told = False
             return "yes"
-        empty = [bucket for bucket, _ in mine if bucket.left < cost]
-        if all(bucket.told for bucket in empty):
+        if told.told:
             return "silence"
-        for bucket in empty:
-            bucket.told = True
+        told.told = True
         return "notice"
 
     def _bucket(self, key: tuple[str, str], now: int, allowed: tuple[float, float]) -> _Bucket:

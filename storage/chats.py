@@ -68,7 +68,8 @@ def see_chat(
     db.conn.execute(
         "INSERT INTO chat (platform, remote_id, kind, title, created_at, locale, approved) "
         "VALUES (?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (platform, remote_id) DO UPDATE SET title = excluded.title, kind = excluded.kind, "
+        "ON CONFLICT (platform, remote_id) DO UPDATE SET kind = excluded.kind, "
+        "title = CASE WHEN excluded.title <> '' THEN excluded.title ELSE title END, "
         "locale = CASE WHEN excluded.locale <> '' THEN excluded.locale ELSE locale END",
         (platform, remote_id, kind, title, now, locale, int(over is not None and over.approved)),
     )
@@ -160,7 +161,7 @@ def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
         (chat_id, remote_id),
     ).fetchone()
     if taken:
-        for table in ("rule", "message", "alert"):
+        for table in ("rule", "message", "alert", "change"):
             db.conn.execute(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
         db.conn.execute("DELETE FROM chat WHERE id = ?", (taken[0],))
     db.conn.execute("UPDATE chat SET remote_id = ? WHERE id = ?", (remote_id, chat_id))

@@ -207,12 +207,10 @@ class Store:
         """The chat with that id, made if it is new."""
         title = "".join(c for c in title if c.isprintable())[:200]
         known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
-        if known is not None and (known.title, known.kind, known.wishes.locale) == (
-            title,
-            kind,
-            locale or known.wishes.locale,
-        ):
-            return known
+        if known is not None:
+            wanted = (title or known.title, kind, locale or known.wishes.locale)
+            if (known.title, known.kind, known.wishes.locale) == wanted:
+                return known
         now = self._wall.now()
         return await self._db.write(
             lambda db: chats.see_chat(db, platform, remote_id, kind, title, now, locale, parent)

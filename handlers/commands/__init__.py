@@ -36,8 +36,7 @@ from handlers.commands import (
 )
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
-from handlers.commands.channel import LOG
-from handlers.commands.registry import DRAWING, Command, all_commands, find_command, split
+from handlers.commands.registry import QUIETING, Command, all_commands, find_command, split
 from handlers.context import Request
 from handlers.language import _, language_of, speaking, told
 from handlers.numbers import MOST_TEXT, DidYouMeanError, clean, label
@@ -66,17 +65,26 @@ async def answer(request: Request) -> Answer:
 
 async def answer_within_budget(request: Request) -> Answer | None:
     """The same for people on the open network; None where whoever asks too much was told so already."""
-    name, services = split(request.text)[0], request.services
-    cost = PICTURE_COST if name in DRAWING else 1.0
+    services = request.services
     person = (request.platform, request.user_id)
-    match services.budget.spend(person, request.chat.id, services.wall.now(), cost):
-        case "yes":
-            return await answer(request)
-        case "notice":
-            with speaking(language_of(request.chat.wishes, request.locale)):
-                return Answer(_("One moment: that was a lot at once. Ask again in a minute."), private=True)
-        case "silence":
-            return None
+    verdict = services.budget.spend(person, str(request.chat.id), services.wall.now(), _cost(request))
+    if verdict == "yes" or await request.by_operator():
+        return await answer(request)
+    if verdict == "silence":
+        return None
+    with speaking(language_of(request.chat.wishes, request.locale)):
+        return Answer(_("One moment: that was a lot at once. Ask again in a minute."), notice=True)
+
+
+def _cost(request: Request) -> float:
+    """What an answer costs of a budget; what makes the bot quieter is free."""
+    try:
+        command = find_command(split(request.text)[0])
+    except InputError:
+        return 1.0
+    if command.name in QUIETING:
+        return 0.0
+    return PICTURE_COST if command.draws else 1.0
 
 
 async def _answered(request: Request) -> Answer:
@@ -109,7 +117,6 @@ async def _answer(request: Request) -> Answer:
         return Answer(
             _("This bot is private."),
             (_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}"),),
-            private=True,
         )
     try:
         found = await command.run(request, arguments[:MOST_TEXT])
@@ -119,6 +126,6 @@ async def _answer(request: Request) -> Answer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
         found = await command.run(request, arguments[:MOST_TEXT])
-    if command.changes and arguments not in ("", LOG) and request.chat.kind != "private":
+    if found.changed and request.chat.kind != "private":
         await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MOST_TEXT])
     return found

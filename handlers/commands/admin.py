@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.errors import InputError
-from handlers.access import REFUSED, require_operator, resume
+from handlers.access import REFUSED, TOPIC, require_operator, resume
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -45,12 +45,14 @@ async def admin(request: Request, arguments: str) -> Answer:
         raise InputError("Say approve or refuse and the number of a chat.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
     let_in = words[0] == "approve"
-    await store.approve_chat(chat.id, approved=let_in)
-    if not let_in:
-        await store.switch_chat(chat.id, active=False, reason=REFUSED)
-        request.services.watch.book.pause(chat.id)
-    elif chat.off_reason == REFUSED:
-        await resume(replace(request, chat=chat))
+    topics = [other for other in chats.values() if other.remote_id.startswith(f"{chat.remote_id}{TOPIC}")]
+    for one in (chat, *topics):
+        await store.approve_chat(one.id, approved=let_in)
+        if not let_in:
+            await store.switch_chat(one.id, active=False, reason=REFUSED)
+            request.services.watch.book.pause(one.id)
+        elif one.off_reason == REFUSED:
+            await resume(replace(request, chat=one))
     done = N_("#{number} {chat} is let in.") if let_in else N_("#{number} {chat} is shut out.")
     return Answer(_(done, number=chat.id, chat=chat.title or chat.remote_id), private=True)
 

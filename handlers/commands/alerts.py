@@ -43,7 +43,8 @@ A_PAGE = 6
 async def threshold(request: Request, arguments: str) -> Answer:
     """Answer /threshold [tier | distance and size | rule] [longs | shorts] [asset]."""
     if not arguments:
-        return _current(await personal(request))
+        mine = await personal(request)
+        return replace(_current(mine), private=mine.chat.id != request.chat.id)
     return await _wish(request, arguments, "threshold")
 
 
@@ -109,7 +110,7 @@ async def _wish(request: Request, arguments: str, name: str) -> Answer:
         parts.append(_("for {span}", span=span((rule.expires_at - request.now) / 1000)))
     if in_group:
         parts.append(_("sent to you privately"))
-    return await save(request, rule, ", ".join(parts))
+    return replace(await save(request, rule, ", ".join(parts)), private=in_group, changed=False)
 
 
 async def save(request: Request, rule: Rule, headline: str) -> Answer:
@@ -138,24 +139,43 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
         tuple(line for line in lines if line)[:7],
         buttons=(Button(_("My alerts"), "/alerts"), *undo),
         data={"rule": rule.text},
+        changed=True,
     )
 
 
 @command("alerts", "Your alerts, nearest to firing first", "/alerts", Parameter("remove", "remove and a number"))
 async def alerts(request: Request, arguments: str) -> Answer:
     """Answer /alerts [remove N | pause N | resume N] [p2]."""
+    asked_in = request.chat.id
     if not await request.by_admin():
         request = await personal(request)
     words, page = split_page(arguments.lower())
-    rules = await request.services.store.rules_of_chat(request.chat.id)
     done = ""
     if words:
         what, *rest = words.split()
         if what not in _EDITS:
             raise unexpected(what, "/alerts remove 1")
-        done = await _edit(request, rules, what, rest)
-        rules = await request.services.store.rules_of_chat(request.chat.id)
-    return _list(request, rules, page, done)
+        request = await _whose(request, rest)
+        done = await _edit(request, await request.services.store.rules_of_chat(request.chat.id), what, rest)
+    rules = await request.services.store.rules_of_chat(request.chat.id)
+    found = _list(request, rules, page, done)
+    return replace(found, private=request.chat.id != asked_in, changed=bool(done))
+
+
+async def _whose(request: Request, words: list[str]) -> Request:
+    """The request in the chat that a rule belongs to: this one, the asker's own, or one that they administer."""
+    number = words[0].lstrip("#") if words else ""
+    here = {str(rule.id) for rule in await request.services.store.rules_of_chat(request.chat.id)}
+    if number in here or not number.isdecimal() or not request.user_id:
+        return request
+    for chat in await request.services.store.chats(request.platform):
+        mine = replace(request, chat=chat)
+        if number not in {str(rule.id) for rule in await request.services.store.rules_of_chat(chat.id)}:
+            continue
+        own = await request.membership.private_chat(request.user_id)
+        if chat.remote_id == own or (chat.kind != "private" and await mine.by_admin()):
+            return mine
+    return request
 
 
 def _list(request: Request, rules: list[Rule], page: int, done: str) -> Answer:

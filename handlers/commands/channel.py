@@ -20,6 +20,9 @@ from handlers.language import LANGUAGES, N_, _, language_of, n_
 EXAMPLE = "/channel cap 6"
 CAPS = (1, 100)
 LOG = "log"
+ROOMS_ON = "discord"
+"""The platform whose channels lie beside each other, so that commands can be kept to one."""
+
 SHOWN = 7
 _MENTION = re.compile(r"<@&(\d{5,20})>|(\d{5,20})")
 _PLACE = re.compile(r"<#(\d{5,20})>|(-?\d{5,20}(?:/\d+)?)")
@@ -49,6 +52,10 @@ async def channel(request: Request, arguments: str) -> Answer:
         setting = _SETTINGS.get(words[0].lower())
         if setting is None or len(words) != 2:
             raise InputError("Say cap, role or commands and a value, or log.", EXAMPLE)
+        if setting is _room and request.platform != ROOMS_ON and words[1].lower() not in (PUBLIC, PRIVATE):
+            raise InputError(
+                "{word!r} is neither public, private nor a channel.", "/channel commands private", word=words[1][:30]
+            )
         wishes = setting(wishes, words[1])
         await request.services.store.set_wishes(request.chat.id, wishes)
     rules = await request.services.store.rules_of_chat(request.chat.id)
@@ -73,7 +80,7 @@ async def channel(request: Request, arguments: str) -> Answer:
             if wishes.room == PUBLIC
             else Button(_("Answer here"), "/channel commands public", here=True),
         ),
-        private=True,
+        changed=bool(words),
     )
 
 
@@ -128,7 +135,7 @@ async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  
     facts = preview_facts(board, now)
     await services.store.add_message(request.chat.id, facts)
     services.wake()
-    return Answer(_("A test alert is on its way here."), (_("It is marked, and counts for nothing."),), private=True)
+    return Answer(_("A test alert is on its way here."), (_("It is marked, and counts for nothing."),))
 
 
 def preview_facts(board: AssetBoard, now: int) -> dict[str, object]:

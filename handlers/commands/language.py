@@ -30,7 +30,7 @@ async def language(request: Request, arguments: str) -> Answer:
     wishes = replace(request.chat.wishes, language=tag)
     await request.services.store.set_wishes(request.chat.id, wishes)
     with speaking(language_of(wishes, request.locale)):
-        return _chosen()
+        return replace(_chosen(), changed=True)
 
 
 def _chosen() -> Answer:

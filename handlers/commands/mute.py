@@ -40,14 +40,14 @@ async def mute(request: Request, arguments: str) -> Answer:
     if not length and asset == "*":
         await services.store.unmute(chat_id)
         services.watch.book.unmute(chat_id)
-        return Answer(_("Everything is heard again."))
+        return Answer(_("Everything is heard again."), changed=True)
     until = request.now + length
     await services.store.mute(chat_id, asset, until)
     services.watch.book.mute(chat_id, asset, until)
     if not length:
         still = services.watch.book.mutes_of(chat_id).get("*", 0) > request.now
         text = N_("Everything is still muted, {asset} too: /mute off") if still else N_("{asset} is heard again.")
-        return Answer(_(text, asset=asset))
+        return Answer(_(text, asset=asset), changed=True)
     off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
     said = {"span": span(length / 1000), "time": wording.clock(until, request.chat.wishes.timezone)}
     return Answer(
@@ -56,4 +56,5 @@ async def mute(request: Request, arguments: str) -> Answer:
         else _("{asset} muted for {span}, until {time}", asset=asset, **said),
         (_("What happens meanwhile is not repeated afterwards."),),
         buttons=(Button(_("Unmute"), off, here=True),),
+        changed=True,
     )

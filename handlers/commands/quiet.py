@@ -33,7 +33,7 @@ async def quiet(request: Request, arguments: str) -> Answer:
     rest = " ".join(word for word in words if word != LOUD)
     wishes = replace(wishes, quiet=None if rest == "off" else parse_quiet(rest), loud=loud)
     await request.services.store.set_wishes(request.chat.id, wishes)
-    return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes))
+    return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes), changed=True)
 
 
 @command("timezone", "The clock that quiet hours go by", "/timezone Europe/Berlin", Parameter("zone", "Europe/Berlin"))
@@ -45,7 +45,8 @@ async def timezone(request: Request, arguments: str) -> Answer:
         wishes = replace(wishes, timezone=parse_timezone(arguments))
         await request.services.store.set_wishes(request.chat.id, wishes)
     head = _("This chat's time zone is {timezone}", timezone=wishes.timezone)
-    return Answer(head, (_clock(wishes, request.now),), buttons=(Button(_("Change it"), "/timezone ?"),))
+    buttons = (Button(_("Change it"), "/timezone ?"),)
+    return Answer(head, (_clock(wishes, request.now),), buttons=buttons, changed=bool(arguments))
 
 
 def _said(wishes: Wishes) -> str:

@@ -39,7 +39,6 @@ class Command:
         example: a line that works.
         hidden: given by buttons; not in menus.
         aliases: other names people try; understood, not listed.
-        changes: it may change what a chat has set, so a group's log keeps who gave it.
         draws: its answer may have a picture.
     """
 
@@ -52,19 +51,18 @@ class Command:
     aliases: tuple[str, ...] = ()
 
     @property
-    def changes(self) -> bool:
-        return self.name in CHANGING
-
-    @property
     def draws(self) -> bool:
         return self.name in DRAWING
 
 
-CHANGING = frozenset(
-    {"subscribe", "unsubscribe", "channel", "quiet", "timezone", "language", "mute", "stop", "forget", "settings"}
-)
+QUIETING = frozenset({"stop", "mute", "unsubscribe", "cancel"})
+"""What makes the bot quieter, which is answered however much was asked."""
+
 DRAWING = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
-OF_ADMINS = CHANGING | {"preview"}
+OF_ADMINS = frozenset(
+    {"subscribe", "unsubscribe", "channel", "preview", "quiet", "timezone", "language", "mute", "stop", "forget"}
+    | {"settings"}
+)
 """What only a group's admins may do in it."""
 
 GROUP_ONLY = frozenset({"channel"})

@@ -9,6 +9,7 @@ from engine.ports import Told
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
+from handlers.commands.arguments import unexpected
 from handlers.commands.pages import page_buttons, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -17,6 +18,7 @@ from handlers.language import LANGUAGES, N_, _, n_, spoken
 A_PAGE = 7
 MOST_TOLD = 200
 SURE = "yes"
+COLOURS = ("light", "dark")
 
 _FATES = {
     "told": N_("told"),
@@ -32,9 +34,12 @@ async def settings(request: Request, arguments: str) -> Answer:
     """Answer /settings [light | dark]."""
     chat, services = request.chat, request.services
     wishes = chat.wishes
-    if arguments.strip().lower() in ("light", "dark"):
+    wanted = arguments.strip().lower()
+    if wanted not in ("", *COLOURS):
+        raise unexpected(wanted, "/settings light")
+    if wanted:
         await require_admin(request)
-        wishes = replace(wishes, light=arguments.strip().lower() == "light")
+        wishes = replace(wishes, light=wanted == "light")
         await services.store.set_wishes(chat.id, wishes)
     rules = await services.store.rules_of_chat(chat.id)
     mutes = [
@@ -64,6 +69,7 @@ async def settings(request: Request, arguments: str) -> Answer:
             Button(_("Language"), "/language"),
             Button(other[0], f"/settings {other[1]}", here=True),
         ),
+        changed=bool(wanted),
     )
 
 
@@ -99,7 +105,6 @@ async def forget(request: Request, arguments: str) -> Answer:
             _("Delete all alerts, settings and waiting messages of this chat?"),
             (_("It cannot be undone. Copies that the operator made of the database are not reached by it."),),
             buttons=(Button(_("Delete it all"), f"/forget {SURE}", here=True),),
-            private=True,
         )
     services, chat = request.services, request.chat
     services.watch.book.forget(chat.id)
@@ -111,5 +116,4 @@ async def forget(request: Request, arguments: str) -> Answer:
             count,
         ),
         (_("/start begins anew."),),
-        private=True,
     )

@@ -35,7 +35,7 @@ async def start(request: Request, arguments: str) -> Answer:
         lines = [_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}")]
         if code:
             lines.insert(0, _("That code is not valid."))
-        return Answer(_("Cliffwatch. This bot is private."), tuple(lines), private=True)
+        return Answer(_("Cliffwatch. This bot is private."), tuple(lines))
     if (linked := await _linked(request, arguments)) is not None:
         return linked
     services = request.services
@@ -117,4 +117,5 @@ async def stop(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # e
     return Answer(
         _("Stopped: nothing more is sent here."),
         (" ".join(part for part in (kept, _("/start takes up again.")) if part),),
+        changed=True,
     )

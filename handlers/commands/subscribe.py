@@ -74,7 +74,8 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
             "Unsubscribed {chat}: {count} alerts removed.",
             len(ids),
             chat=target.chat.title or _("this chat"),
-        )
+        ),
+        changed=True,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from engine.alerts.rules import Rule, Tier
 from engine.ports import Chat, Clock
 from handlers.access import ensure_claim_code
-from handlers.context import Services
+from handlers.context import Membership, Services
 from handlers.delivery.dispatcher import Dispatcher, Platform
 from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limits
 from handlers.delivery.undelivered import Undelivered
@@ -59,15 +59,20 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
     made = Faces(Pictures(services))
     answers = answer_of(services, wall)
 
-    async def chat_lost(chat_id: int) -> None:
-        services.watch.book.pause(chat_id)
-        lost = next((chat for chat in await services.store.chats() if chat.id == chat_id), None)
-        if lost is not None and lost.kind != "private":
-            await tell_subscriber(services, lost)
-
     undelivered = Undelivered(services)
 
-    def take_up(face: Face, limits: Limits, run: Callable[[], Awaitable[None]] | None = None) -> None:
+    def take_up(
+        face: Face,
+        limits: Limits,
+        run: Callable[[], Awaitable[None]] | None = None,
+        people: Membership | None = None,
+    ) -> None:
+        async def chat_lost(chat_id: int) -> None:
+            services.watch.book.pause(chat_id)
+            lost = next((chat for chat in await services.store.chats() if chat.id == chat_id), None)
+            if lost is not None and lost.kind != "private" and people is not None:
+                await tell_subscriber(services, lost, people)
+
         made.faces[face.platform] = face
         made.dispatchers.append(Dispatcher(face, services.store, wall, limits, answers, chat_lost, undelivered))
         if run is not None:
@@ -86,13 +91,13 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
         from handlers.faces.telegram import TelegramFace
 
         telegram = TelegramFace(services, made.pictures.draw, settings.telegram_token, settings.telegram_api)
-        take_up(telegram, TELEGRAM, telegram.run)
+        take_up(telegram, TELEGRAM, telegram.run, telegram)
     if settings.discord_token:
         from handlers.faces.discord import DiscordFace
 
         addresses = (settings.discord_api, settings.discord_gateway)
         discord = DiscordFace(services, made.pictures.draw, settings.discord_token, *addresses)
-        take_up(discord, DISCORD, discord.run)
+        take_up(discord, DISCORD, discord.run, discord)
     if settings.telegram_token or settings.discord_token:
         code = await ensure_claim_code(services.store, configured=bool(settings.operators))
         if code:

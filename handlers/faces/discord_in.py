@@ -14,6 +14,7 @@ from discord import app_commands
 
 from engine.alerts.policy import PRIVATE, PUBLIC
 from engine.ports import Chat, ChatKind
+from handlers.access import REFUSED
 from handlers.answers import Answer, Press, pressed
 from handlers.commands import Command, all_commands, answer_within_budget
 from handlers.commands.asking import question
@@ -144,6 +145,11 @@ class Incoming:
                 await interaction.response.defer(thinking=True, ephemeral=hidden)
                 chat = await self._chat(interaction)
             found = await self._answer(interaction, chat, text)
+            if changes and (found is None or found.notice):
+                # What is there already is worth more than a word about the asking.
+                if found is not None:
+                    await interaction.followup.send(found.headline, ephemeral=True)
+                return
             if found is None:
                 await interaction.delete_original_response()
                 return
@@ -194,9 +200,13 @@ class Incoming:
         """The picture, shown within the embed, and the file of an answer."""
         files = []
         if found.picture is not None:
-            png = await self._draw(found)
-            files.append(discord.File(io.BytesIO(png), FILE, description=found.picture.alt[:1000]))
-            rendered["embed"]["image"] = {"url": f"attachment://{FILE}"}
+            try:
+                png = await self._draw(found)
+            except Exception:  # one that cannot be drawn is no reason to say nothing
+                log.exception("a picture could not be drawn")
+            else:
+                files.append(discord.File(io.BytesIO(png), FILE, description=found.picture.alt[:1000]))
+                rendered["embed"]["image"] = {"url": f"attachment://{FILE}"}
         if found.file is not None:
             name, content = found.file
             files.append(discord.File(io.BytesIO(content), name))
@@ -206,7 +216,8 @@ class Incoming:
         """The channel; for an app that somebody installed for themself alone, their private chat."""
         store, locale = self._services.store, str(interaction.locale)
         own = interaction.is_user_integration() and not interaction.is_guild_integration()
-        if interaction.guild_id is not None and own:
+        between_people = interaction.guild_id is None and interaction.context.private_channel is True
+        if own or between_people:
             remote = await self._face.private_chat(str(interaction.user.id)) or f"user {interaction.user.id}"
             return await store.see_chat(PLATFORM, remote, "private", "", locale)
         kind: ChatKind = "private" if interaction.guild_id is None else "channel"
@@ -256,11 +267,23 @@ class Incoming:
 
             async def propose(interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
                 asset = getattr(interaction.namespace, "asset", None) or ""
+                if not await self._may_be_proposed(interaction):
+                    return []
                 with speaking(pick(str(interaction.locale))):
                     found = proposed(self._services, parameter.kind, typed, str(asset))
                 return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MOST_CHOICES]]
 
             made.autocomplete(parameter.name)(propose)
+
+    async def _may_be_proposed(self, interaction: discord.Interaction) -> bool:
+        """Whether figures may be shown while somebody types: quickly, so only to whom is known to be let in."""
+        known = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
+        if known is not None and known.off_reason == REFUSED:
+            return False
+        if self._services.access == "open" or (known is not None and known.approved):
+            return True
+        people = await self._services.store.operators() | self._services.configured_operators
+        return (PLATFORM, str(interaction.user.id)) in people
 
 
 class Translator(app_commands.Translator):

@@ -43,7 +43,8 @@ from handlers.commands import Command, all_commands
 from handlers.commands.registry import GROUP_ONLY, OF_ADMINS, OF_ONE
 from handlers.context import Services
 from handlers.faces.telegram_idiom import fit, render_telegram, units
-from handlers.faces.telegram_in import NO_PREVIEW, PLATFORM, App, Draw, Incoming, address, keyboard
+from handlers.faces.telegram_in import Incoming
+from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, address, keyboard
 from handlers.language import LANGUAGES, SOURCE, _, speaking
 
 log = logging.getLogger(__name__)

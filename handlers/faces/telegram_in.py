@@ -5,27 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import telegram
-from telegram import (
-    ForceReply,
-    InlineKeyboardButton,
-    InlineKeyboardMarkup,
-    InlineQueryResultArticle,
-    InputMediaPhoto,
-    InputTextMessageContent,
-    LinkPreviewOptions,
-    MaybeInaccessibleMessage,
-    ReplyParameters,
-    Update,
-)
+from telegram import InlineQueryResultArticle, InputTextMessageContent, MaybeInaccessibleMessage, Update
 from telegram.constants import ChatMemberStatus, ParseMode
-from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.error import TelegramError
 from telegram.ext import (
-    Application,
     CallbackQueryHandler,
     ChatMemberHandler,
     ContextTypes,
@@ -37,44 +23,25 @@ from telegram.ext import (
 from engine.alerts.policy import PRIVATE
 from engine.errors import InputError
 from engine.ports import Chat, ChatKind
-from handlers.access import REFUSED, STOPPED
+from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
-from handlers.commands import answer_within_budget
+from handlers.commands import answer, answer_within_budget
 from handlers.commands.asking import Questions, ask
 from handlers.commands.registry import find_command, split
 from handlers.context import Membership, Request, Services
-from handlers.faces.telegram_idiom import caption, render_telegram
+from handlers.faces.telegram_idiom import fit, render_telegram
+from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
 from handlers.language import _, language_of, speaking
 from handlers.lost import tell_subscriber
 
 log = logging.getLogger(__name__)
 
-PLATFORM = "telegram"
-TOPIC = "/"
-"""Between a group's id and that of a topic of it: a topic is a chat of its own."""
-
-NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 LOST_RIGHTS = "lost its rights"
 CACHE_SECONDS = 5
+INLINE_COST = 0.5
+NOTICE_LIMIT = 200
 
-App = Application[Any, Any, Any, Any, Any, Any]
-Draw = Callable[[Answer], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an answer goes.
-
-    Attributes:
-        topic: of a forum, None elsewhere.
-        replies_to: the message that asked, in groups: whose answer it is stays visible, and who may change it known.
-        changes: the message whose place it takes, None for a new one.
-    """
-
-    chat_id: int
-    topic: int | None = None
-    replies_to: int | None = None
-    changes: telegram.Message | None = None
+WORDS = filters.TEXT & ~filters.COMMAND & ~filters.UpdateType.EDITED & ~filters.VIA_BOT & ~filters.IS_AUTOMATIC_FORWARD
 
 
 def remote_id(chat: telegram.Chat, topic: int | None) -> str:
@@ -82,28 +49,19 @@ def remote_id(chat: telegram.Chat, topic: int | None) -> str:
     return f"{chat.id}{TOPIC}{topic}" if topic else str(chat.id)
 
 
-def address(remote: str) -> tuple[int, int | None]:
-    """Chat and topic of a stored id."""
-    chat_id, _slash, topic = remote.partition(TOPIC)
-    return int(chat_id), int(topic) if topic else None
-
-
-def keyboard(rendered: dict[str, Any]) -> InlineKeyboardMarkup | None:
-    rows = [[InlineKeyboardButton(label, callback_data=code) for label, code in row] for row in rendered["buttons"]]
-    return InlineKeyboardMarkup(rows) if rows else None
-
-
 class Incoming:
     """Answers what people send. face says who is what; app() is the connected application, None while there is none."""
 
     def __init__(self, services: Services, draw: Draw, face: Membership, app: Callable[[], App | None]) -> None:
-        self._services, self._draw, self._face, self._app = services, draw, face, app
+        self._services, self._face = services, face
         self._questions = Questions()
+        self._replies = Replies(draw, app)
 
     def add_to(self, app: App) -> None:
         """Let an application's updates come here."""
         app.add_handler(MessageHandler(filters.COMMAND, self._on_command))
-        app.add_handler(MessageHandler(filters.TEXT & ~filters.COMMAND & ~filters.UpdateType.EDITED, self._on_text))
+        app.add_handler(MessageHandler(WORDS, self._on_text))
+        app.add_handler(MessageHandler(filters.StatusUpdate.MIGRATE, self._on_migration))
         app.add_handler(CallbackQueryHandler(self._on_button))
         app.add_handler(InlineQueryHandler(self._on_inline))
         app.add_handler(ChatMemberHandler(self._on_membership, ChatMemberHandler.MY_CHAT_MEMBER))
@@ -124,10 +82,13 @@ class Incoming:
         self._questions.take(request)  # a command ends what was asked
         await self._answer(request, _place(message))
 
-    async def _on_text(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
-        """Words without a command: the answer to a question, or in a private chat a coin or a price."""
+    async def _on_text(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
+        """Words without a command: in a group the answer to a question, privately that, a coin or a price."""
         message = update.effective_message
         if message is None or not message.text:
+            return
+        asks_us = message.reply_to_message is not None and _by_bot(message.reply_to_message, context)
+        if message.chat.type != "private" and not asks_us:
             return
         chat = await self._chat(message.chat, message, message.from_user)
         request = self._request(chat, message, message.text)
@@ -141,7 +102,8 @@ class Incoming:
 
     def _request(self, chat: Chat, message: telegram.Message, text: str) -> Request:
         as_chat = message.sender_chat is not None and message.sender_chat.id == message.chat.id
-        sender = None if as_chat else message.from_user
+        # Whoever writes as a channel shares one made-up user with all others who do.
+        sender = message.from_user if message.sender_chat is None else None
         user, locale = (str(sender.id), sender.language_code or "") if sender else ("", "")
         return Request(PLATFORM, user, chat, text, self._services, self._face, as_chat, locale=locale)
 
@@ -151,54 +113,73 @@ class Incoming:
         query = update.callback_query
         if query is None:
             return
-        press, message = pressed(query.data or ""), query.message
-        if message is None or not query.data or not isinstance(message, telegram.Message):
-            await _settle(query, None)
+        message = query.message
+        if not isinstance(message, telegram.Message) or not query.data or not _has(message, query.data):
+            await _settle(query)  # a client can send what no button says
             return
+        press = pressed(query.data)
         chat = await self._chat(message.chat, message, query.from_user)
-        locale = query.from_user.language_code or ""
-        with speaking(language_of(chat.wishes, locale)):
-            foreign = press.here and _asker(message) not in (None, query.from_user.id)
-            notice = _("This answer is somebody else's. Ask for your own: {command}", command=press.command)
-        await _settle(query, notice[:200] if foreign else None)
-        if foreign:
+        user, locale = str(query.from_user.id), query.from_user.language_code or ""
+        request = Request(PLATFORM, user, chat, press.command, self._services, self._face, locale=locale)
+        if press.here and not await _may_change(message, request):
+            with speaking(language_of(chat.wishes, locale)):
+                notice = _("This answer is somebody else's. Ask for your own: {command}", command=press.command)
+            await _settle(query, notice)
             return
+        if chat.kind == "channel" and not await request.by_admin():
+            # A channel is not written to for whoever reads it: they alone see the answer.
+            found = await answer_within_budget(request)
+            await _settle(query, found.text if found is not None else None)
+            return
+        await _settle(query)
         if query.data == CLOSE:
             with contextlib.suppress(TelegramError):  # too old to be deleted
                 await message.delete()
             return
-        user = str(query.from_user.id)
-        request = Request(PLATFORM, user, chat, press.command, self._services, self._face, locale=locale)
-        place = Place(message.chat.id, _topic(message), message.message_id if chat.kind == "group" else None)
+        place = _place_of_press(message, query.from_user)
         if press.asks:
             with speaking(language_of(chat.wishes, locale)):
-                await self._reply(request, place, ask(press.command))
+                found = ask(press.command)
+            self._questions.put(request, found.asks)
+            await self._replies.reply(request, place, found)
             return
-        if press.here:
-            place = Place(message.chat.id, _topic(message), changes=message)
-        await self._answer(request, place)
+        await self._answer(request, Place(message.chat.id, place.topic, changes=message) if press.here else place)
 
     async def _on_inline(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
         """@bot btc 88000 in any chat: the answer as a message of whoever typed it, without buttons."""
         query = update.inline_query
         if query is None:
             return
-        user = query.from_user
-        locale = user.language_code or ""
-        store = self._services.store
-        chat = await store.see_chat(PLATFORM, str(user.id), "private", user.first_name, locale)
+        user, services = query.from_user, self._services
+        # Every letter typed is a query: they have a budget of their own.
+        spent = services.budget.spend(
+            ("inline", str(user.id)), f"inline {user.id}", services.wall.now(), cost=INLINE_COST
+        )
         results = []
-        for name in ("liq", "market"):
-            words = query.query if name == "liq" else query.query.split(" ")[0]
-            line = f"/{name} {words}"
-            request = Request(PLATFORM, str(user.id), chat, line, self._services, self._face, locale=locale)
-            found = await answer_within_budget(request)
-            if found is not None:
+        if spent == "yes":
+            locale = user.language_code or ""
+            chat = await services.store.see_chat(PLATFORM, str(user.id), "private", user.first_name, locale)
+            for name in ("liq", "market"):
+                words = query.query if name == "liq" else query.query.split(" ")[0]
+                line = f"/{name} {words}"
+                found = await answer(Request(PLATFORM, str(user.id), chat, line, services, self._face, locale=locale))
                 results.append(_article(line, found))
         with contextlib.suppress(TelegramError):  # too old to be answered
             await query.answer(results, cache_time=CACHE_SECONDS, is_personal=True)
 
     # -- membership
+
+    async def _on_migration(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002
+        """A group became a supergroup: its rules go with it, also where it was thought to be left meanwhile."""
+        message = update.effective_message
+        if message is None or message.migrate_to_chat_id is None:
+            return
+        store = self._services.store
+        old = await store.find_chat(PLATFORM, str(message.chat.id))
+        if old is not None:
+            await store.move_chat(old.id, str(message.migrate_to_chat_id))
+            if not old.active and old.off_reason not in (STOPPED, REFUSED):
+                await self._welcome(old)
 
     async def _on_membership(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002
         """The bot was blocked, removed, cannot write any more, or was let in again: keep the rules, switch the chat."""
@@ -219,7 +200,7 @@ class Incoming:
         await self._services.store.switch_chat(chat.id, active=False, reason=reason)
         self._services.watch.book.pause(chat.id)
         if chat.kind != "private":
-            await tell_subscriber(self._services, chat)
+            await tell_subscriber(self._services, chat, self._face)
 
     async def _welcome(self, chat: Chat) -> None:
         store = self._services.store
@@ -245,103 +226,24 @@ class Incoming:
 
     async def _answer(self, request: Request, place: Place) -> None:
         found = await answer_within_budget(request)
-        if found is None:
-            return
-        if request.chat.kind == "group" and request.user_id and await self._privately(request):
-            place = Place(int(request.user_id))
-        await self._reply(request, place, found)
+        if found is None or (found.notice and place.changes is not None):
+            return  # what is there already is worth more than a word about the asking
+        if request.chat.kind != "private" and request.user_id:
+            alone = found.private or (request.chat.kind == "group" and await self._privately(request))
+            place = Place(int(request.user_id)) if alone else place
+        if found.asks:
+            self._questions.put(request, found.asks)
+        await self._replies.reply(request, place, found)
 
     async def _privately(self, request: Request) -> bool:
         """Whether a group has its members' commands answered to them alone."""
-        return request.chat.wishes.room == PRIVATE and not await request.by_admin()
-
-    async def _reply(self, request: Request, place: Place, found: Answer) -> None:
-        """Answer at once; what cannot be delivered is logged, and as plain text if the markup was refused."""
-        app = self._app()
-        if app is None:
-            return
-        if found.asks:
-            self._questions.put(request, found.asks)
-        rendered = render_telegram(found)
-        try:
-            if place.changes is not None and await self._changed(app, place.changes, found, rendered):
-                return
-            await self._send(app, place, found, rendered)
-        except BadRequest as error:
-            log.warning("telegram: markup refused (%s), sent as plain text", error.message)
-            with contextlib.suppress(TelegramError):
-                await app.bot.send_message(place.chat_id, rendered["plain"], link_preview_options=NO_PREVIEW)
-        except Forbidden:
-            with contextlib.suppress(TelegramError):
-                await self._say_closed(app, request)
-        except TelegramError as error:
-            log.warning("telegram: an answer was not delivered (%s)", type(error).__name__)
-
-    async def _say_closed(self, app: App, request: Request) -> None:
-        """Tell a group's member that they have to write first."""
-        if request.chat.kind != "group":
-            return
-        chat_id, topic = address(request.chat.remote_id)
-        with speaking(language_of(request.chat.wishes, request.locale)):
-            text = _("Answers go to you alone here. Write to me first: {link}", link=f"t.me/{app.bot.username}")
-        await app.bot.send_message(chat_id, text, message_thread_id=topic, link_preview_options=NO_PREVIEW)
-
-    async def _send(self, app: App, place: Place, found: Answer, rendered: dict[str, Any]) -> None:
-        """A new message: with its picture, as a file, as a question, or as text."""
-        to: dict[str, Any] = {"chat_id": place.chat_id, "message_thread_id": place.topic}
-        if place.replies_to is not None:
-            to["reply_parameters"] = ReplyParameters(place.replies_to, allow_sending_without_reply=True)
-        markup = keyboard(rendered)
-        if found.picture is not None:
-            png = await self._draw(found)
-            await app.bot.send_photo(
-                photo=png, caption=caption(found), parse_mode=ParseMode.HTML, reply_markup=markup, filename=FILE, **to
-            )
-        elif found.file is not None:
-            name, content = found.file
-            await app.bot.send_document(
-                document=content, filename=name, caption=caption(found), parse_mode=ParseMode.HTML, **to
-            )
-        else:
-            asking = ForceReply(selective=True) if found.asks else None
-            await app.bot.send_message(
-                text=rendered["html"],
-                parse_mode=ParseMode.HTML,
-                reply_markup=asking or markup,
-                link_preview_options=NO_PREVIEW,
-                **to,
-            )
-
-    async def _changed(self, app: App, message: telegram.Message, found: Answer, rendered: dict[str, Any]) -> bool:
-        """Put an answer in the place of a message; False where that one is of another kind, or can't be changed."""
-        if bool(message.photo) != (found.picture is not None) or found.file is not None or found.asks:
-            return False
-        to: dict[str, Any] = {"chat_id": message.chat.id, "message_id": message.message_id}
-        try:
-            if found.picture is not None:
-                png = await self._draw(found)
-                media = InputMediaPhoto(png, caption=caption(found), parse_mode=ParseMode.HTML, filename=FILE)
-                await app.bot.edit_message_media(media, reply_markup=keyboard(rendered), **to)
-            else:
-                await app.bot.edit_message_text(
-                    rendered["html"],
-                    parse_mode=ParseMode.HTML,
-                    reply_markup=keyboard(rendered),
-                    link_preview_options=NO_PREVIEW,
-                    **to,
-                )
-        except BadRequest as error:
-            return "not modified" in error.message.lower()
-        return True
+        return (await group_of(request)).wishes.room == PRIVATE and not await request.by_admin()
 
 
-FILE = "cliffwatch.png"
-
-
-async def _settle(query: telegram.CallbackQuery, notice: str | None) -> None:
+async def _settle(query: telegram.CallbackQuery, notice: str | None = None) -> None:
     """End a button's spinning, with a word to whoever pressed it."""
-    with contextlib.suppress(BadRequest):  # too old to be answered is no reason not to act
-        await query.answer(notice)
+    with contextlib.suppress(TelegramError):  # too old to be answered is no reason not to act
+        await query.answer(fit(notice, NOTICE_LIMIT) if notice else None, show_alert=bool(notice))
 
 
 def _article(line: str, found: Answer) -> InlineQueryResultArticle:
@@ -366,11 +268,39 @@ def _topic(message: MaybeInaccessibleMessage | None) -> int | None:
 
 
 def _asker(message: telegram.Message) -> int | None:
-    """Whom a message in a group answers, None where nobody in particular."""
+    """Whom a message in a group answers, None where that cannot be seen."""
     asked = message.reply_to_message
-    if message.chat.type == "private" or asked is None or asked.from_user is None or asked.from_user.is_bot:
+    if asked is None or asked.from_user is None or asked.from_user.is_bot:
         return None
     return asked.from_user.id
+
+
+async def _may_change(message: telegram.Message, request: Request) -> bool:
+    """Whether whoever presses may change a message: alone with the bot, who asked for it, and admins."""
+    if request.chat.kind == "private":
+        return True
+    asker = _asker(message)
+    return str(asker) == request.user_id if asker is not None else await request.by_admin()
+
+
+def _place_of_press(message: telegram.Message, user: telegram.User) -> Place:
+    """Where the answer to a press goes: in a group below what that person asked, so that it is theirs to change."""
+    if message.chat.type == "private":
+        return Place(message.chat.id, _topic(message))
+    asked = message.reply_to_message
+    mine = asked is not None and _asker(message) == user.id
+    replies_to = asked.message_id if asked is not None and mine else message.message_id
+    return Place(message.chat.id, _topic(message), replies_to, calls=(user.id, user.first_name))
+
+
+def _has(message: telegram.Message, code: str) -> bool:
+    """Whether a message has a button with that code."""
+    markup = message.reply_markup
+    return markup is not None and any(button.callback_data == code for row in markup.inline_keyboard for button in row)
+
+
+def _by_bot(message: telegram.Message, context: ContextTypes.DEFAULT_TYPE) -> bool:
+    return message.from_user is not None and message.from_user.id == context.bot.id
 
 
 def _is_topic_of(chat: Chat, group: telegram.Chat) -> bool:

@@ -50,6 +50,34 @@ async def test_who_changed_what_is_kept(kit: Kit, group: Chat) -> None:
     assert all(" 7: " in line for line in log.lines)
 
 
+async def test_what_changed_nothing_is_not_in_the_log(kit: Kit, group: Chat) -> None:
+    for line in ("/settings", "/settings hello", "/mute nothing", "/language", "/timezone"):
+        await kit.ask(line, "8", group)
+    assert await kit.store.changes(group.id, 10) == []
+    for line in ("/subscribe", "/mute", "/stop"):  # without a word behind them they change as much
+        await kit.ask(line, chat=group)
+    assert [change.what for change in await kit.store.changes(group.id, 10)] == ["/stop", "/mute", "/subscribe"]
+    await kit.ask("/forget yes", chat=group)
+    assert await kit.store.changes(group.id, 10) == []
+
+
+async def test_a_topic_is_let_in_and_shut_out_with_its_group() -> None:
+    kit = await Kit.make("chats")
+    await kit.store.add_operator("telegram", "7")
+    group = await kit.chat("-100", "group")
+    topic = await kit.store.see_chat("telegram", "-100/44", "group", "", parent="-100")
+    assert (await kit.ask("/help", "8", topic)).headline == "What I answer"  # free for all
+    assert (await kit.ask("/liq", "8", topic)).headline == "This bot is private."
+    await kit.ask(f"/admin approve {group.id}")
+    assert (await kit.ask("/liq", "8", topic)).headline.startswith("BTC ")
+    await kit.ask(f"/admin refuse {group.id}")
+    later = await kit.store.see_chat("telegram", "-100/45", "group", "", parent="-100")
+    for chat in (topic, later):
+        assert (await kit.ask("/liq", "8", chat)).headline == "This bot is private."
+    assert not any(chat.active for chat in await kit.store.chats() if chat.remote_id in ("-100", "-100/44"))
+    await kit.close()
+
+
 async def test_a_preview_goes_the_way_of_alerts_and_is_marked(kit: Kit, group: Chat) -> None:
     assert "on its way" in (await kit.ask("/preview", chat=group)).headline
     message = await kit.store.claim("telegram", 1000, ())
@@ -71,7 +99,7 @@ def test_a_preview_of_a_map_without_clusters_is_a_plain_test() -> None:
 
 async def test_whoever_subscribed_is_told_that_a_group_is_lost(kit: Kit, group: Chat) -> None:
     await kit.ask("/subscribe calm", chat=group)
-    await tell_subscriber(kit.services, group)
+    await tell_subscriber(kit.services, group, kit.people)
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     assert (message.remote_chat, message.body["kind"]) == ("7", "lost")
@@ -79,7 +107,7 @@ async def test_whoever_subscribed_is_told_that_a_group_is_lost(kit: Kit, group: 
 
 
 async def test_nobody_is_told_where_nobody_subscribed(kit: Kit, group: Chat) -> None:
-    await tell_subscriber(kit.services, group)
+    await tell_subscriber(kit.services, group, kit.people)
     assert await kit.store.claim("telegram", 1000, ()) is None
 
 

@@ -189,7 +189,18 @@ class TelegramServer:
             known["title"] = f"Group {chat_id}"
         return {**known, **self.chats.get(chat_id, {})}
 
-    def say(self, user_id: int, text: str, chat_id: int | None = None, topic: int | None = None) -> int:
+    def forge(self, user_id: int, message: Sent, code: str) -> None:
+        """A client sends a press of a button that a message does not have."""
+        self.press(user_id, message, "", code)
+
+    def say(
+        self,
+        user_id: int,
+        text: str,
+        chat_id: int | None = None,
+        topic: int | None = None,
+        replies_to: Sent | None = None,
+    ) -> int:
         """A person writes, privately, in a group or in a topic of it; the id of the message."""
         chat = self.chat(chat_id if chat_id is not None else user_id)
         number = self._next_id()
@@ -198,6 +209,9 @@ class TelegramServer:
             message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]
         if topic is not None:
             message |= {"message_thread_id": topic, "is_topic_message": True}
+        if replies_to is not None:
+            shown = {"message_id": replies_to.message_id, "date": int(time.time()), "chat": chat, "text": "x"}
+            message["reply_to_message"] = {**shown, "from": BOT}
         if chat["type"] == "channel":
             message["sender_chat"] = chat
             self._push(channel_post=message)
@@ -212,14 +226,15 @@ class TelegramServer:
         query = {"id": str(self._next_id()), "from": self.person(user_id), "query": text, "offset": ""}
         self._push(inline_query=query)
 
-    def press(self, user_id: int, message: Sent, label: str) -> None:
+    def press(self, user_id: int, message: Sent, label: str, code: str | None = None) -> None:
         """A person presses a button of a message."""
-        data = next(b["callback_data"] for row in message.buttons for b in row if b["text"] == label)
+        data = code or next(b["callback_data"] for row in message.buttons for b in row if b["text"] == label)
         shown: dict[str, Any] = {
             "message_id": message.message_id,
             "date": int(time.time()),
             "chat": self.chat(message.chat_id),
             "from": BOT,
+            "reply_markup": {"inline_keyboard": message.buttons},
         }
         if message.photo:
             shown["photo"] = [{"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1}]

@@ -125,11 +125,61 @@ async def test_in_a_group_words_are_left_alone_unless_they_answer_a_question(rig
     sent = await say(rig, "/alert", chat=GROUP)
     rig.server.press(8, sent, "Risk")
     await until(lambda: len(rig.server.to(GROUP)) == 2)
-    rig.server.say(7, "70", GROUP)  # not who was asked
-    found = await say(rig, "70", 8, GROUP)
-    assert found.plain.startswith("Alerts set: risk 70")
-    assert "sent to you privately" in found.plain
-    assert len(rig.server.to(GROUP)) == 3
+    question = rig.server.to(GROUP)[1]
+    assert question.text.startswith('<a href="tg://user?id=8">User8</a>: ')
+    rig.server.say(8, "just talking, 70 of us", GROUP)
+    rig.server.say(7, "70", GROUP, replies_to=question)  # not who was asked
+    rig.server.say(8, "70", GROUP, replies_to=question)
+    await until(lambda: rig.server.to(8))
+    assert rig.server.to(8)[0].plain.startswith("Alerts set: risk 70")
+    assert len(rig.server.to(GROUP)) == 2
+
+
+async def test_what_is_ones_own_is_shown_to_nobody_else(rig: Rig) -> None:
+    await say(rig, "/threshold busy", 8)
+    rig.server.say(8, "/alerts", GROUP)
+    await until(lambda: len(rig.server.to(8)) == 2)
+    assert "#1 near busy" in rig.server.to(8)[1].plain
+    rig.server.say(8, "/threshold calm", GROUP)
+    await until(lambda: len(rig.server.to(8)) == 3)
+    assert not rig.server.to(GROUP)
+
+
+async def test_an_admins_own_alert_made_in_a_group_can_be_undone(rig: Rig) -> None:
+    rig.server.admins[GROUP] = {7}
+    await say(rig, "/subscribe calm", chat=GROUP)
+    rig.server.say(7, "/threshold busy", GROUP)
+    await until(lambda: rig.server.to(7))
+    rig.server.press(7, rig.server.to(7)[0], "Undo")
+    await until(lambda: rig.server.to(7)[0].edits)
+    assert [rule.text for rule in rig.kit.services.watch.book.rules] == ["near calm"]
+    number = rig.kit.services.watch.book.rules[0].id
+    rig.server.say(7, f"/alerts remove {number}")  # of the group, from the private chat: an admin may
+    await until(lambda: not rig.kit.services.watch.book.rules)
+
+
+async def test_who_only_reads_a_channel_cannot_make_the_bot_write_in_it(rig: Rig) -> None:
+    channel = -1009
+    rig.server.chats[channel] = {"type": "channel", "title": "Mine", "username": "mine"}
+    post = await say(rig, "/map", 0, channel)
+    for label in ("Clusters", "Refresh", "✕"):
+        rig.server.press(8, post, label)
+    await until(lambda: len(rig.server.notices) == 3)
+    assert rig.server.notices[0].startswith("BTC ")
+    assert (len(rig.server.to(channel)), post.edits) == (1, 0)
+    rig.server.admins[channel] = {8}
+    rig.server.press(8, post, "✕")
+    await until(lambda: not rig.server.to(channel))
+
+
+async def test_a_press_that_no_button_says_is_left_alone(rig: Rig) -> None:
+    rig.server.admins[GROUP] = {7}
+    await say(rig, "/subscribe calm", chat=GROUP)
+    sent = await say(rig, "/help", chat=GROUP)
+    rig.server.forge(7, sent, "!/close")
+    rig.server.forge(7, sent, "/forget yes")
+    assert (await say(rig, "/alerts", chat=GROUP)).plain.startswith("1 alert here")
+    assert sent in rig.server.to(GROUP)
 
 
 async def test_a_topic_is_a_chat_of_its_own(rig: Rig) -> None:
@@ -138,6 +188,7 @@ async def test_a_topic_is_a_chat_of_its_own(rig: Rig) -> None:
     assert sent.topic == 44
     (chat,) = await rig.kit.store.chats("telegram")
     assert chat.remote_id == f"{GROUP}/44"
+    assert (await rig.kit.store.changes(chat.id, 5))[0].what == "/subscribe calm"
     await rig.kit.store.add_message(chat.id, {"kind": "test"})
     claimed = await rig.kit.store.claim("telegram", 1000, ())
     assert claimed is not None
@@ -153,9 +204,13 @@ async def test_a_level_is_answered_within_any_chat(rig: Rig) -> None:
     assert level["title"].startswith("BTC 86,000: ~$")
     assert "open interest" in market["title"]
     assert "Binance" in level["input_message_content"]["message_text"]
-    rig.server.ask_inline(7, "")
-    await until(lambda: len(rig.server.inline) == 2)
+    for typed in ("", "b", "bt", "btc", "btc 8", "btc 86"):
+        known = len(rig.server.inline)
+        rig.server.ask_inline(7, typed)
+        await until(lambda known=known: len(rig.server.inline) > known)  # type: ignore[misc]
     assert rig.server.inline[1][0]["title"].startswith("BTC ")
+    assert len(rig.server.inline[-1]) == 2
+    assert (await say(rig, "/help")).plain.startswith("What I answer")
 
 
 async def test_menus_are_by_scope_and_language(rig: Rig) -> None:

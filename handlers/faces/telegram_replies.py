@@ -1,0 +1,172 @@
+"""Answers on their way out on Telegram: new messages, changed ones, pictures, files and questions."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import telegram
+from telegram import (
+    ForceReply,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InputMediaPhoto,
+    LinkPreviewOptions,
+    ReplyParameters,
+)
+from telegram.constants import ParseMode
+from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.ext import Application
+
+from handlers.access import TOPIC
+from handlers.answers import Answer
+from handlers.context import Request
+from handlers.faces.telegram_idiom import caption, render_telegram
+from handlers.language import _, language_of, speaking
+
+log = logging.getLogger(__name__)
+
+PLATFORM = "telegram"
+FILE = "cliffwatch.png"
+NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+
+App = Application[Any, Any, Any, Any, Any, Any]
+Draw = Callable[[Answer], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer goes.
+
+    Attributes:
+        topic: of a forum, None elsewhere.
+        replies_to: the message that asked, in groups: whose answer it is stays visible, and who may change it known.
+        changes: the message whose place it takes, None for a new one.
+        calls: id and name of whom a question is for, where others read along.
+    """
+
+    chat_id: int
+    topic: int | None = None
+    replies_to: int | None = None
+    changes: telegram.Message | None = None
+    calls: tuple[int, str] | None = None
+
+
+def address(remote: str) -> tuple[int, int | None]:
+    """Chat and topic of a stored id."""
+    chat_id, _slash, topic = remote.partition(TOPIC)
+    return int(chat_id), int(topic) if topic else None
+
+
+def keyboard(rendered: dict[str, Any]) -> InlineKeyboardMarkup | None:
+    rows = [[InlineKeyboardButton(label, callback_data=code) for label, code in row] for row in rendered["buttons"]]
+    return InlineKeyboardMarkup(rows) if rows else None
+
+
+class Replies:
+    """Sends answers at once. app() is the connected application, None while there is none."""
+
+    def __init__(self, draw: Draw, app: Callable[[], App | None]) -> None:
+        self._draw, self._app = draw, app
+
+    async def reply(self, request: Request, place: Place, found: Answer) -> None:
+        """Answer; what cannot be delivered is logged, and sent as plain text if the markup was refused."""
+        app = self._app()
+        if app is None:
+            return
+        rendered = render_telegram(found)
+        png = await self._png(found)
+        to = _to(place)
+        try:
+            if place.changes is not None and await _changed(app, place.changes, found, rendered, png):
+                return
+            await _send(app, place, found, rendered, png)
+        except BadRequest as error:
+            log.warning("telegram: an answer was refused (%s), sent as plain text", error.message)
+            with contextlib.suppress(TelegramError):
+                await app.bot.send_message(text=rendered["plain"], link_preview_options=NO_PREVIEW, **to)
+        except Forbidden:
+            with contextlib.suppress(TelegramError):
+                await _say_closed(app, request)
+        except TelegramError as error:
+            log.warning("telegram: an answer was not delivered (%s)", type(error).__name__)
+
+    async def _png(self, found: Answer) -> bytes | None:
+        """The answer's picture; one that cannot be drawn is no reason to say nothing."""
+        if found.picture is None:
+            return None
+        try:
+            return await self._draw(found)
+        except Exception:
+            log.exception("a picture could not be drawn")
+            return None
+
+
+def _to(place: Place) -> dict[str, Any]:
+    to: dict[str, Any] = {"chat_id": place.chat_id, "message_thread_id": place.topic}
+    if place.replies_to is not None:
+        to["reply_parameters"] = ReplyParameters(place.replies_to, allow_sending_without_reply=True)
+    return to
+
+
+async def _send(app: App, place: Place, found: Answer, rendered: dict[str, Any], png: bytes | None) -> None:
+    """A new message: with its picture, as a file, as a question, or as text."""
+    to, text = _to(place), rendered["html"]
+    if png is not None:
+        under = caption(found)
+        markup = keyboard(rendered)
+        await app.bot.send_photo(
+            photo=png, caption=under, parse_mode=ParseMode.HTML, reply_markup=markup, filename=FILE, **to
+        )
+        return
+    if found.file is not None:
+        name, content = found.file
+        under = caption(found)
+        await app.bot.send_document(document=content, filename=name, caption=under, parse_mode=ParseMode.HTML, **to)
+        return
+    if found.asks and place.calls is not None:
+        user_id, called = place.calls
+        text = f'<a href="tg://user?id={user_id}">{html.escape(called[:64], quote=False)}</a>: {text}'
+    await app.bot.send_message(
+        text=text,
+        parse_mode=ParseMode.HTML,
+        reply_markup=ForceReply(selective=True) if found.asks else keyboard(rendered),
+        link_preview_options=NO_PREVIEW,
+        **to,
+    )
+
+
+async def _changed(
+    app: App, message: telegram.Message, found: Answer, rendered: dict[str, Any], png: bytes | None
+) -> bool:
+    """Put an answer in the place of a message; False where that one is of another kind, or can't be changed."""
+    if bool(message.photo) != (png is not None) or found.file is not None or found.asks:
+        return False
+    to: dict[str, Any] = {"chat_id": message.chat.id, "message_id": message.message_id}
+    markup = keyboard(rendered)
+    try:
+        if png is not None:
+            media = InputMediaPhoto(png, caption=caption(found), parse_mode=ParseMode.HTML, filename=FILE)
+            await app.bot.edit_message_media(media, reply_markup=markup, **to)
+        else:
+            text = rendered["html"]
+            await app.bot.edit_message_text(
+                text, parse_mode=ParseMode.HTML, reply_markup=markup, link_preview_options=NO_PREVIEW, **to
+            )
+    except BadRequest as error:
+        return "not modified" in error.message.lower()
+    return True
+
+
+async def _say_closed(app: App, request: Request) -> None:
+    """Tell a group's member that they have to write first."""
+    if request.chat.kind != "group":
+        return
+    chat_id, topic = address(request.chat.remote_id)
+    with speaking(language_of(request.chat.wishes, request.locale)):
+        text = _("Answers go to you alone here. Write to me first: {link}", link=f"t.me/{app.bot.username}")
+    await app.bot.send_message(chat_id, text, message_thread_id=topic, link_preview_options=NO_PREVIEW)
