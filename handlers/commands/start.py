@@ -60,7 +60,7 @@ async def start(request: Request, arguments: str) -> Answer:
             Button(_("Alert me"), "/threshold normal"),
             Button(_("Clusters"), "/clusters"),
             Button(_("Map"), "/map"),
-            *((Button(_("Quiet at night"), "/quiet 23:00-07:00"),) if _may_be_asked(request) else ()),
+            *((Button(_("Quiet at night"), "/quiet 23:00-07:00"),) if await _may_be_asked(request) else ()),
             Button(_("Help"), "/help"),
         ),
     )
@@ -77,9 +77,11 @@ async def start(request: Request, arguments: str) -> Answer:
     return replace(answer, lines=tuple(lines))
 
 
-def _may_be_asked(request: Request) -> bool:
-    """Whether to offer quiet hours: privately, once, to whoever has none."""
-    return request.chat.kind == "private" and request.chat.wishes.quiet is None
+async def _may_be_asked(request: Request) -> bool:
+    """Whether to offer quiet hours: privately, before there are any alerts to be quiet about."""
+    if request.chat.kind != "private" or request.chat.wishes.quiet is not None:
+        return False
+    return not await request.services.store.rules_of_chat(request.chat.id)
 
 
 async def _linked(request: Request, arguments: str) -> Answer | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from engine.alerts.rules import SIDE_WORDS, TIERS, Rule, Tier
 from engine.errors import InputError
 from engine.market import Side
+from engine.ports import Chat
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer
@@ -47,6 +48,7 @@ async def subscribe(request: Request, arguments: str) -> Answer:
         rule=rule.text,
         asset=wording.asset_or_all(asset),
     )
+    await _take_language(request, target.chat)
     found = await save(target, rule, head)
     await _note(request, target)
     return found
@@ -77,6 +79,12 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
         ),
         changed=True,
     )
+
+
+async def _take_language(request: Request, chat: Chat) -> None:
+    """A group or channel of whose language the platform says nothing speaks that of whoever subscribes it."""
+    if chat.kind != "private" and request.locale and not chat.wishes.locale:
+        await request.services.store.see_chat(chat.platform, chat.remote_id, chat.kind, chat.title, request.locale)
 
 
 async def _note(request: Request, target: Request) -> None:

@@ -92,6 +92,10 @@ class TelegramFace:
     def platform(self) -> str:
         return PLATFORM
 
+    @property
+    def incoming(self) -> Incoming:
+        return self._incoming
+
     # -- life cycle
 
     @property

@@ -55,7 +55,7 @@ class Incoming:
     def __init__(self, services: Services, draw: Draw, face: Membership, app: Callable[[], App | None]) -> None:
         self._services, self._face = services, face
         self._questions = Questions()
-        self._replies = Replies(draw, app)
+        self.replies = Replies(draw, app)
 
     def add_to(self, app: App) -> None:
         """Let an application's updates come here."""
@@ -141,7 +141,7 @@ class Incoming:
             with speaking(language_of(chat.wishes, locale)):
                 found = ask(press.command)
             self._questions.put(request, found.asks)
-            await self._replies.reply(request, place, found)
+            await self.replies.reply(request, place, found)
             return
         await self._answer(request, Place(message.chat.id, place.topic, changes=message) if press.here else place)
 
@@ -233,7 +233,7 @@ class Incoming:
             place = Place(int(request.user_id)) if alone else place
         if found.asks:
             self._questions.put(request, found.asks)
-        await self._replies.reply(request, place, found)
+        await self.replies.reply(request, place, found)
 
     async def _privately(self, request: Request) -> bool:
         """Whether a group has its members' commands answered to them alone."""

@@ -19,6 +19,7 @@ from handlers.commands.asking import _QUESTIONS
 from handlers.faces.discord_in import LOCAL_NAMES
 from handlers.language import CATALOGUES, LANGUAGES, SOURCE, _, n_, pick, speaking, told
 from handlers.numbers import parse_price, price, span, usd, usd_range
+from handlers.runtime import answer_of
 from tests.handlers.kit import Kit
 from tests.handlers.limits import broken
 
@@ -144,6 +145,21 @@ def test_what_is_said_within_is_said_in_no_other_place() -> None:
     assert language.spoken() == SOURCE
     with speaking("xx"):
         assert language.spoken() == SOURCE
+
+
+async def test_a_group_speaks_the_language_of_whoever_subscribed_it() -> None:
+    kit = await Kit.make()
+    kit.people.admins.add("7")
+    group = await kit.chat("-5", "group")
+    await kit.ask("/subscribe calm", chat=group, locale="ru")
+    assert (await kit.chat("-5", "group")).wishes.locale == "ru"
+    await kit.ask("/subscribe calm", chat=group, locale="es")
+    assert (await kit.chat("-5", "group")).wishes.locale == "ru"
+    await kit.store.add_message(group.id, {"kind": "test"})
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    assert answer_of(kit.services, kit.clock)(message).headline.startswith("Пробное оповещение")
+    await kit.close()
 
 
 async def test_a_chats_own_choice_goes_before_the_platforms() -> None:

@@ -103,10 +103,12 @@ class DiscordServer:
 
     # -- people
 
-    def slash(self, user_id: int, channel_id: int, name: str, own: bool = False, **options: Any) -> Any:
+    def slash(
+        self, user_id: int, channel_id: int, name: str, own: bool = False, between_people: bool = False, **options: Any
+    ) -> Any:
         """A person gives a slash command; the record of what happens to it. KeyError: it is not synced.
 
-        own: through an app that they installed for themself alone.
+        own: through an app that they installed for themself alone. between_people: where the bot is not.
         """
         visible = {c["name"]: c for c in self.backend.visible_commands(user_id=user_id, channel_id=channel_id)}
         leaf, nesting = interactions.walk_to_subcommand(visible[name], [])
@@ -114,7 +116,12 @@ class DiscordServer:
         given, _ = interactions.build_options(actor, name, leaf, options, channel_id=channel_id)
         data = {"id": visible[name]["id"], "name": name, "type": 1}
         data["options"] = interactions.nest_options(visible[name], nesting, given)
-        return self._interact(2, user_id, channel_id, data, own=own)
+        record, payload = self._prepared(2, user_id, channel_id, data, own=own or between_people)
+        if between_people:
+            payload.pop("guild_id", None)
+            payload |= {"context": 2, "user": payload.pop("member")["user"]}
+        self.backend.emit("INTERACTION_CREATE", payload)
+        return record
 
     def click(self, user_id: int, channel_id: int, message: Any, label: str) -> Any:
         """A person presses a button of a message."""
@@ -166,20 +173,25 @@ class DiscordServer:
             return None
         return self.backend.get_message(record.channel_id, record.message_id)
 
-    def _interact(
-        self, kind: int, user_id: int, channel_id: int, data: Any, message: Any = None, *, own: bool = False
-    ) -> Any:
+    def _interact(self, kind: int, user_id: int, channel_id: int, data: Any, message: Any = None) -> Any:
+        record, payload = self._prepared(kind, user_id, channel_id, data)
+        if message is not None:
+            payload["message"] = serializers.message_payload(self.backend, message)
+            record.source_message_id = message.id
+        self.backend.emit("INTERACTION_CREATE", payload)
+        return record
+
+    def _prepared(
+        self, kind: int, user_id: int, channel_id: int, data: Any, *, own: bool = False
+    ) -> tuple[Any, dict[str, Any]]:
+        """The record of an interaction, and what the bot is told of it."""
         channel = self.backend.get_channel(channel_id)
         record, payload = interactions.base_payload(
             self.backend, type=kind, channel_id=channel_id, guild_id=channel.guild_id, user_id=user_id, data=data
         )
         owners = {"1": str(user_id)} if own else {"0": str(channel.guild_id)}
         payload["authorizing_integration_owners"] = owners
-        if message is not None:
-            payload["message"] = serializers.message_payload(self.backend, message)
-            record.source_message_id = message.id
-        self.backend.emit("INTERACTION_CREATE", payload)
-        return record
+        return record, payload
 
     # -- REST
 

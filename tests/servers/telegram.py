@@ -260,6 +260,11 @@ class TelegramServer:
             }
         )
 
+    def migrate(self, old: int, new: int) -> None:
+        """A group becomes a supergroup."""
+        message = {"message_id": self._next_id(), "date": int(time.time()), "chat": self.chat(old)}
+        self._push(message={**message, "migrate_to_chat_id": new})
+
     def demote(self, chat_id: int, user_id: int, *, posts: bool) -> None:
         """Somebody takes the bot's right to post in a channel, or gives it back."""
         rights = dict.fromkeys(ADMIN_RIGHTS, True) | {"can_be_edited": False, "is_anonymous": False}

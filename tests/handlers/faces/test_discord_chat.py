@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from handlers.answers import Answer
 from handlers.commands.proposals import proposed
 from tests.conftest import until
 from tests.handlers.faces.test_discord import Rig
@@ -134,3 +135,41 @@ async def test_a_private_room_is_proved_by_a_message(rig: Rig) -> None:
     assert message is not None
     assert message.body["kind"] == "test"
     assert message.chat_kind == "private"
+
+
+async def test_a_thread_is_subscribed_by_itself(rig: Rig) -> None:
+    thread = rig.server.backend.create_thread(rig.server.channel.id, "majors", owner_id=rig.server.admin.id)
+    record = rig.server.slash(rig.server.admin.id, thread.id, "subscribe", tier="calm")
+    await until(lambda: rig.server.answer(record) is not None)
+    assert "Subscribed majors: near calm" in rig.server.answer(record).content
+    (chat,) = await rig.kit.store.chats("discord")
+    assert (chat.remote_id, chat.kind) == (str(thread.id), "channel")
+    message = replace(rig.message(), remote_chat=chat.remote_id)
+    assert (await rig.face.send(message)).kind == "sent"
+    assert len(rig.server.messages(thread.id)) == 1
+
+
+async def test_what_is_shared_by_people_without_the_bot_is_nobodys_private_chat(rig: Rig) -> None:
+    member = rig.server.member.id
+    record = rig.server.slash(member, rig.server.channel.id, "settings", between_people=True)
+    await until(lambda: rig.server.answer(record) is not None)
+    (chat,) = await rig.kit.store.chats("discord")
+    assert (chat.kind, chat.remote_id) == ("private", await rig.face.private_chat(str(member)))
+
+
+async def test_nothing_is_proposed_to_whoever_was_not_let_in(rig: Rig) -> None:
+    rig.kit.services.access = "chats"
+    assert await rig.server.propose(rig.server.member.id, rig.server.channel.id, "liq", "asset", "e") == []
+    chat = await rig.kit.store.see_chat("discord", str(rig.server.channel.id), "channel", "")
+    await rig.kit.store.approve_chat(chat.id, approved=True)
+    assert await rig.server.propose(rig.server.member.id, rig.server.channel.id, "liq", "asset", "e")
+
+
+async def test_a_picture_that_cannot_be_drawn_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(found: Answer) -> bytes:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(rig.face.incoming, "_draw", broken)
+    answer = await rig.slash(rig.server.member.id, "map", asset="btc")
+    assert answer.content.startswith("**BTC ")
+    assert not answer.attachments

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from handlers.answers import Answer
 from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN
 from tests.conftest import until
 from tests.handlers.faces.test_telegram import Rig
@@ -290,3 +291,25 @@ async def test_whose_app_is_in_another_language_is_answered_in_it(rig: Rig) -> N
     assert "Español" in (await say(rig, "/language es")).plain
     (chat,) = await rig.kit.store.chats("telegram")
     assert (chat.wishes.locale, chat.wishes.language) == ("de", "es")
+
+
+async def test_a_picture_that_cannot_be_drawn_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(found: Answer) -> bytes:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(rig.face.incoming.replies, "_draw", broken)
+    sent = await say(rig, "/map btc")
+    assert (sent.method, sent.plain[:4]) == ("sendMessage", "BTC ")
+
+
+async def test_a_group_that_became_a_supergroup_keeps_its_rules(rig: Rig) -> None:
+    old, new = -5, -100_500
+    rig.server.admins[old] = {7}
+    await say(rig, "/subscribe calm", chat=old)
+    rig.server.block(old, blocked=True)  # the old group is left
+    await until(lambda: not rig.kit.services.watch.book.rules)
+    rig.server.migrate(old, new)
+    await until(lambda: len(rig.kit.services.watch.book.rules) == 1)
+    (chat,) = [chat for chat in await rig.kit.store.chats("telegram") if chat.kind == "group"]
+    assert (chat.remote_id, chat.active) == (str(new), True)
+    assert (await rig.kit.store.changes(chat.id, 5))[0].what == "/subscribe calm"
