@@ -25,7 +25,7 @@ check: $(DEV)
 	$(PY) -m mypy
 	$(PY) -m pytest $(ARGS)
 
-bench: $(READY)
+bench: $(DEV)
 	@$(PY) -m benchmarks $(ARGS)
 
 # Texts for translators: new ones are added to the catalogues, empty; a test fails until they are translated.

@@ -24,6 +24,7 @@ TYPED = (
     "{0} {asset} {!r} %s @everyone <@1> <b> </b> & `x` [x](y) [bold] 88.000 0 longs cap \u202e \U0001f4a5 ٣٤ ½ Ⅷ ０"
 )
 WORDS = st.sampled_from(TYPED.split())
+UNCHECKED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 LINES = st.one_of(
     st.text(max_size=300),
     st.builds(lambda name, rest: f"/{name} {rest}", st.sampled_from(NAMES), st.text(max_size=120)),
@@ -52,7 +53,9 @@ def here() -> Iterator[Here]:
     made.close()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(line=LINES, tag=st.sampled_from(list(LANGUAGES)))
 def test_every_line_is_answered_within_the_limits(
     here: Here, caplog: pytest.LogCaptureFixture, line: str, tag: str
