@@ -97,7 +97,7 @@ async def personal(request: Request, *, prove: bool = False) -> Request:
     if remote_id is None:
         raise InputError("I cannot write to you privately. Open a chat with me first; for this one: /subscribe.")
     store = request.services.store
-    chat = await store.see_chat(request.platform, remote_id, "private", "")
+    chat = await store.see_chat(request.platform, remote_id, "private", "", request.locale)
     if prove and not await store.rules_of_chat(chat.id):
         await store.add_message(chat.id, {"kind": "test"})
         request.services.wake()

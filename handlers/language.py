@@ -105,6 +105,8 @@ def language_of(wishes: Wishes, locale: str = "") -> str:
 
 def _(message: str, /, **values: Any) -> str:
     """A text in the language that is spoken, with its values."""
+    if not message:
+        return ""  # a catalogue keeps its head under the empty text
     text = language(_current.get()).catalogue.gettext(message)
     return text.format(**values) if values else text
 

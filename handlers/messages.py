@@ -234,7 +234,7 @@ def _value(facts: Facts) -> Answer:
 def _together(facts: Facts) -> Answer:
     """Several alerts in one message, the worst first, each by its first line."""
     items, count = facts["items"], facts["count"]
-    heads = [alert_answer(item).headline for item in items]
+    heads = [_in_short(item) for item in items]
     assets = list(dict.fromkeys(item["asset"] for item in items))
     named = ", ".join(assets[:4])
     if len(assets) > 4:
@@ -256,6 +256,12 @@ def _together(facts: Facts) -> Answer:
         footer=_("the latest at {time} UTC", time=iso(max(item["at"] for item in items))[11:16]),
         buttons=(Button(_("Clusters"), f"/clusters {assets[0].lower()}"), Button(_("My alerts"), "/alerts")),
     )
+
+
+def _in_short(item: Facts) -> str:
+    """An alert among others: its first line, and all of it where that says not enough."""
+    answer = alert_answer(item)
+    return " · ".join((answer.headline, *answer.lines)) if item["kind"] in ("offline", "back") else answer.headline
 
 
 def _full(facts: Facts) -> Answer:

@@ -26,7 +26,7 @@ class DidYouMeanError(InputError):
 
     def __init__(self, typed: str, price: float) -> None:
         super().__init__(N_("{typed} is far from the price. Did you mean {price}?"), typed=typed, price=label(price))
-        self.price = price
+        self.typed, self.price = typed, price
         self.asset = ""
 
 

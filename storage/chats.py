@@ -163,6 +163,7 @@ def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
     if taken:
         for table in ("rule", "message", "alert", "change"):
             db.conn.execute(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
+        db.conn.execute("UPDATE OR IGNORE mute SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
         db.conn.execute("DELETE FROM chat WHERE id = ?", (taken[0],))
     db.conn.execute("UPDATE chat SET remote_id = ? WHERE id = ?", (remote_id, chat_id))
 

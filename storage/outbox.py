@@ -85,7 +85,10 @@ Row = tuple[int, AlertRecord]
 def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) -> None:
     """Make messages of a chat's new alerts of one tick, the worst first."""
     new.sort(key=lambda row: (-row[1].top_tier, -_size(row[1].facts)))
-    units = [new] if len(new) >= GROUP_FROM else [[row] for row in new]
+    # What is no rule's, such as what happened while the program was down, says more than its first line.
+    own = [[row] for row in new if row[1].rule_id is None]
+    rest = [row for row in new if row[1].rule_id is not None]
+    units = own + ([rest] if len(rest) >= GROUP_FROM else [[row] for row in rest])
     told = _told_since(db, chat_id, day_start(wishes, now)) if units else 0
     for unit in units:
         first = unit[0][1]

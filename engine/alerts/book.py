@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from engine.alerts.decide import AssetTick, Sizes, StateKey, Verdict
 from engine.alerts.index import AssetIndex
@@ -11,6 +12,7 @@ from engine.alerts.near import NearState
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.values import ValueIndex, ValueTick, ValueVerdict
 from engine.liquidation.clusters import Cluster
+from engine.market import SIDES
 
 NEVER = 2**62
 """Later than any time."""
@@ -83,18 +85,29 @@ class RuleBook:
         return tuple(self._rules.values())
 
     def for_asset(self, asset: str) -> list[Rule]:
-        """The rules that decide about an asset: in each chat one for that asset goes before one for all of its kind."""
+        """The rules that decide about an asset: in each chat one for that asset goes before one for all of its kind.
+
+        A rule of one side stands in the place of that side only.
+        """
         own = self._by_asset.get(asset, {})
-        taken = {(rule.chat_id, rule.kind) for rule in own.values()}
-        everywhere = self._by_asset.get(None, {})
-        kept = [rule for rule in everywhere.values() if (rule.chat_id, rule.kind) not in taken]
+        taken: dict[tuple[int, str], list[Rule]] = {}
+        for rule in own.values():
+            taken.setdefault((rule.chat_id, rule.kind), []).append(rule)
+        kept = []
+        for rule in self._by_asset.get(None, {}).values():
+            before = taken.get((rule.chat_id, rule.kind))
+            rest = rule if before is None else _uncovered(rule, before)
+            if rest is not None:
+                kept.append(rest)
         return [*own.values(), *kept]
 
     def _of_chat_for(self, chat_id: int, asset: str) -> list[Rule]:
         """The same for one chat."""
         mine = self._by_chat.get(chat_id, {}).values()
-        own = {rule.kind for rule in mine if rule.asset == asset}
-        return [rule for rule in mine if rule.asset == asset or (rule.asset is None and rule.kind not in own)]
+        own = [rule for rule in mine if rule.asset == asset]
+        everywhere = [rule for rule in mine if rule.asset is None]
+        rest = (_uncovered(rule, [other for other in own if other.kind == rule.kind]) for rule in everywhere)
+        return [*own, *(rule for rule in rest if rule is not None)]
 
     def assets(self) -> set[str]:
         """The assets that rules name."""
@@ -244,6 +257,15 @@ class RuleBook:
             clusters = {chat_id: [r for r in rules if not r.of_values] for chat_id, rules in wanted.items()}
             self._indexes[asset].merge(clusters)
         return self._indexes[asset]
+
+
+def _uncovered(rule: Rule, before: Iterable[Rule]) -> Rule | None:
+    """A rule for all coins as far as no rule of one coin stands in its place; None where nothing of it is left."""
+    covered = {side for other in before for side in SIDES if other.wants(side)}
+    left = [side for side in SIDES if rule.wants(side) and side not in covered]
+    if not left:
+        return None
+    return rule if len(left) == len(SIDES) or rule.side is not None else replace(rule, side=left[0])
 
 
 def ended(rule: Rule, now: int) -> bool:

@@ -13,7 +13,7 @@ from engine.liquidation.forced import ForcedCurve
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.prior import ForcedPrior, scale_for
 from engine.liquidation.view import MapView
-from engine.market import DAY_MS, SIDES, Side
+from engine.market import DAY_MS, HOUR_MS, SIDES, Side
 
 DAYS = 30
 DISTANCES = np.geomspace(0.001, 0.3, 48)
@@ -126,8 +126,8 @@ class Usual:
 
         None where nothing is known from then, or nothing lay there.
         """
-        if len(self._at) <= hours:
-            return None
+        if len(self._at) <= hours or self._at[-1] - self._at[-1 - hours] != hours * HOUR_MS:
+            return None  # an hour is missing between them
         then, now = (self._lying(i, side, first, last) for i in (len(self._at) - 1 - hours, len(self._at) - 1))
         return now / then - 1 if then > 0 else None
 

@@ -93,6 +93,8 @@ async def _answered(request: Request) -> Answer:
         found = await _answer(request)
     except DidYouMeanError as error:
         command = f"/{name} {error.asset}{error.price:.6g}"
+        if name != "liq" and error.typed in request.text:
+            command = request.text.replace(error.typed, f"{error.price:.6g}", 1)
         then = _("Then: {command}", command=command)
         found = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
     except WithheldError as error:

@@ -158,8 +158,10 @@ async def alerts(request: Request, arguments: str) -> Answer:
         request = await _whose(request, rest)
         done = await _edit(request, await request.services.store.rules_of_chat(request.chat.id), what, rest)
     rules = await request.services.store.rules_of_chat(request.chat.id)
-    found = _list(request, rules, page, done)
-    return replace(found, private=request.chat.id != asked_in, changed=bool(done))
+    elsewhere = request.chat.id != asked_in
+    if done and elsewhere and request.chat.kind != "private":
+        await request.services.store.note_change(request.chat.id, request.user_id, request.text)
+    return replace(_list(request, rules, page, done), private=elsewhere, changed=bool(done) and not elsewhere)
 
 
 async def _whose(request: Request, words: list[str]) -> Request:

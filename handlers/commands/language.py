@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from engine.alerts.policy import Wishes
 from engine.errors import InputError
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import LANGUAGES, _, language_of, pick, speaking, spoken
+from handlers.language import LANGUAGES, _, language_of, pick, speaking
 
 AUTOMATIC = "auto"
 
@@ -24,22 +25,25 @@ async def language(request: Request, arguments: str) -> Answer:
     """Answer /language [tag | auto]."""
     wanted = arguments.strip()
     if not wanted:
-        return _chosen()
+        return _chosen(_of_chat(request, request.chat.wishes))
     await require_admin(request)
     tag = "" if wanted.lower() == AUTOMATIC else _known(wanted)
     wishes = replace(request.chat.wishes, language=tag)
     await request.services.store.set_wishes(request.chat.id, wishes)
     with speaking(language_of(wishes, request.locale)):
-        return replace(_chosen(), changed=True)
+        return replace(_chosen(_of_chat(request, wishes)), changed=True)
 
 
-def _chosen() -> Answer:
+def _of_chat(request: Request, wishes: Wishes) -> str:
+    """The tag of the language of a chat's alerts; who asks in a group may speak another."""
+    return language_of(wishes, request.locale if request.chat.kind == "private" else "")
+
+
+def _chosen(own: str) -> Answer:
     return Answer(
-        _("This chat's language is {name}", name=LANGUAGES[spoken()]),
+        _("This chat's language is {name}", name=LANGUAGES[own]),
         (_("What is typed stays English; so do names of coins and venues."),),
-        buttons=tuple(
-            Button(name, f"/language {tag}", here=True) for tag, name in LANGUAGES.items() if tag != spoken()
-        ),
+        buttons=tuple(Button(name, f"/language {tag}", here=True) for tag, name in LANGUAGES.items() if tag != own),
     )
 
 

@@ -13,7 +13,7 @@ from handlers.commands.arguments import unexpected
 from handlers.commands.pages import page_buttons, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import LANGUAGES, N_, _, n_, spoken
+from handlers.language import LANGUAGES, N_, _, language_of, n_
 
 A_PAGE = 7
 MOST_TOLD = 200
@@ -51,6 +51,7 @@ async def settings(request: Request, arguments: str) -> Answer:
     if wishes.quiet and wishes.loud:
         quiet = _("{hours}, the largest come", hours=quiet)
     on = _("Messages: on") if chat.active else _("Messages: off, /start takes up again")
+    own = language_of(wishes, request.locale if chat.kind == "private" else "")
     pictures = _("Pictures: light") if wishes.light else _("Pictures: dark")
     other = (_("Dark pictures"), "dark") if wishes.light else (_("Light pictures"), "light")
     return Answer(
@@ -59,7 +60,7 @@ async def settings(request: Request, arguments: str) -> Answer:
             _("Quiet hours: {hours} ({timezone})", hours=quiet, timezone=wishes.timezone),
             _("At most {count} messages with alerts a day", count=wishes.cap),
             _("Muted: {assets}", assets=", ".join(mutes) or _("nothing")),
-            _("Language: {name}", name=LANGUAGES[spoken()]) + f" · {pictures}",
+            _("Language: {name}", name=LANGUAGES[own]) + f" · {pictures}",
             on,
         ),
         buttons=(

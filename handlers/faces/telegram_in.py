@@ -177,7 +177,12 @@ class Incoming:
         store = self._services.store
         old = await store.find_chat(PLATFORM, str(message.chat.id))
         if old is not None:
+            taken = await store.find_chat(PLATFORM, str(message.migrate_to_chat_id))
             await store.move_chat(old.id, str(message.migrate_to_chat_id))
+            if taken is not None and taken.id != old.id:
+                self._services.watch.book.forget(taken.id)
+                for rule in await store.rules_of_chat(old.id):
+                    self._services.watch.book.add(rule)
             if not old.active and old.off_reason not in (STOPPED, REFUSED):
                 await self._welcome(old)
 
@@ -231,13 +236,18 @@ class Incoming:
         if request.chat.kind != "private" and request.user_id:
             alone = found.private or (request.chat.kind == "group" and await self._privately(request))
             place = Place(int(request.user_id)) if alone else place
+        elif request.chat.kind != "private" and found.private:
+            # Whoever speaks as the chat has no private one; what is not for all to read is not said.
+            with speaking(language_of(request.chat.wishes)):
+                found = Answer(_("That is for a private chat with me."))
         if found.asks:
             self._questions.put(request, found.asks)
         await self.replies.reply(request, place, found)
 
     async def _privately(self, request: Request) -> bool:
         """Whether a group has its members' commands answered to them alone."""
-        return (await group_of(request)).wishes.room == PRIVATE and not await request.by_admin()
+        rooms = (request.chat.wishes.room, (await group_of(request)).wishes.room)
+        return PRIVATE in rooms and not await request.by_admin()
 
 
 async def _settle(query: telegram.CallbackQuery, notice: str | None = None) -> None:
@@ -270,7 +280,7 @@ def _topic(message: MaybeInaccessibleMessage | None) -> int | None:
 def _asker(message: telegram.Message) -> int | None:
     """Whom a message in a group answers, None where that cannot be seen."""
     asked = message.reply_to_message
-    if asked is None or asked.from_user is None or asked.from_user.is_bot:
+    if asked is None or asked.from_user is None or asked.from_user.is_bot or asked.forum_topic_created is not None:
         return None
     return asked.from_user.id
 
@@ -279,8 +289,7 @@ async def _may_change(message: telegram.Message, request: Request) -> bool:
     """Whether whoever presses may change a message: alone with the bot, who asked for it, and admins."""
     if request.chat.kind == "private":
         return True
-    asker = _asker(message)
-    return str(asker) == request.user_id if asker is not None else await request.by_admin()
+    return str(_asker(message)) == request.user_id or await request.by_admin()
 
 
 def _place_of_press(message: telegram.Message, user: telegram.User) -> Place:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from engine.market import DAY_MS
 from handlers.answers import Answer, PictureRequest
 from handlers.context import Services
 from handlers.language import speaking
@@ -21,6 +22,8 @@ from handlers.pictures.skill import draw_skill, skill_picture
 from handlers.pictures.style import drawable
 
 KEPT = 32
+SHARED_MS = 30_000
+"""How long a picture is good for, though nothing that it shows has changed: its foot says how old it is."""
 
 
 class Pictures:
@@ -37,7 +40,10 @@ class Pictures:
             raise ValueError("the answer has no picture")
         request = replace(found.picture, alt="", language=drawable(found.picture.language))
         board = self._services.board(request.asset)
-        key = (request, board.closed_at, round(board.view.mark, 2))
+        # What changes between two looks: price, what was reported, and the clock in the foot.
+        reported = sum(sum(sides.values()) for sides in board.reported_by_venue(board.closed_at - DAY_MS).values())
+        moment = self._services.clock.now() // SHARED_MS
+        key = (request, board.closed_at, f"{board.view.mark:.6g}", reported, moment)
         if key not in self._made:
             loop, work = asyncio.get_running_loop(), self._work(request)
             self._made[key] = asyncio.ensure_future(loop.run_in_executor(self._worker, work))

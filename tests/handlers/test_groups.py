@@ -11,7 +11,7 @@ from engine.ports import Chat
 from handlers.commands.channel import preview_facts
 from handlers.lost import tell_subscriber
 from handlers.messages import alert_answer
-from tests.handlers.kit import Kit
+from tests.handlers.kit import Kit, filled_board
 
 
 @pytest.fixture
@@ -88,11 +88,8 @@ async def test_a_preview_goes_the_way_of_alerts_and_is_marked(kit: Kit, group: C
 
 
 def test_a_preview_of_a_map_without_clusters_is_a_plain_test() -> None:
-    from engine.board import AssetBoard
-    from tests.handlers.kit import filled_board
-
-    board: AssetBoard = filled_board()
-    board.clusters  # noqa: B018  # there are some before
+    board = filled_board()
+    assert board.clusters
     board.tracker._live.clear()
     assert preview_facts(board, board.closed_at) == {"kind": "test"}
 
@@ -133,3 +130,47 @@ async def test_a_rule_of_one_side_takes_the_place_of_both_and_leaves_the_other(k
     assert {rule.text for rule in await kit.store.rules_of_chat(chat.id)} == {"near calm longs", "near busy shorts"}
     await kit.ask("/threshold normal")
     assert [rule.text for rule in await kit.store.rules_of_chat(chat.id)] == ["near normal"]
+
+
+async def test_a_rule_of_one_coin_and_side_leaves_the_other_side_to_the_rule_for_all(kit: Kit) -> None:
+    await kit.ask("/threshold busy")
+    await kit.ask("/threshold calm longs btc")
+    book = kit.services.watch.book
+    chat = await kit.chat()
+    for found in (book.for_asset("BTC"), book._of_chat_for(chat.id, "BTC")):
+        assert sorted(rule.text for rule in found) == ["near busy shorts", "near calm longs"]
+    assert [rule.text for rule in book.for_asset("ETH")] == ["near busy"]
+    await kit.ask("/threshold calm shorts btc")
+    assert sorted(rule.text for rule in book.for_asset("BTC")) == ["near calm longs", "near calm shorts"]
+
+
+async def test_what_somebody_changes_of_their_own_is_not_in_a_groups_log(kit: Kit, group: Chat) -> None:
+    await kit.ask("/threshold busy", "8")
+    found = await kit.ask("/alerts remove 1", "8", group)
+    assert found.private
+    assert await kit.store.changes(group.id, 5) == []
+    await kit.ask("/subscribe calm", chat=group)
+    number = kit.services.watch.book.rules[0].id
+    await kit.ask(f"/alerts remove {number}")  # of the group, by its admin, from the private chat
+    assert (await kit.store.changes(group.id, 5))[0].what == f"/alerts remove {number}"
+
+
+async def test_what_was_meant_keeps_its_coin_and_its_end() -> None:
+    boards = {"BTC": filled_board(), "ETH": filled_board("ETH", 3000.0)}
+    kit = await Kit.make(boards=boards)
+    asked = await kit.ask("/alert price 3 eth every 4h for 7d")
+    assert asked.buttons[0].command == "/alert price 3000 eth every 4h for 7d"
+    assert (await kit.ask("/liq 88")).buttons[0].command == "/liq 88000"
+    await kit.close()
+
+
+async def test_a_personal_rule_made_in_a_group_speaks_its_owners_language(kit: Kit, group: Chat) -> None:
+    await kit.ask("/threshold busy", "8", group, locale="es-ES")
+    own = next(chat for chat in await kit.store.chats() if chat.remote_id == "8")
+    assert own.wishes.locale == "es-ES"
+
+
+async def test_a_group_says_which_language_its_alerts_are_in(kit: Kit, group: Chat) -> None:
+    found = await kit.ask("/language", "8", group, locale="ru")
+    assert "English" in found.headline
+    assert "Русский" in [button.label for button in found.buttons]

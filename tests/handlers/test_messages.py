@@ -187,3 +187,21 @@ def test_who_is_missing_is_said_with_what_it_usually_holds() -> None:
     shares = {"bybit": 0.2, "okx": 0.1, "gate": 0.1}
     footer = alert_answer(FACTS | {"missing": many, "missing_shares": shares}).footer
     assert footer.endswith("without 3 venues (usually ~40%, see /status)")
+
+
+def test_what_was_reached_meanwhile_is_said_among_others_too() -> None:
+    """A digest shows first lines; of what happened while the program was down that would leave out all that matters."""
+    offline = {
+        "kind": "offline",
+        "asset": "BTC",
+        "at": 1_765_000_000_000,
+        "mark": 89_442.0,
+        "in_range": (),
+        "offline_from": 1_764_990_000_000,
+        "offline_to": 1_765_000_000_000,
+        "missed": ({"kind": "price", "level": 89_402.0},),
+        "venues": {"okx": 1.0},
+        "age_seconds": 3.0,
+    }
+    text = alert_answer({"kind": "digest", "count": 1, "items": [offline], "asset": "BTC", "at": offline["at"]}).text
+    assert "Reached meanwhile: 89,402" in text

@@ -71,6 +71,14 @@ async def test_four_alerts_of_one_tick_are_one_message_the_worst_first(kit: Kit)
     assert single.chat_id == other.id
 
 
+async def test_what_happened_while_it_was_down_is_a_message_of_its_own(kit: Kit) -> None:
+    """Within a group only its first line would be shown, and what was reached meanwhile never said."""
+    chat = await kit.chat()
+    offline = kit.alert(chat, kind="offline", rule_id=None)
+    await kit.tell(*(kit.alert(chat) for _ in range(4)), offline)
+    assert sorted(message.body["kind"] for message in await kit.claimed()) == ["group", "offline"]
+
+
 async def test_three_alerts_of_one_tick_are_three_messages(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.tell(*(kit.alert(chat) for _ in range(3)))
@@ -108,7 +116,7 @@ async def test_a_day_is_full_at_its_cap_says_so_once_and_begins_anew(kit: Kit) -
     assert [message.body["kind"] for message in await kit.claimed()] == ["near", "near", "full"]
     await kit.tell(kit.alert(chat, kind="swept", top_tier=True), kit.alert(chat, kind="swept"))
     await kit.tell(kit.alert(chat, only=True), kit.alert(chat, kind="stale", rule_id=None))
-    assert [message.body["kind"] for message in await kit.claimed()] == ["swept", "near", "stale"]
+    assert [message.body["kind"] for message in await kit.claimed()] == ["swept", "stale", "near"]
     kit.clock.at += DAY_MS
     await kit.tell(kit.alert(chat))
     assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
