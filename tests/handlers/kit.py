@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from engine.board import AssetBoard, AssetUpdate
 from engine.clock import ManualClock, SystemClock
@@ -25,6 +27,13 @@ MARKETS = (
 
 def filled_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
     """A board after some weeks of a swinging price with a shelf of fresh positions below and above it."""
+    made: AssetBoard = pickle.loads(_filled(asset, level))  # noqa: S301  # made below, in this process
+    return made
+
+
+@lru_cache
+def _filled(asset: str, level: float) -> bytes:
+    """The same as bytes: made once, as living through it takes half a second and hundreds of tests want one."""
     board = AssetBoard(asset)
     before = level
     for hour in range(HOURS):
@@ -37,7 +46,7 @@ def filled_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
             bars.append((replace(market, asset=asset, symbol=f"{asset}/USDT:USDT"), made))
         board.advance(AssetUpdate(path=bars[0][1].path, bars=tuple(bars)), START + (hour + 1) * HOUR_MS)
         before = price
-    return board
+    return pickle.dumps(board)
 
 
 @dataclass
