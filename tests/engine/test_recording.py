@@ -13,7 +13,7 @@ from engine.history import History
 from engine.market import HOUR_MS, Bar, Liquidation, Market
 from engine.recording import Recorder, RecordingStore, read_recording, take_up
 from engine.replay import board_at, update_of
-from tests.handlers.kit import MARKETS, START, filled_board
+from tests.handlers.kit import MARKETS, START, lived_board
 
 COIN_MARGINED = Market("bybit", "BTC/USD:BTC", "BTC", "inverse", 100.0)
 ETHER = Market("okx", "ETH/USDT:USDT", "ETH", "linear", 0.1)
@@ -68,7 +68,7 @@ def test_a_step_brings_all_markets_bars_and_the_orders_since(path: Path) -> None
 
 
 def test_a_recording_and_a_direct_feed_make_the_same_board(path: Path) -> None:
-    direct = filled_board()
+    direct = lived_board()
     captured: list[list[tuple[Market, Bar]]] = []
 
     class Listening(AssetBoard):
@@ -78,7 +78,7 @@ def test_a_recording_and_a_direct_feed_make_the_same_board(path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.handlers.kit.AssetBoard", Listening)
-        filled_board()
+        lived_board()
     write(path, *captured)
     again = board_at(read_recording(path), None)
     assert again.closed_at == direct.closed_at

@@ -34,6 +34,11 @@ def filled_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
 @lru_cache
 def _filled(asset: str, level: float) -> bytes:
     """The same as bytes: made once, as living through it takes half a second and hundreds of tests want one."""
+    return pickle.dumps(lived_board(asset, level))
+
+
+def lived_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
+    """The same, lived through anew."""
     board = AssetBoard(asset)
     before = level
     for hour in range(HOURS):
@@ -46,7 +51,7 @@ def _filled(asset: str, level: float) -> bytes:
             bars.append((replace(market, asset=asset, symbol=f"{asset}/USDT:USDT"), made))
         board.advance(AssetUpdate(path=bars[0][1].path, bars=tuple(bars)), START + (hour + 1) * HOUR_MS)
         before = price
-    return pickle.dumps(board)
+    return board
 
 
 @dataclass
