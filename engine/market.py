@@ -16,8 +16,11 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
-MAX_BAR_RATIO = 3.0
-"""A bar whose high is more than three times its low is refused: no closed bar of a listed perpetual looks like that."""
+PRICES = (1e-12, 1e12)
+"""USD for one coin. How far a price may move is for other venues to say, not for a bound."""
+
+MAX_AMOUNT = 1e18
+"""Contracts: the most widely issued coins count open interest in some 1e15 of them."""
 
 
 def sign(side: Side) -> int:
@@ -34,6 +37,30 @@ def positive(value: float | None, what: str) -> float:
     if value is None or not math.isfinite(value) or value <= 0:
         raise ImplausibleError(f"{what} is {value}, expected a positive number")
     return float(value)
+
+
+def plausible_price(value: float | None, what: str) -> float:
+    """Return a price in USD if it can be one.
+
+    Raises:
+        ImplausibleError: when it is not positive, or beyond any coin's price.
+    """
+    price = positive(value, what)
+    if not PRICES[0] <= price <= PRICES[1]:
+        raise ImplausibleError(f"{what} is {price:.3g}")
+    return price
+
+
+def plausible_amount(value: float | None, what: str) -> float:
+    """Return a number of contracts if there can be so many.
+
+    Raises:
+        ImplausibleError: when it is not positive, or more than any market has.
+    """
+    amount = positive(value, what)
+    if amount > MAX_AMOUNT:
+        raise ImplausibleError(f"{what} is {amount:.3g}")
+    return amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +123,14 @@ class Bar:
 
     def __post_init__(self) -> None:
         for name in ("open", "high", "low", "close"):
-            positive(getattr(self, name), name)
+            plausible_price(getattr(self, name), name)
         if not (self.low <= min(self.open, self.close) and max(self.open, self.close) <= self.high):
             raise ImplausibleError(
                 f"open {self.open}, high {self.high}, low {self.low}, close {self.close} do not enclose each other"
             )
-        if self.high > MAX_BAR_RATIO * self.low:
-            raise ImplausibleError(f"high {self.high} is more than {MAX_BAR_RATIO:g} times low {self.low}")
         for name in ("contracts", "contracts_high", "contracts_low"):
             if getattr(self, name) is not None:
-                positive(getattr(self, name), name)
+                plausible_amount(getattr(self, name), name)
 
     @property
     def closed_at(self) -> int:

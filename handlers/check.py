@@ -83,7 +83,7 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
                 history=_history(worker, now),
                 requests=worker.venue.meter.last_minute()[0],
                 budget_share=worker.venue.meter.last_minute()[1] / worker.venue.budget,
-                refused=worker.venue.figures_refused + worker.venue.frames_refused + worker.late_figures,
+                refused={str(what): count for what, count in worker.venue.refusals.items()},
                 dropped=worker.venue.frames_dropped,
                 timed=all(known.sample.timed for known in worker.progress.values() if known.sample),
             )

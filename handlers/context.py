@@ -57,7 +57,7 @@ class SourceState:
         liquidations: how its feed of them is, empty where it has none.
         history: how much is still to read.
         requests, budget_share: of the last minute.
-        refused: figures and forced orders that were not believed.
+        refused: how much was not believed, by what it was.
         dropped: forced orders that came faster than they could be read.
         timed: whether the age is by the venue's own time rather than by when it was received.
     """
@@ -70,7 +70,7 @@ class SourceState:
     history: str = ""
     requests: int = 0
     budget_share: float = 0.0
-    refused: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0
     timed: bool = True
 

@@ -96,6 +96,24 @@ def reason(why: str) -> str:
     return _(_REASONS.get(why, why))
 
 
+_REFUSALS = {
+    "listings": N_("listings"),
+    "figures": N_("figures"),
+    "funding": N_("funding"),
+    "side figures": N_("side figures"),
+    "margin tiers": N_("margin tiers"),
+    "candles": N_("candles"),
+    "open interest": N_("open interest"),
+    "orders": N_("forced orders"),
+    "late figures": N_("late figures"),
+}
+
+
+def refusal(name: str) -> str:
+    """What of a venue's answers was refused."""
+    return _(_REFUSALS.get(name, name))
+
+
 def rank(position: int | None, of: int, side: str) -> str:
     """Where a cluster stands among those of its side."""
     if position is None or of == 0:

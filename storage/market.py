@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -16,6 +18,8 @@ from engine.board import Reported
 from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, Market, Side
 from engine.ports import Forced, LargestOrder
+
+log = logging.getLogger(__name__)
 
 _BAR_COLUMNS = (
     "opened_at",
@@ -58,13 +62,21 @@ def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
 
 
 def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquidation]:
-    """Store forced orders once, however often a feed repeats them; returns those that were new."""
+    """Store forced orders once, however often a feed repeats them; return those that were new.
+
+    One that cannot be stored is left out by itself, so that it takes no other with it.
+    """
     columns = "market, at, side, price, contracts, number, usd, asset"
     query = f"INSERT OR IGNORE INTO liquidation ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     new = []
     for event in events:
         values = (event.market.key, event.at, event.side, event.price, event.contracts, event.number)
-        if db.conn.execute(query, (*values, event.notional_usd, event.market.asset)).rowcount:
+        try:
+            added = db.conn.execute(query, (*values, event.notional_usd, event.market.asset)).rowcount
+        except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError) as error:
+            log.warning("a forced order of %s cannot be stored: %s", event.market.key, error)
+            continue
+        if added:
             new.append(event)
     return new
 
@@ -123,6 +135,11 @@ def forget_before(db: Database, at: int) -> None:
     """Delete bars and forced orders that no map and no answer needs any more."""
     db.conn.execute("DELETE FROM bar WHERE opened_at < ?", (at,))
     db.conn.execute("DELETE FROM liquidation WHERE at < ?", (at,))
+
+
+def forget_after(db: Database, at: int) -> None:
+    """Delete forced orders dated in the future, which older versions let in: no retention would ever reach them."""
+    db.conn.execute("DELETE FROM liquidation WHERE at > ?", (at,))
 
 
 def save_checkpoint(db: Database, asset: str, at: int, state: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ class Store:
             rules.forget_mutes(db, now)
             rules.forget_expired(db, now)
             market.forget_before(db, now - KEEP_MARKET_MS)
+            market.forget_after(db, now + 2 * DAY_MS)
             outbox.forget_sent(db, wall - KEEP_SENT_MS)
 
         await self._db.write(work)

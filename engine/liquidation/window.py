@@ -9,7 +9,7 @@ import numpy as np
 from engine.liquidation.grid import WINDOW
 
 _PAD = 2 * WINDOW
-"""More than a bar's range (see market.MAX_BAR_RATIO) and the window together."""
+"""A kernel's levels and a window's together: further out the share is 0 or 1, and the slice is held there."""
 
 
 class PaddedKernel:

@@ -15,7 +15,10 @@ _INTEREST = {"5min": 5 * MINUTE_MS, "15min": 15 * MINUTE_MS, "30min": 30 * MINUT
 
 
 class Bybit(Format):
-    """Amounts in base units, of inverse contracts in USD; lists newest first; a window keeps its newest rows."""
+    """Amounts in base units, of inverse contracts in USD; lists newest first; a window keeps its newest rows.
+
+    Open interest counts longs and shorts together, in tickers beside a figure of one side, in history alone.
+    """
 
     venue = "bybit"
     stream_prefix = "/v5/public/"
@@ -75,7 +78,7 @@ class Bybit(Format):
         last = int(query.get("endTime", self.now))
         first = int(query["startTime"]) if "startTime" in query else last - limit * step
         rows = self.steps(contract, step, first, last)[-limit:]
-        found = [{"openInterest": number(self._open(contract, at)), "timestamp": str(at)} for at in reversed(rows)]
+        found = [{"openInterest": number(2 * self._open(contract, at)), "timestamp": str(at)} for at in reversed(rows)]
         category = query.get("category", "linear")
         return self._wrap({"symbol": contract.id, "category": category, "list": found, "nextPageCursor": ""})
 
@@ -159,8 +162,10 @@ class Bybit(Format):
             "highPrice24h": price,
             "lowPrice24h": price,
             "prevPrice1h": price,
-            "openInterest": number(self._open(contract), 3),
-            "openInterestValue": number(value, 4),
+            "openInterest": number(2 * self._open(contract), 3),
+            "openInterestValue": number(2 * value, 4),
+            "singleOpenInterest": number(self._open(contract), 3),
+            "singleOpenInterestValue": number(value, 4),
             "turnover24h": "0",
             "volume24h": "0",
             "fundingRate": number(self.funding_rate(contract)),
@@ -179,7 +184,7 @@ class Bybit(Format):
         return [c for c in self.contracts.values() if c.inverse == (query.get("category") == "inverse")]
 
     def _open(self, contract: Contract, at: int | None = None) -> float:
-        """Open interest as it is sent: lots of coins, of inverse contracts USD."""
+        """Open interest, each contract once: lots of coins, of inverse contracts USD."""
         return self.usd(contract, at) if contract.inverse else self.lots(contract, at)
 
     def _amount(self, contract: Contract, coins: float, price: float) -> float:

@@ -1,4 +1,7 @@
-"""Binance COIN-M: inverse contracts of 100 or 10 USD each; everything is counted in contracts."""
+"""Binance COIN-M: inverse contracts of 100 or 10 USD each; everything is counted in contracts, each once.
+
+Forced orders: see binance_orders.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.market import Liquidation
-from engine.venues.shapes import Figures, Listing, optional, rows_by
+from engine.venues.binance_orders import Fills
+from engine.venues.exchange import Access
+from engine.venues.shapes import Figures, Listing, rows_by
 from engine.venues.venue import Venue
 
 
@@ -24,6 +29,10 @@ class BinanceCoinM(Venue):
     book_limit = 1000
     tiers_public = False
 
+    def __init__(self, access: Access | None = None) -> None:
+        super().__init__(access)
+        self._fills = Fills()
+
     def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # others look at them
         return 12.0 if path == "openInterestHist" else None  # 1,000 in 5 minutes, a limit of its own
 
@@ -40,9 +49,13 @@ class BinanceCoinM(Venue):
             row["markPrice"],
             row["openInterest"],
             index=row.get("indexPrice"),
-            funding_rate=optional(row.get("lastFundingRate")),
+            funding_rate=row.get("lastFundingRate"),
+            next_funding_at=row.get("nextFundingTime"),
             at=row["time"],
         )
+
+    def _is_coin(self, found: dict[str, Any]) -> bool:
+        return str((found.get("info") or {}).get("underlyingType", "COIN")) == "COIN"
 
     async def _subscribe(self) -> None:
         await self._exchange.watch_liquidations_for_symbols(None)
@@ -51,6 +64,8 @@ class BinanceCoinM(Venue):
         order = frame["o"]
         listing = self._ids.get(str(order["s"]))
         if listing is not None:
-            # A forced sell closes a long. l is what was filled by this order, z adds up.
+            # A forced sell closes a long.
             side = "long" if order["S"] == "SELL" else "short"
-            yield self._event(listing, order["T"], side, order["ap"], order["l"])
+            amount = self._fills.new_amount(order)
+            if amount:
+                yield self._event(listing, order["T"], side, order["ap"], amount)

@@ -1,4 +1,8 @@
-"""Binance USDⓈ-M: open interest in base units, one request a market; forced orders carry the order's side."""
+"""Binance USDⓈ-M: open interest in base units, one request a market; forced orders carry the order's side.
+
+Open interest: `openInterest` counts each contract once (the value of the history is the same figure times the price;
+Binance's documentation speaks of open positions). Forced orders: see binance_orders.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.market import Liquidation
+from engine.venues.binance_orders import Fills
 from engine.venues.exchange import Access
-from engine.venues.shapes import Figures, Listing, rows_by
+from engine.venues.shapes import Figures, Listing, decoration, rows_by
 from engine.venues.venue import Venue
 
 RANKED = 150
@@ -32,6 +37,8 @@ class BinanceUsdm(Venue):
         self._hours: dict[str, float] = {}
         """Hours between payments of funding, of markets whose are not eight."""
 
+        self._fills = Fills()
+
     def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:
         if path == "openInterestHist":
             return 12.0  # 1,000 in 5 minutes, a limit of its own; the library counts 1
@@ -39,14 +46,19 @@ class BinanceUsdm(Venue):
 
     async def _load(self) -> None:
         await super()._load()
-        rows = await self._exchange.fapiPublicGetFundingInfo()
-        self._hours = {str(row["symbol"]): float(row["fundingIntervalHours"]) for row in rows}
+        rows = await self._side_answer(self._exchange.fapiPublicGetFundingInfo(), [])
+        hours = {
+            str(row.get("symbol")): decoration(row.get("fundingIntervalHours"))
+            for row in (rows if isinstance(rows, list) else [])
+            if isinstance(row, dict)
+        }
+        self._hours = {name: value for name, value in hours.items() if value}
 
     async def survey(self) -> dict[str, float]:
         volume = rows_by(await self._call(self._exchange.fapiPublicGetTicker24hr()), "symbol")
         traded = sorted(
             (row for rows in self._listed.values() for row in rows if row.id in volume and row.is_coin),
-            key=lambda listing: -float(volume[listing.id].get("quoteVolume") or 0),
+            key=lambda listing: -(decoration(volume[listing.id].get("quoteVolume")) or 0.0),
         )[:RANKED]
         readings = self._readings(traded, await self._rows(traded), None)
         return {r.market.asset: r.market.usd(r.contracts, r.mark) for r in readings}
@@ -67,6 +79,7 @@ class BinanceUsdm(Venue):
             index=row.get("indexPrice"),
             funding_rate=row.get("lastFundingRate"),
             funding_hours=self._hours.get(listing.id, 8.0),
+            next_funding_at=row.get("nextFundingTime"),
             at=row["time"],
         )
 
@@ -74,7 +87,10 @@ class BinanceUsdm(Venue):
         return row["openInterestAmount"] * listing.coins / listing.market.contract_size
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("underlyingType", "COIN")) in ("COIN", "INDEX")
+        info = found.get("info") or {}
+        # TRADIFI_PERPETUAL is another kind of contract; INDEX is a basket.
+        kinds = (str(info.get("underlyingType", "COIN")), str(info.get("contractType", "PERPETUAL")))
+        return kinds == ("COIN", "PERPETUAL")
 
     async def _subscribe(self) -> None:
         await self._exchange.watch_liquidations_for_symbols(None)  # of all markets: one topic however many are followed
@@ -84,10 +100,11 @@ class BinanceUsdm(Venue):
         listing = self._ids.get(str(order["s"]))
         if listing is None:
             return
-        # A forced sell closes a long. l is what was filled by this order, z adds up.
+        # A forced sell closes a long.
         side = "long" if order["S"] == "SELL" else "short"
-        amount = float(order["l"]) * listing.coins / listing.market.contract_size
-        yield self._event(listing, order["T"], side, order["ap"], amount)
+        amount = self._fills.new_amount(order) * listing.coins / listing.market.contract_size
+        if amount:
+            yield self._event(listing, order["T"], side, order["ap"], amount)
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
         return price * amount

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.venues.shapes import Figures, Listing, dig, optional, rows_by
+from engine.venues.shapes import Figures, Listing, decoration, dig, rows_by
 from engine.venues.venue import Venue
 
 
@@ -39,13 +39,13 @@ class Bitget(Venue):
         return {"until": since + (count - 1) * step_ms + 1}
 
     def _funding_hours(self, found: dict[str, Any]) -> float:
-        return optional((found.get("info") or {}).get("fundInterval")) or 8.0
+        return decoration((found.get("info") or {}).get("fundInterval")) or 8.0
 
     def _taker_fee(self, found: dict[str, Any]) -> float:
-        return optional((found.get("info") or {}).get("takerFeeRate")) or 0.0006
+        return decoration((found.get("info") or {}).get("takerFeeRate")) or 0.0006
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("isRwa")) != "YES"
+        return str((found.get("info") or {}).get("isRwa") or "NO") == "NO"
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
         return price * amount

@@ -1,4 +1,9 @@
-"""Bybit: one request says everything of a category; liquidations carry the position's side."""
+"""Bybit: one request says everything of a category; liquidations carry the position's side.
+
+Open interest: `openInterest` and `openInterestValue` count longs and shorts together, in tickers and in history alike;
+the fields named `single…`, sent since June 2026, count each contract once (Bybit's v5 documentation of tickers).
+Forced orders: `v` is the position's size, `S` the position's side (documentation of allLiquidation).
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,14 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import Liquidation
-from engine.venues.shapes import Figures, Listing, dig, make_tier, optional, rows_by
+from engine.venues.shapes import Figures, Listing, decoration, dig, make_tier, rows_by
 from engine.venues.venue import Venue
+
+COIN_KINDS = frozenset({"", "innovation", "adventure"})
+"""`symbolType` of contracts on coins; stocks, metals, forex, funds and what is not named yet are none."""
+
+BOTH_SIDES = 2.0
+"""How often the two-sided figures count each contract."""
 
 
 class Bybit(Venue):
@@ -39,33 +50,31 @@ class Bybit(Venue):
         linear = listing.market.kind == "linear"
         return Figures(
             row["markPrice"],
-            self._lots(listing, row["openInterest"]),
-            value_usd=row.get("openInterestValue") if linear else None,
+            self._lots(listing, _one_side(row, "openInterest")),
+            value_usd=_one_side(row, "openInterestValue") if linear else None,
             index=row.get("indexPrice"),
             funding_rate=row.get("fundingRate"),
-            funding_hours=float(row.get("fundingIntervalHour") or listing.funding_hours),
+            funding_hours=row.get("fundingIntervalHour") or listing.funding_hours,
+            next_funding_at=row.get("nextFundingTime"),
             at=row["time"],
         )
 
     def _contracts(self, listing: Listing, row: dict[str, Any]) -> Any:
+        # The library hands inverse contracts' figure on as their value.
         amount = row.get("openInterestAmount")
-        return self._lots(listing, amount if amount is not None else row["openInterestValue"])
+        raw = {"openInterest": amount if amount is not None else row["openInterestValue"], **(row.get("info") or {})}
+        return self._lots(listing, _one_side(raw, "openInterest"))
 
     def _lots(self, listing: Listing, amount: Any) -> float:
         """Contracts from base units (linear) or USD (inverse)."""
         return float(amount) * listing.coins / listing.market.contract_size
 
     def _funding_hours(self, found: dict[str, Any]) -> float:
-        return (optional((found.get("info") or {}).get("fundingInterval")) or 480.0) / 60
+        return (decoration((found.get("info") or {}).get("fundingInterval")) or 480.0) / 60
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
-        return (found.get("info") or {}).get("symbolType", "") not in (
-            "stock",
-            "xstocks",
-            "commodity",
-            "metal",
-            "index",
-        )
+        info = found.get("info") or {}
+        return str(info.get("symbolType") or "") in COIN_KINDS and not info.get("marketRegion")
 
     async def _subscribe(self) -> None:
         """Bybit has one topic a symbol: the first to speak is enough, as every frame is kept."""
@@ -97,3 +106,12 @@ class Bybit(Venue):
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:
         return price * amount if listing.market.kind == "linear" else amount
+
+
+def _one_side(row: Mapping[str, Any], name: str) -> float | None:
+    """A figure of open interest with each contract counted once: the field that says so, else half of the other."""
+    single = decoration(row.get(f"single{name[0].upper()}{name[1:]}"))
+    if single is not None:
+        return single
+    both = decoration(row.get(name))
+    return both / BOTH_SIDES if both is not None else None

@@ -42,6 +42,9 @@ class Deribit(Venue):
             at=row["creation_timestamp"],
         )
 
+    def _is_coin(self, found: dict[str, Any]) -> bool:
+        return str((found.get("info") or {}).get("underlying_type", "crypto")) == "crypto"
+
     def _max_leverage(self, found: dict[str, Any]) -> float | None:
         return optional((found.get("info") or {}).get("max_leverage"))
 

@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import ccxt.pro
 from ccxt.base.errors import BadResponse, BaseError, PermissionDenied, RestrictedLocation
 
@@ -28,6 +30,9 @@ ODD_ANSWERS = (ImplausibleError, KeyError, IndexError, TypeError, ValueError, At
 
 TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
 """Binance answers 418 to those who went on after 429."""
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of an answer once it is unpacked: the largest list of markets there is takes some five."""
 
 _REFUSALS = ("restricted location", "unavailable from", "block access from your country", "not available in your")
 MOST_TEXT = 120
@@ -58,6 +63,9 @@ def make_exchange(venue: str, market_types: Sequence[str], access: Access, weigh
     exchange = made({"timeout": TIMEOUT_MS, "enableRateLimit": access.gateway is None})
     known = exchange.options.get("fetchMarkets")
     exchange.options["fetchMarkets"] = {**(known if isinstance(known, dict) else {}), "types": list(market_types)}
+    # The library renames coins whose spot ticker another coin has too. Of perpetuals that is wrong: the ALT that one
+    # venue lists is the ALT that the others list.
+    exchange.commonCurrencies = {"XBT": "BTC"}
     exchange.has["fetchCurrencies"] = False
     exchange.timeout_on_exit = 0
     exchange.streaming = {**exchange.streaming, "keepAlive": PING_MS}
@@ -83,6 +91,12 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
             self.frames_dropped = 0
             self.meter = Meter()
 
+        def open(self, lazy: bool = False) -> None:  # the library's signature
+            made = self.session is None
+            super().open(lazy)
+            if made and self.session is not None:
+                self.session._response_class = BoundedResponse  # noqa: SLF001  # the library makes the session itself
+
         def calculate_rate_limiter_cost(self, api: Any, method: Any, path: Any, params: Any, config: Any = {}) -> float:  # noqa: B006  # the library's signature
             cost = weigh(str(path), params)
             return cost if cost is not None else super().calculate_rate_limiter_cost(api, method, path, params, config)
@@ -103,6 +117,7 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
             self, code: Any, reason: Any, url: Any, method: Any, headers: Any, text: Any, *rest: Any
         ) -> Any:
             _ANSWER.set((int(code), _retry_after(headers)))
+            self.meter.note_date(_date(headers))
             found = super().on_rest_response(code, reason, url, method, headers, text, *rest)
             if code == HTTPStatus.OK and isinstance(found, str) and not _is_json(found):
                 # The library takes a page of HTML, or half an answer, for one that says nothing.
@@ -124,6 +139,22 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
     return Capturing
 
 
+class BoundedResponse(aiohttp.ClientResponse):
+    """An answer that is read no further than may be sensible: a small one can unpack to more than there is memory."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            parts, size = [], 0
+            async for part in self.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_ANSWER_BYTES:
+                    self.close()
+                    raise aiohttp.ClientPayloadError("the answer is too large")
+            self._body = b"".join(parts)
+        return await super().read()
+
+
 _ANSWER: ContextVar[tuple[int, float | None]] = ContextVar("answer", default=(0, None))
 """Status of this task's last answer, and for how many seconds the venue then wanted to be left alone."""
 
@@ -131,6 +162,15 @@ _ANSWER: ContextVar[tuple[int, float | None]] = ContextVar("answer", default=(0,
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     named = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     return float(named) if re.fullmatch(r"\d{1,6}", str(named)) else None
+
+
+def _date(headers: Mapping[str, str]) -> float | None:
+    """The machine's time at the venue, seconds since the epoch, as its answer is dated."""
+    named = next((value for name, value in headers.items() if name.lower() == "date"), None)
+    try:
+        return parsedate_to_datetime(str(named)).timestamp() if named else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _is_json(text: str) -> bool:

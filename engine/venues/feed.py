@@ -417,7 +417,7 @@ class LiveFeed:
 
     async def _take_reported(self) -> dict[str, list[Reported]]:
         """New liquidations by asset."""
-        events = [event for worker in self.workers for event in worker.forced.take()]
+        events = [event for worker in self.workers for event in worker.take_orders()]
         found: dict[str, list[Reported]] = {}
         for event in await self._store.add_liquidations(events):
             row = (event.at, event.side, event.notional_usd, event.market.key)

@@ -1,13 +1,25 @@
-"""Gate: open interest in contracts, with a public history of it and of what was liquidated; no times in tickers."""
+"""Gate: open interest in contracts, with a public history of it and of what was liquidated; no times in tickers.
+
+Open interest: Gate's documentation does not say which sides `total_size` and `open_interest` count. Other readers found
+them twice `position_size`, which the list of contracts has: both are read at the load, and where the ones are about
+twice the other, history and tickers are halved. Forced orders: `order_size` less what was `left`; `size` is the
+position's (documentation of FuturesLiqOrder), which is printed again as it is liquidated in parts.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
-from engine.market import Liquidation, positive
-from engine.venues.shapes import Figures, Listing, OpenAt, optional, rows_by
+from engine.market import Liquidation, plausible_amount
+from engine.venues.exchange import Access
+from engine.venues.shapes import Figures, Listing, OpenAt, decoration, optional, rows_by
 from engine.venues.venue import STEP_MS, Venue
+
+ENOUGH_RATIOS = 3
+TWICE = (1.8, 2.2)
 
 WINDOW_SECONDS = 3600
 """The longest stretch of liquidations one request may ask for."""
@@ -23,6 +35,24 @@ class Gate(Venue):
     """200 requests in 10 s."""
     book_limit = 300
 
+    def __init__(self, access: Access | None = None) -> None:
+        super().__init__(access)
+        self._sides = 1.0
+        """How often the venue's open interest counts each contract, as its own figures say."""
+
+    async def _load(self) -> None:
+        await super()._load()
+        rows = await self._side_answer(self._exchange.publicFuturesGetSettleTickers({"settle": "usdt"}), [])
+        total = {str(row.get("contract")): decoration(row.get("total_size")) for row in rows if isinstance(row, dict)}
+        ratios = [
+            both / held
+            for market in (self._exchange.markets or {}).values()
+            if (held := decoration((market.get("info") or {}).get("position_size")))
+            and (both := total.get(str(market["id"])))
+        ]
+        twice = len(ratios) >= ENOUGH_RATIOS and TWICE[0] <= median(ratios) <= TWICE[1]
+        self._sides = 2.0 if twice else 1.0
+
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
         for settle in sorted({_settle(listing) for listing in listings}):
@@ -33,7 +63,7 @@ class Gate(Venue):
     def _figures(self, listing: Listing, row: Any) -> Figures:
         return Figures(
             row["mark_price"],
-            row["total_size"],
+            float(row["total_size"]) / self._sides,
             index=row.get("index_price"),
             funding_rate=row.get("funding_rate"),
             funding_hours=listing.funding_hours,
@@ -49,10 +79,13 @@ class Gate(Venue):
 
     def _open_at(self, listing: Listing, row: dict[str, Any]) -> OpenAt:
         info = row["info"]
-        contracts = positive(optional(info["open_interest"]), "open interest")
-        mark = (optional(info.get("mark_price")) or 0.0) / listing.coins
-        self._check_value(listing, contracts, optional(info.get("open_interest_usd")), mark)
-        return OpenAt(contracts, optional(info.get("long_liq_usd")), optional(info.get("short_liq_usd")))
+        contracts = plausible_amount(optional(info["open_interest"]), "open interest") / self._sides
+        mark = (decoration(info.get("mark_price")) or 0.0) / listing.coins
+        self._check_value(listing, contracts * self._sides, decoration(info.get("open_interest_usd")), mark)
+        longs, shorts = (decoration(info.get(f"{side}_liq_usd")) for side in ("long", "short"))
+        most = listing.market.usd(contracts * self._sides, mark) if mark else math.inf
+        # What is said to have been liquidated within five minutes cannot be more than was open.
+        return OpenAt(contracts, *(usd if usd is not None and 0 <= usd <= most else None for usd in (longs, shorts)))
 
     async def _liquidation_rows(self, listing: Listing, since: int) -> list[Any]:
         now = self._exchange.milliseconds() // 1000
@@ -68,15 +101,16 @@ class Gate(Venue):
 
     def _liquidation(self, listing: Listing, row: Any) -> Liquidation:
         size, left = float(row["size"]), float(row.get("left") or 0)
-        # The position's size: a positive one was a long. left is what could not be filled.
+        # The position's size: a positive one was a long. left is what could not be filled of the order.
         side = "long" if size > 0 else "short"
-        return self._event(listing, float(row["time"]) * 1000, side, row["fill_price"], abs(size) - abs(left))
+        order = abs(float(row.get("order_size") or size))
+        return self._event(listing, float(row["time"]) * 1000, side, row["fill_price"], order - abs(left))
 
     def _funding_hours(self, found: dict[str, Any]) -> float:
-        return (optional((found.get("info") or {}).get("funding_interval")) or 28_800.0) / 3600
+        return (decoration((found.get("info") or {}).get("funding_interval")) or 28_800.0) / 3600
 
     def _taker_fee(self, found: dict[str, Any]) -> float:
-        return optional((found.get("info") or {}).get("taker_fee_rate")) or 0.0005
+        return decoration((found.get("info") or {}).get("taker_fee_rate")) or 0.0005
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
         return (found.get("info") or {}).get("contract_type", "") in ("", "crypto")

@@ -10,13 +10,16 @@ from engine.errors import VenueError
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation, positive
 from engine.venues.extremes import MinuteRow
-from engine.venues.shapes import Figures, Listing, OpenAt, dig, make_tier, optional, rows_by
+from engine.venues.shapes import Figures, Listing, OpenAt, decoration, dig, listed, make_tier, optional, rows_by
 from engine.venues.venue import Venue
 
 MARK_ROWS = 2000
 """The newest mark candles are all the venue hands out; before them there are only traded ones."""
 
 INTEREST_ROWS = 200
+OTHER_LABELS = frozenset({"stock", "stocks", "tradfi", "index", "indices", "metal", "metals", "commodity", "forex"})
+"""Labels of contracts on something else than coins; others, such as hot, say nothing of the kind."""
+
 FORCED_WINDOW_MS = 2 * HOUR_MS
 
 
@@ -83,8 +86,11 @@ class Htx(Venue):
                 raise ValueError("contracts and coins do not agree")
         else:
             price = contracts * listing.market.contract_size / coins
-        funding = (row.get("funding") or {}).get("data") or [{}]
-        return Figures(price, contracts, funding_rate=optional(funding[0].get("funding_rate")), at=row["ts"])
+        rows = listed(row.get("funding"), "data")
+        funding = rows[0] if rows and isinstance(rows[0], dict) else {}
+        this, following = decoration(funding.get("funding_time")), decoration(funding.get("next_funding_time"))
+        hours = (following - this) / HOUR_MS if this and following else 8.0
+        return Figures(price, contracts, funding_rate=funding.get("funding_rate"), funding_hours=hours, at=row["ts"])
 
     async def _candles(self, listing: Listing, timeframe: str, step_ms: int, since: int, count: int) -> list[MinuteRow]:
         now = self._exchange.milliseconds()
@@ -144,4 +150,6 @@ class Htx(Venue):
         return make_tier(0.0, row["maintenanceMarginRate"], row["maxLeverage"])
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
-        return not (found.get("info") or {}).get("tradfi_labels")
+        info = found.get("info") or {}
+        labels = {str(label).lower() for label in info.get("labels") or ()}
+        return not info.get("tradfi_labels") and not labels & OTHER_LABELS

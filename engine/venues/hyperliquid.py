@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import MINUTE_MS
-from engine.venues.exchange import Access
+from engine.venues.exchange import ODD_ANSWERS, Access
 from engine.venues.shapes import Figures, Listing, make_tier
 from engine.venues.venue import STEP_MS, Venue
 
@@ -41,7 +41,7 @@ class Hyperliquid(Venue):
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
         meta, contexts = await self._call(self._exchange.publicPostInfo({"type": "metaAndAssetCtxs"}))
-        self._margin_tables = {int(number): table["marginTiers"] for number, table in meta.get("marginTables") or ()}
+        self._margin_tables = _tables(meta)
         return {str(number): row for number, row in enumerate(contexts)}
 
     def _figures(self, listing: Listing, row: Any) -> Figures:
@@ -69,3 +69,15 @@ class Hyperliquid(Venue):
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
         return price * amount
+
+
+def _tables(meta: Mapping[str, Any]) -> dict[int, list[Any]]:
+    """Margin tiers by their number; tables of another shape are left out."""
+    found = {}
+    for row in meta.get("marginTables") or ():
+        try:
+            number, table = row
+            found[int(number)] = list(table["marginTiers"])
+        except ODD_ANSWERS:
+            continue
+    return found

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from engine.venues.shapes import Figures, Listing, dig, optional, rows_by
+from engine.venues.shapes import Figures, Listing, decoration, dig, optional, rows_by
 from engine.venues.venue import Venue
+
+OTHER_CATEGORIES = frozenset({"Commodities", "Forex", "Pre-IPO", "xStocks"})
+"""Kraken names no category of its own for coins; its flag for what is traded elsewhere came later than these."""
 
 
 class KrakenFutures(Venue):
@@ -25,8 +28,8 @@ class KrakenFutures(Venue):
         return {name: {**row, "at": at} for name, row in rows_by(dig(answer, "tickers"), "symbol").items()}
 
     def _figures(self, listing: Listing, row: Any) -> Figures:
-        mark, funding = float(row["markPrice"]), optional(row.get("fundingRate"))
-        if funding is not None:
+        mark, funding = float(row["markPrice"]), decoration(row.get("fundingRate"))
+        if funding is not None and mark:
             # Linear: USD per coin; inverse: coins per USD.
             funding = funding / mark if listing.market.kind == "linear" else funding * mark
         return Figures(
@@ -53,7 +56,8 @@ class KrakenFutures(Venue):
         return rows
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
-        return (found.get("info") or {}).get("tradfi") is not True
+        info = found.get("info") or {}
+        return info.get("tradfi") in (None, False) and str(info.get("category", "")) not in OTHER_CATEGORIES
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:
         return price * amount if listing.market.kind == "linear" else amount

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.market import HOUR_MS
-from engine.venues.shapes import Figures, Listing, dig, optional, rows_by
+from engine.venues.shapes import Figures, Listing, decoration, dig, rows_by
 from engine.venues.venue import Venue
 
 
@@ -25,18 +25,25 @@ class KucoinFutures(Venue):
         return rows_by(dig(await self._call(self._exchange.futuresPublicGetContractsActive()), "data"), "symbol")
 
     def _figures(self, listing: Listing, row: Any) -> Figures:  # noqa: ARG002  # others need the listing
-        hours = (optional(row.get("fundingRateGranularity")) or 8 * HOUR_MS) / HOUR_MS
+        # The one that holds now, where it is said; the other may begin later.
+        granularity = decoration(row.get("currentFundingRateGranularity")) or decoration(
+            row.get("fundingRateGranularity")
+        )
         return Figures(
             row["markPrice"],
             row["openInterest"],
             index=row.get("indexPrice"),
             funding_rate=row.get("fundingFeeRate"),
-            funding_hours=hours,
+            funding_hours=(granularity or 8 * HOUR_MS) / HOUR_MS,
+            next_funding_at=row.get("nextFundingRateDateTime"),
         )
+
+    def _is_coin(self, found: dict[str, Any]) -> bool:
+        return str((found.get("info") or {}).get("assetClass") or "CRYPTO") == "CRYPTO"
 
     def _taker_fee(self, found: dict[str, Any]) -> float:
         """The liquidation fee counts to the maintenance margin; it is the taker's."""
-        return optional((found.get("info") or {}).get("takerFeeRate")) or 0.0006
+        return decoration((found.get("info") or {}).get("takerFeeRate")) or 0.0006
 
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
         return {"endAt": (since + (count - 1) * step_ms) // 1000}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from statistics import median
 
 WINDOW_SECONDS = 60.0
+DATES = 9
+"""Dates of answers that are compared with the machine's clock: each is a second coarse and as late as the answer."""
 
 
 class Meter:
@@ -15,6 +18,7 @@ class Meter:
         self.requests = 0
         self.cost = 0.0
         self._recent: deque[tuple[float, float]] = deque()
+        self._ahead: deque[float] = deque(maxlen=DATES)
 
     def note(self, cost: float) -> None:
         """One request was made."""
@@ -22,6 +26,16 @@ class Meter:
         self.cost += cost
         self._recent.append((time.monotonic(), cost))
         self._forget()
+
+    def note_date(self, seconds: float | None) -> None:
+        """An answer was dated by the venue, seconds since the epoch."""
+        if seconds is not None:
+            self._ahead.append(time.time() - seconds)
+
+    @property
+    def clock_ahead_seconds(self) -> float | None:
+        """How far this machine's clock is ahead of the venue's; None before any of its answers was dated."""
+        return median(self._ahead) if self._ahead else None
 
     def last_minute(self) -> tuple[int, float]:
         """Requests and cost of the last minute."""

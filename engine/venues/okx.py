@@ -1,4 +1,8 @@
-"""OKX swaps: open interest in contracts of a part of a coin; one frame may carry several liquidations."""
+"""OKX swaps: open interest in contracts of a part of a coin; one frame may carry several liquidations.
+
+Open interest: `oi` counts each contract once, and `oiUsd` is its value. Forced orders: `sz` is what was filled, in
+contracts, `side` the order's side (OKX's documentation of the liquidation orders channel).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ from typing import Any, ClassVar
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation
 from engine.venues.exchange import Access
-from engine.venues.shapes import Figures, Listing, dig, make_tier, rows_by
+from engine.venues.shapes import Figures, Listing, decoration, dig, listed, make_tier, rows_by
 from engine.venues.venue import Venue
 
 TAKER_FEE = 0.0005
 """OKX counts the taker fee to the maintenance margin; the rate of its lowest customers."""
+
+
+COINS = "1"
+"""instCategory of contracts on coins; stocks, commodities, forex and bonds have other numbers, unknown ones none."""
 
 
 class Okx(Venue):
@@ -34,9 +42,10 @@ class Okx(Venue):
         exchange = self._exchange
         interest = await self._call(exchange.publicGetPublicOpenInterest({"instType": "SWAP"}))
         marks = await self._call(exchange.publicGetPublicMarkPrice({"instType": "SWAP"}))
-        funding = await self._call(exchange.publicGetPublicFundingRate({"instId": "ANY"}))
-        marks, funding = (rows_by(dig(answer, "data"), "instId") for answer in (marks, funding))
-        self._marks = {name: float(row["markPx"]) for name, row in marks.items() if row.get("markPx")}
+        marks = rows_by(dig(marks, "data"), "instId")
+        answer = await self._side_answer(exchange.publicGetPublicFundingRate({"instId": "ANY"}), {"data": []})
+        funding = {str(row.get("instId")): row for row in listed(answer, "data") if isinstance(row, dict)}
+        self._marks = {name: mark for name, row in marks.items() if (mark := decoration(row.get("markPx")))}
         return {
             name: {**funding.get(name, {}), **marks[name], **row}
             for name, row in rows_by(dig(interest, "data"), "instId").items()
@@ -44,15 +53,15 @@ class Okx(Venue):
         }
 
     def _figures(self, listing: Listing, row: Any) -> Figures:  # noqa: ARG002  # others need the listing
-        hours = 8.0
-        if row.get("fundingTime") and row.get("nextFundingTime"):
-            hours = (float(row["nextFundingTime"]) - float(row["fundingTime"])) / HOUR_MS
+        this, following = decoration(row.get("fundingTime")), decoration(row.get("nextFundingTime"))
+        hours = (following - this) / HOUR_MS if this and following else 8.0
         return Figures(
             row["markPx"],
             row["oi"],
             value_usd=row.get("oiUsd"),
             funding_rate=row.get("fundingRate"),
             funding_hours=hours if hours > 0 else 8.0,
+            next_funding_at=this,
             at=row["ts"],
         )
 
@@ -63,7 +72,7 @@ class Okx(Venue):
         return TAKER_FEE
 
     def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("instCategory", "1")) in ("", "1")
+        return str((found.get("info") or {}).get("instCategory", COINS)) == COINS
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
         if listing.id not in self._marks:

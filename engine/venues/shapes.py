@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,9 +10,22 @@ from typing import Any, Literal
 
 from engine.errors import ImplausibleError, VenueError
 from engine.liquidation.margin import Tier
-from engine.market import Liquidation, Market, positive
+from engine.market import HOUR_MS, MINUTE_MS, Liquidation, Market, positive
 
 Feed = Literal["stream", "poll", "none"]
+Refusal = Literal[
+    "listings",
+    "figures",
+    "funding",
+    "side figures",
+    "margin tiers",
+    "candles",
+    "open interest",
+    "orders",
+    "late figures",
+]
+"""What of a venue's answers was not believed, or came too late."""
+
 Interest = Callable[[int], float | None]
 """Contracts that polls saw at a bar's end, None where nobody looked."""
 
@@ -39,7 +53,8 @@ class Figures:
     """One market's figures in the venue's own units, as they stood in its answer.
 
     contracts as the venue counts them; value_usd and index where it says them, to check against.
-    funding_rate is a fraction per funding_hours.
+    funding_rate is a fraction per funding_hours; next_funding_at, UTC ms, shows when those have changed. All but mark,
+    contracts and at only decorate: what of them cannot be read is left out by itself.
     """
 
     mark: Any
@@ -47,8 +62,9 @@ class Figures:
     value_usd: Any = None
     index: Any = None
     funding_rate: Any = None
-    funding_hours: float = 8.0
+    funding_hours: Any = 8.0
     at: Any = None
+    next_funding_at: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +137,51 @@ def make_tier(floor: Any, rate: Any, max_leverage: Any, amount: Any = None) -> T
 def optional(value: Any) -> float | None:
     """A number, or None where a venue left it out."""
     return float(value) if value not in (None, "") else None
+
+
+def decoration(value: Any) -> float | None:
+    """Return a figure that others do not rest on: a finite number, or None for whatever else a venue sent."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def listed(answer: Any, name: str) -> list[Any]:
+    """Return the rows of an answer that is not needed; none where it is of another shape."""
+    rows = answer.get(name) if isinstance(answer, dict) else None
+    return rows if isinstance(rows, list) else []
+
+
+class FundingHours:
+    """How many hours lie between two payments of a market's funding, as its next payment shows.
+
+    Venues shorten the interval within the day and say so in a list that is read once a day. The time of the next
+    payment comes with every poll: it moves by the interval, and must lie on a multiple of it.
+    """
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}
+        self._seen: dict[str, float] = {}
+
+    def hours(self, key: str, stated: float, next_at: float | None) -> float:
+        """Return the interval that holds now, hours.
+
+        Args:
+            stated: what the venue said last.
+            next_at: when funding is paid next, UTC ms; None where the venue does not say.
+        """
+        if next_at is None or next_at <= 0:
+            return stated
+        at = round(next_at / MINUTE_MS) * MINUTE_MS
+        before = self._next.get(key)
+        self._next[key] = at
+        if before is not None and at > before and (at - before) / HOUR_MS in INTERVALS:
+            self._seen[key] = (at - before) / HOUR_MS
+        fitting = [hours for hours in INTERVALS if at % (hours * HOUR_MS) == 0]
+        hours = self._seen.get(key, stated)
+        return hours if hours in fitting or not fitting else max(fitting)
+
+
+INTERVALS = (1.0, 2.0, 4.0, 8.0)

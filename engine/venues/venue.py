@@ -6,15 +6,23 @@ Each venue fills in which markets it has, where its figures stand and in what un
 from __future__ import annotations
 
 import asyncio
-import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from engine.errors import ImplausibleError, VenueError
+from engine.errors import ImplausibleError, VenueError, VenueRefusedError
 from engine.liquidation.margin import Tier, with_amounts
-from engine.market import MAX_BAR_RATIO, MINUTE_MS, Bar, Liquidation, Market, positive
+from engine.market import (
+    MINUTE_MS,
+    Bar,
+    Liquidation,
+    Market,
+    plausible_amount,
+    plausible_price,
+    positive,
+)
 from engine.outlook.depth import Depth, aggregate
 from engine.venues.exchange import ODD_ANSWERS, Access, as_venue_error, make_exchange
 from engine.venues.extremes import MINUTES, MinuteRow, Reading
@@ -25,9 +33,12 @@ from engine.venues.shapes import (
     UNKNOWN,
     Feed,
     Figures,
+    FundingHours,
     Interest,
     Listing,
     OpenAt,
+    Refusal,
+    decoration,
     make_tier,
     numbered,
     optional,
@@ -43,6 +54,8 @@ UNSEEN_GRACE_MS = 90_000
 """The same where open interest is only what polls saw: none comes later."""
 
 VALUE_TOLERANCE = 0.2
+MAX_FUNDING_RATE = 1.0
+MAX_FUNDING_HOURS = 24.0
 AHEAD_MS = MINUTE_MS
 """A venue's time may be this far ahead of this machine's."""
 
@@ -65,7 +78,8 @@ class Venue(ABC):
         budget: what the venue allows in a minute, in the library's units of cost.
         minutes_cost, book_cost: what a page of minutes and an order book cost, in the same units.
         book_limit: rows of an order book that are asked for.
-        refused: market keys to why their last figures were not believed; figures_refused counts all.
+        refused: market keys to why their last figures were not believed.
+        refusals: how much of what the venue sent was not believed, by what it was.
     """
 
     id: ClassVar[str]
@@ -90,8 +104,8 @@ class Venue(ABC):
         self._ids: dict[str, Listing] = {}
         self._waiting = asyncio.Semaphore(TOGETHER)
         self.refused: dict[str, str] = {}
-        self.figures_refused = 0
-        self.frames_refused = 0
+        self.refusals: Counter[Refusal] = Counter()
+        self._funding_clock = FundingHours()
 
     # -- markets
 
@@ -125,7 +139,7 @@ class Venue(ABC):
         await self._call(self._load())
         self._listed = {}
         for found in (self._exchange.markets or {}).values():
-            listing = self._listing(found)
+            listing = self._listing_or_none(found)
             if listing is not None:
                 self._listed.setdefault(listing.market.asset, []).append(listing)
         if not self._listed:
@@ -192,7 +206,7 @@ class Venue(ABC):
                 found.append(self._reading(listing, self._figures(listing, row_of(rows, listing.id)), now))
                 self.refused.pop(key, None)
             except ODD_ANSWERS as error:
-                self.figures_refused += 1
+                self.refusals["figures"] += 1
                 self.refused[key] = str(as_venue_error(error))
         return found
 
@@ -203,21 +217,29 @@ class Venue(ABC):
             ImplausibleError: when they cannot: not positive, far off the index or the stated value, from the future.
         """
         market = listing.market
-        mark = positive(optional(figures.mark), "mark price") / listing.coins
-        index = optional(figures.index)
-        if index and abs(mark * listing.coins / index - 1) > VALUE_TOLERANCE:
+        mark = plausible_price(optional(figures.mark), "mark price") / listing.coins
+        index = decoration(figures.index)
+        if index and index > 0 and abs(mark * listing.coins / index - 1) > VALUE_TOLERANCE:
             raise ImplausibleError(f"mark {mark * listing.coins:.6g} is far from the index {index:.6g}")
-        contracts = positive(optional(figures.contracts), "open interest")
-        self._check_value(listing, contracts, optional(figures.value_usd), mark)
-        rate = optional(figures.funding_rate)
-        if rate is not None and (not math.isfinite(rate) or abs(rate) > 1):
-            raise ImplausibleError(f"funding rate {rate}")
-        if rate is not None:
-            rate *= 8 / figures.funding_hours
+        contracts = plausible_amount(optional(figures.contracts), "open interest")
+        self._check_value(listing, contracts, decoration(figures.value_usd), mark)
         at = int(float(figures.at)) if figures.at else None
         if now is not None and at is not None and at > now + AHEAD_MS:
             raise ImplausibleError(f"its time is {(at - now) / 1000:.0f} s ahead of this machine's")
-        return Reading(market, at or now or 0, mark, contracts, rate, at is not None)
+        return Reading(market, at or now or 0, mark, contracts, self._funding_rate(listing, figures), at is not None)
+
+    def _funding_rate(self, listing: Listing, figures: Figures) -> float | None:
+        """Funding as a fraction per 8 hours; None where the venue says none that can be true."""
+        stated = decoration(figures.funding_hours)
+        stated = stated if stated and 0 < stated <= MAX_FUNDING_HOURS else listing.funding_hours
+        hours = self._funding_clock.hours(listing.market.key, stated, decoration(figures.next_funding_at))
+        rate = decoration(figures.funding_rate)
+        if rate is None:
+            return None
+        if abs(rate) > MAX_FUNDING_RATE:
+            self.refusals["funding"] += 1
+            return None
+        return rate * 8 / hours
 
     def _check_value(self, listing: Listing, contracts: float, value_usd: float | None, mark: float | None) -> None:
         """Hold open interest against the value that the venue says it has.
@@ -225,10 +247,10 @@ class Venue(ABC):
         Raises:
             ImplausibleError: when they are more than a fifth apart.
         """
-        if not value_usd or not mark:
+        if not value_usd or not mark or value_usd < 0:
             return
         usd = listing.market.usd(contracts, mark)
-        if abs(usd / positive(value_usd, "value") - 1) > VALUE_TOLERANCE:
+        if abs(usd / value_usd - 1) > VALUE_TOLERANCE:
             raise ImplausibleError(f"open interest of {usd:.3g} USD is called {value_usd:.3g}")
 
     async def minutes(self, market: Market, since: int) -> list[MinuteRow]:
@@ -279,6 +301,7 @@ class Venue(ABC):
                     )
                 )
             except ImplausibleError:
+                self.refusals["candles"] += 1
                 continue  # a bar that cannot be true is a gap, and a gap stays one
         return bars
 
@@ -316,13 +339,25 @@ class Venue(ABC):
             return await self._call(self._exchange.fetch_ohlcv(symbol, timeframe, since, count, params))
 
     def _whole(self, listing: Listing, got: Any, step_ms: int, since: int) -> list[MinuteRow]:
-        """Candles by time, each once. One that is not whole, off the step, or cannot be true is a gap."""
+        """Candles by time, each once. One that is not whole, off the step, or cannot be true is a gap.
+
+        How far a candle reaches is no reason to refuse it: whether others moved with it is looked at where theirs are.
+        """
         rows: dict[int, MinuteRow] = {}
         for row in got:
-            if row and row[0] and row[0] >= since and row[0] % step_ms == 0 and all(row[1:5]):
-                opened, high, low, close = (price / listing.coins for price in row[1:5])
-                if 0 < low <= min(opened, close) and max(opened, close) <= high <= MAX_BAR_RATIO * low:
-                    rows[row[0]] = (row[0], opened, high, low, close)
+            try:
+                if not row or not row[0] or row[0] < since or row[0] % step_ms or not all(row[1:5]):
+                    continue
+                opened, high, low, close = (
+                    plausible_price(float(price), "price") / listing.coins for price in row[1:5]
+                )
+            except ODD_ANSWERS:
+                self.refusals["candles"] += 1
+                continue
+            if low <= min(opened, close) and max(opened, close) <= high:
+                rows[int(row[0])] = (int(row[0]), opened, high, low, close)
+            else:
+                self.refusals["candles"] += 1
         return [rows[at] for at in sorted(rows)]
 
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
@@ -348,11 +383,11 @@ class Venue(ABC):
             try:
                 found[int(row["timestamp"])] = self._open_at(listing, row)
             except ODD_ANSWERS:
-                continue
+                self.refusals["open interest"] += 1
         return sorted(found.items())
 
     def _open_at(self, listing: Listing, row: dict[str, Any]) -> OpenAt:
-        return OpenAt(positive(self._contracts(listing, row), "open interest"))
+        return OpenAt(plausible_amount(optional(self._contracts(listing, row)), "open interest"))
 
     # -- forced orders
 
@@ -366,7 +401,7 @@ class Venue(ABC):
             try:
                 found += numbered(self._liquidations(exchange.frames.get_nowait()))
             except ODD_ANSWERS:
-                self.frames_refused += 1  # one odd frame must not take a burst with it
+                self.refusals["orders"] += 1  # one odd frame must not take a burst with it
         return found
 
     async def renew_stream(self) -> None:
@@ -385,7 +420,7 @@ class Venue(ABC):
             try:
                 found.append(self._liquidation(listing, row))
             except ODD_ANSWERS:
-                self.frames_refused += 1
+                self.refusals["orders"] += 1
         return [event for event in numbered(found) if event.at > since]
 
     # -- margin and books
@@ -397,10 +432,12 @@ class Venue(ABC):
         listing = self._listing_of(market)
         async with self._waiting:
             rows = await self._call(self._tier_rows(listing))
-        try:
-            found = [self._tier(listing, row) for row in rows]
-        except ODD_ANSWERS as error:
-            raise as_venue_error(error) from None
+        found = []
+        for row in rows:
+            try:
+                found.append(self._tier(listing, row))
+            except ODD_ANSWERS:
+                self.refusals["margin tiers"] += 1
         found.sort(key=lambda tier: (tier.floor, -tier.max_leverage))
         # Bounds of inverse contracts are in the coin on most venues: only what begins at nothing is known in USD.
         return with_amounts(found[:1] if market.kind == "inverse" else found)
@@ -492,6 +529,14 @@ class Venue(ABC):
 
     # -- shared
 
+    def _listing_or_none(self, found: dict[str, Any]) -> Listing | None:
+        """The same, and None for a market that is described in an odd way: it takes no other with it."""
+        try:
+            return self._listing(found)
+        except ODD_ANSWERS:
+            self.refusals["listings"] += 1
+            return None
+
     def _listing(self, found: dict[str, Any]) -> Listing | None:
         """A market of the library as a listing, None where it is none that is read."""
         if not found.get("swap") or found.get("active") is False or found.get("option"):
@@ -500,13 +545,13 @@ class Venue(ABC):
         inverse = self.inverse and found.get("inverse") and found.get("settle") == found.get("base")
         if not (linear or inverse):
             return None
-        asset, coins = coin_of(self._base(found))
         try:
+            asset, coins = coin_of(self._base(found))
             size = positive(optional(found.get("contractSize")), f"contract size of {asset}")
         except ODD_ANSWERS:
-            self.figures_refused += 1
+            self.refusals["listings"] += 1
             return None
-        offered = self._max_leverage(found)
+        offered = self._side_figure(lambda: self._max_leverage(found))
         rules = margin_rules(self.id, asset, offered)
         market = Market(
             self.id,
@@ -515,11 +560,12 @@ class Venue(ABC):
             "linear" if linear else "inverse",
             size * coins if linear else size,
             rules.maintenance_rate,
-            self._taker_fee(found),
+            self._side_figure(lambda: self._taker_fee(found)) or 0.0,
             rules.max_leverage,
         )
         coin = asset not in METALS and self._is_coin(found)
-        return Listing(market, str(found["id"]), coins, coin, self._funding_hours(found))
+        hours = self._side_figure(lambda: self._funding_hours(found)) or 8.0
+        return Listing(market, str(found["id"]), coins, coin, hours if hours > 0 else 8.0)
 
     def _event(self, listing: Listing, at: Any, side: Any, price: Any, contracts: Any) -> Liquidation:
         """A forced order in the program's units.
@@ -531,8 +577,8 @@ class Venue(ABC):
             listing.market,
             int(float(at)),
             "long" if side == "long" else "short",
-            positive(optional(price), "price") / listing.coins,
-            positive(optional(contracts), "amount"),
+            plausible_price(optional(price), "price") / listing.coins,
+            plausible_amount(optional(contracts), "amount"),
         )
 
     async def _call(self, awaitable: Awaitable[Any]) -> Any:
@@ -542,6 +588,28 @@ class Venue(ABC):
             raise
         except Exception as error:  # noqa: BLE001  # ccxt lets IndexError, KeyError and TypeError of odd answers through
             raise as_venue_error(error) from None
+
+    async def _side_answer(self, awaitable: Awaitable[Any], otherwise: Any) -> Any:
+        """Ask for figures that others do not rest on: what cannot be had is left out by itself.
+
+        Raises:
+            VenueError: only where the venue wants to be left alone, or refuses this location.
+        """
+        try:
+            return await self._call(awaitable)
+        except VenueError as error:
+            if isinstance(error, VenueRefusedError) or error.retry_after is not None:
+                raise
+            self.refusals["side figures"] += 1
+            return otherwise
+
+    def _side_figure(self, read: Callable[[], float | None]) -> float | None:
+        """Read a figure of a listing that others do not rest on; None where it is odd."""
+        try:
+            return read()
+        except ODD_ANSWERS:
+            self.refusals["side figures"] += 1
+            return None
 
     async def _each(self, ids: Sequence[str], ask: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
         """One request for each id, some at a time; those that failed are left out unless all did."""

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Literal
 
 from engine.errors import StorageError, VenueError, VenueRefusedError
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Market
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Liquidation, Market
 from engine.outlook.depth import Depth
 from engine.ports import Clock, MarketStore
+from engine.venues.bounds import why_impossible
 from engine.venues.exchange import as_venue_error
 from engine.venues.extremes import Reading
 from engine.venues.forced import ForcedOrders
@@ -53,7 +54,6 @@ class VenueWorker:
         progress: how far each market has been read, by its key.
         forced: what the venue reports as forced out.
         books: the last order book of each market that is asked for.
-        late_figures: figures refused because newer ones were known.
         leads: whether a market's price stands for its asset's.
     """
 
@@ -74,7 +74,6 @@ class VenueWorker:
         self.books: dict[str, Depth] = {}
         self.forced = ForcedOrders(venue, clock)
         self.failures = 0
-        self.late_figures = 0
         self._assets, self._store, self._clock, self._history_days = list(assets), store, clock, history_days
         self.leads: Callable[[Market], bool] = _leads_nothing
         self._map_closed_at, self._poll_seconds = map_closed_at, poll_seconds
@@ -216,7 +215,7 @@ class VenueWorker:
         if known is None:
             return  # followed no more, or not yet
         if known.sample is not None and reading.at < known.sample.at:
-            self.late_figures += 1  # an answer from a cache, or out of order: what is known is newer
+            self.venue.refusals["late figures"] += 1  # an answer from a cache, or out of order: what is known is newer
             return
         if self.venue.interest_step_ms != STEP_MS:
             known.see(reading, reading.at if reading.timed else now)
@@ -400,6 +399,17 @@ class VenueWorker:
                 self.venue.adopt(market, tiers[0])
 
         await asyncio.gather(*(learn(market) for market in self.venue.markets))
+
+    def take_orders(self) -> list[Liquidation]:
+        """Return the forced orders reported since the last call; those that cannot be are refused and counted."""
+        now, found = self._clock.now(), []
+        for order in self.forced.take():
+            known = self.progress.get(order.market.key)
+            if why_impossible(order, now, known.sample if known is not None else None):
+                self.venue.refusals["orders"] += 1
+            else:
+                found.append(order)
+        return found
 
     async def listen(self) -> None:
         """Collect a stream of forced orders until cancelled."""

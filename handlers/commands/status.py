@@ -67,7 +67,8 @@ def _source(source: SourceState) -> str:
         share = _share(source.budget_share)
         parts.append(_("{count} requests/min, {share} of its limit", count=source.requests, share=share))
     if source.refused:
-        parts.append(_("{count} figures refused", count=source.refused))
+        counted = ", ".join(f"{wording.refusal(name)} {count}" for name, count in source.refused.items())
+        parts.append(_("refused: {counted}", counted=counted))
     if source.dropped:
         parts.append(_("{count} liquidations lost", count=source.dropped))
     return f"{wording.venue(source.venue)}: {', '.join(parts)}"

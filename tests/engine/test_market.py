@@ -24,11 +24,24 @@ def test_nothing_but_positive_finite_numbers_gets_through(value: float | None) -
 
 
 @pytest.mark.parametrize(
-    "given", [{"high": 100.5}, {"low": 100.5}, {"close": math.nan}, {"contracts": 0.0}, {"low": 10.0}, {"open": -1.0}]
+    "given",
+    [
+        {"high": 100.5},
+        {"low": 100.5},
+        {"close": math.nan},
+        {"contracts": 0.0},
+        {"open": -1.0},
+        {"high": 1e300},
+        {"contracts": 1e300},
+    ],
 )
 def test_a_bar_that_cannot_be_is_refused(given: dict[str, float]) -> None:
     with pytest.raises(ImplausibleError):
         bar(**given)
+
+
+def test_how_far_a_bar_reaches_is_no_reason_to_refuse_it() -> None:
+    assert bar(low=6.0).low == 6.0
 
 
 def test_a_bar_may_not_know_its_open_interest() -> None:

@@ -366,11 +366,12 @@ async def test_market_shows_what_rests_in_the_books(kit: Kit) -> None:
 
 
 async def test_status_shows_budget_history_and_what_was_refused(kit: Kit) -> None:
-    source = SourceState("bybit", "ok", 5.0, "", "liquidations 3 s ago", "", 30, 0.004, 2, 0)
-    reading = SourceState("okx", "ok", None, "", "", "12 d of 3 markets to read", 0, 0.0, 0, 7)
+    source = SourceState("bybit", "ok", 5.0, "", "liquidations 3 s ago", "", 30, 0.004, {"figures": 2, "orders": 1}, 0)
+    reading = SourceState("okx", "ok", None, "", "", "12 d of 3 markets to read", 0, 0.0, {}, 7)
     kit.services.health = lambda: Health(0, (source, reading), {}, 0, 0, "", 4)
     text = (await kit.ask("/status")).text
-    assert "Bybit: ok, 5 s old, liquidations 3 s ago, 30 requests/min, under 1% of its limit, 2 figures refused" in text
+    assert "Bybit: ok, 5 s old, liquidations 3 s ago, 30 requests/min, under 1% of its limit" in text
+    assert "refused: figures 2, forced orders 1" in text
     assert "OKX: ok, 12 d of 3 markets to read, 7 liquidations lost" in text
     assert "Prices refused as far from the other venues': 4" in text
 

