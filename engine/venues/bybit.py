@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
-from engine.market import Liquidation
+from engine.market import Liquidation, positive
 from engine.venues.shapes import Figures, Listing, decoration, dig, make_tier, rows_by
 from engine.venues.venue import Venue
 
@@ -67,7 +67,7 @@ class Bybit(Venue):
 
     def _lots(self, listing: Listing, amount: Any) -> float:
         """Contracts from base units (linear) or USD (inverse)."""
-        return float(amount) * listing.coins / listing.market.contract_size
+        return positive(optional(amount), "amount") * listing.coins / listing.market.contract_size
 
     def _funding_hours(self, found: dict[str, Any]) -> float:
         return (decoration((found.get("info") or {}).get("fundingInterval")) or 480.0) / 60
