@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     _history_options(replay)
     replay.add_argument("--from", dest="since", type=_time, help="warm up until then")
     replay.add_argument("--until", type=_time, help="stop there")
-    replay.add_argument("--rule", action="append", help=f"such as {RULE_EXAMPLE!r} (default); may be repeated")
+    replay.add_argument(
+        "--rule", action="append", help=f"such as {RULE_EXAMPLE!r} (default); may be repeated".replace("%", "%%")
+    )
     replay.set_defaults(run=_replay)
 
     ask = commands.add_parser("ask", help="one answer from a recorded history")
@@ -183,6 +185,8 @@ def _history(options: argparse.Namespace) -> History:
     history = read(options.history, options.asset)
     for gap in history.gaps:
         print(f"{options.history.name}: gap from {iso(gap.start)} to {iso(gap.end)}", file=sys.stderr)
+    for where in history.odd:
+        print(f"{options.history.name}: a gap at {where}", file=sys.stderr)
     return history
 
 

@@ -60,6 +60,7 @@ def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dic
     return {
         "venues": shares,
         "missing": dict(board.missing),
+        "disputed": dict(board.disputed),
         "missing_shares": {venue: share for venue, share in board.usual_shares().items() if venue in board.missing},
         "age_seconds": max(now - board.as_of, 0) / 1000,
         "interest_usd": facts.interest_usd,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import takewhile
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby, takewhile
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from engine.alerts.decide import AssetTick
 from engine.alerts.rules import default_distance
 from engine.alerts.tiers import Candidates
+from engine.consensus import agreed_rate
 from engine.errors import NotReadyError
 from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import bin_of
@@ -23,10 +24,11 @@ from engine.liquidation.spans import Calibration, churn_usd
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side, venue_of
 from engine.outlook.cascade import Cascade, cascade
 from engine.outlook.depth import Depth
 from engine.outlook.risk import Risk, risk
+from engine.vetting import Vetting
 
 HOURS_KEPT_MS = 200 * DAY_MS
 """How long hours are kept for the tie: four times the half-life with which they count."""
@@ -35,8 +37,11 @@ BOOK_MS = 5 * MINUTE_MS
 """An order book older than this says nothing any more."""
 
 
-MODEL = 2
-"""What the map takes positions to do, by number: a checkpoint of another model is of no use to this one."""
+MODEL = 3
+"""What the map takes positions to do and figures to mean, by number: a checkpoint of another is of no use to this one.
+
+3: Bybit's contracts are counted once, and bars are held against the other venues'.
+"""
 
 RISK_REACH = 0.03
 GROWTH_HOURS = 4
@@ -46,17 +51,14 @@ Reported = tuple[int, Side, float, str]
 """A forced order as it is counted: when, whose, USD, and its market's key."""
 
 
-def venue_of(key: str) -> str:
-    """The venue in a market's key."""
-    return key.split(" ", maxsplit=1)[0]
-
-
 @dataclass(frozen=True, slots=True)
 class AssetUpdate:
     """What the feed brings for one asset in one tick.
 
     Attributes:
         path: prices since the last tick, oldest first.
+        by_bars: the path is what the bars bear out together.
+        disputed: the marks of venues that say different things, by venue.
         bars: closed bars by market, in order of time.
         samples: the latest poll of each market that answered.
         left_out: keys of markets that are not in the sum.
@@ -74,12 +76,17 @@ class AssetUpdate:
     reported: tuple[Reported, ...] = ()
     listening: Mapping[str, int] | None = None
     backfill: tuple[tuple[Market, Bar], ...] = ()
+    by_bars: bool = False
+    disputed: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def priced(self) -> bool:
+        """Whether it says where the price has been."""
+        return bool(self.path) or (self.by_bars and bool(self.bars))
 
 
-def _size(market_map: MarketMap) -> tuple[float, str]:
-    """Open interest of a market, USD, and its key to tell equals apart."""
-    market = market_map.market
-    return market.usd(market_map.contracts, market_map.close), market.key
+REFERENCE_FACTOR = 1.2
+"""Another market takes the lead only when it is so much larger: which one leads must not flicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +117,11 @@ class AssetBoard:
         self.traded = TradedLevels()
         self.left_out: frozenset[str] = frozenset()
         self.missing: Mapping[str, str] = {}
+        self.disputed: Mapping[str, float] = {}
         self.books: dict[str, Depth] = {}
         self.hours = HourBuilder()
+        self.vetting = Vetting()
+        self._reference = ""
         self.calibration = Calibration(FORCED, fitted=False, why="nothing was fitted yet")
         self._next_calibration: Calibration | None = None
         self.first_bar_at: int | None = None
@@ -200,13 +210,23 @@ class AssetBoard:
     def facts(self, now: int) -> MarketFacts:
         """The context of an answer: open interest, its change, funding, what was reported."""
         view = self.view
-        funding = [(self._funding[m.market.key], m) for m in self._included() if m.market.key in self._funding]
-        weight = sum(m.market.usd(m.contracts, view.mark) for _, m in funding)
-        rate = sum(f * m.market.usd(m.contracts, view.mark) for f, m in funding) / weight if weight else None
+        rate = self._funding_rate(view.mark)
         liquidated: dict[Side, float] | None = None
         if self._has_feed:
             liquidated = {side: self.reported_usd(side, now - DAY_MS) for side in SIDES}
         return MarketFacts(sum(view.interest_usd.values()), self._interest_change(now), rate, liquidated)
+
+    def _funding_rate(self, mark: float) -> float | None:
+        """Funding per 8 hours that the venues agree on, weighted by open interest; None where none says it."""
+        paid: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        for m in self._included():
+            rate = self._funding.get(m.market.key)
+            if rate is not None:
+                usd, venue = m.market.usd(m.contracts, mark), m.market.venue
+                paid[venue] = paid.get(venue, 0.0) + rate * usd
+                weights[venue] = weights.get(venue, 0.0) + usd
+        return agreed_rate({venue: paid[venue] / weights[venue] for venue in paid if weights[venue]}, weights)
 
     def risk(self, now: int) -> Risk | None:
         """How much leverage stands about and how crowded it is; None where too little is known."""
@@ -280,7 +300,12 @@ class AssetBoard:
     @property
     def largest(self) -> Market:
         """The market with the most open interest of those in the sum."""
-        return max(self._included(), key=_size).market
+        return max(self._included(), key=self._size).market
+
+    def _size(self, market_map: MarketMap) -> tuple[float, str]:
+        """Open interest of a market, USD at the price all agree on, and its key to tell equals apart."""
+        market = market_map.market
+        return market.usd(market_map.contracts, self.vetting.last_close or market_map.close), market.key
 
     def usual_shares(self) -> dict[str, float]:
         """Each venue's share of the open interest that was last known of all, those that are missing included."""
@@ -340,8 +365,9 @@ class AssetBoard:
         """
         if self._next_calibration is not None and update.bars:
             self._adopt(self._next_calibration)
+        update = self._with_path(update)
         tick = self._follow(update, now, silent=silent) if self._view is not None and len(update.path) else None
-        self.left_out, self.missing = update.left_out, dict(update.missing)
+        self.left_out, self.missing, self.disputed = update.left_out, dict(update.missing), dict(update.disputed)
         if update.listening is not None:
             self._listening = dict(update.listening)
             self._has_feed = self._has_feed or bool(self._listening)
@@ -349,23 +375,36 @@ class AssetBoard:
             self._count(row)
         while self._reported and self._reported[0][0] < now - 2 * DAY_MS:
             self._reported.popleft()
-        for market, bar in update.backfill:
-            self._step(market, bar)
-        for market, bar in update.bars:
-            self._end_hour(bar)
-            self._step(market, bar)
-        if update.bars and update.bars[-1][1].closed_at % HOUR_MS == 0:
-            self._end_hour(None)
+        self._take_bars(update)
         for sample in update.samples:
             self._take(sample)
         if update.path:
             self._mark = update.path[-1]
         elif update.bars and not update.samples:
-            self._mark = update.bars[-1][1].close
+            self._mark = self.vetting.last_close or update.bars[-1][1].close
         if self._mark and any(m.opened for m in self.maps.values()):
             self._view = self._combined(now, self._mark, self._touched)
             self._close_bar()
         return tick
+
+    def _with_path(self, update: AssetUpdate) -> AssetUpdate:
+        """The update with the prices that its bars bear out together, where those are its path."""
+        if not update.by_bars or not update.bars:
+            return update
+        last = update.bars[-1][1].closed_at
+        return replace(update, path=self.vetting.path([row for row in update.bars if row[1].closed_at == last]))
+
+    def _take_bars(self, update: AssetUpdate) -> None:
+        """Step maps over closed bars, as far as the venues bear each other out."""
+        for late in update.backfill:
+            for market, bar in self.vetting.late(*self._in_new_contracts(*late), self.maps):
+                self._step(market, bar)
+        for _, rows in groupby(update.bars, key=lambda row: row[1].closed_at):
+            for market, bar in self.vetting.front([self._in_new_contracts(*row) for row in rows], self.maps):
+                self._end_hour(bar)
+                self._step(market, bar)
+        if update.bars and update.bars[-1][1].closed_at % HOUR_MS == 0:
+            self._end_hour(None)
 
     def _follow(self, update: AssetUpdate, now: int, *, silent: bool) -> AssetTick:
         if not silent:
@@ -380,7 +419,7 @@ class AssetBoard:
         """Step one market's map over a closed bar; one that it has been over already is left out."""
         market_map = self.maps.get(market.key)
         if market_map is not None and market_map.market != market:
-            if (market_map.market.contract_size, market_map.market.kind) != (market.contract_size, market.kind):
+            if market_map.market.kind != market.kind:
                 market_map = None  # other contracts under the old name: nothing of the old map can be kept
             else:
                 market_map.adopt(market)
@@ -405,6 +444,20 @@ class AssetBoard:
         while kept[0][0] < bar.closed_at - DAY_MS - HOUR_MS:
             kept.popleft()
         self._count_bar(market.key, bar)
+
+    def _in_new_contracts(self, market: Market, bar: Bar) -> tuple[Market, Bar]:
+        """Take in that a market's contracts have another size now: what is kept of it is counted in the new ones."""
+        known = self.maps.get(market.key)
+        if known is not None and known.opened and known.market.kind == market.kind:
+            ratio = known.market.contract_size / market.contract_size
+            if ratio != 1.0:
+                known.rescale(ratio)
+                known.adopt(market)
+                self.hours.rescale(market.key, ratio)
+                self.vetting.rescaled(market.key)
+                rows = self._contracts.get(market.key, ())
+                self._contracts[market.key] = deque((at, contracts * ratio) for at, contracts in rows)
+        return market, bar
 
     def _end_hour(self, bar: Bar | None) -> None:
         """Note a whole hour for the tie: when a bar of the next one comes, or with its own last bars (None)."""
@@ -472,8 +525,7 @@ class AssetBoard:
         if closed_at <= self._measured_at:
             return
         self._measured_at = closed_at
-        leader = max((m for m in self.maps.values() if m.closed_at == closed_at), key=_size)
-        close = leader.close
+        close = self._reference_map(closed_at).close
         self._last_close = close
         view = self._unmeasured = self._combined(closed_at, close)
         if closed_at // HOUR_MS > self._detected_at // HOUR_MS:
@@ -481,6 +533,16 @@ class AssetBoard:
             self._detected_at = closed_at
             self.tracker.detect(view, {side: self.usual.density(side) for side in SIDES})
             self.usual.add(view)
+
+    def _reference_map(self, closed_at: int) -> MarketMap:
+        """The market whose close stands for the asset's: the largest, with hysteresis."""
+        maps = {m.market.key: m for m in self.maps.values() if m.closed_at == closed_at}
+        largest = max(maps.values(), key=self._size)
+        known = maps.get(self._reference)
+        if known is None or self._size(largest)[0] > REFERENCE_FACTOR * self._size(known)[0]:
+            known = largest
+        self._reference = known.market.key
+        return known
 
     def _measure(self) -> None:
         """Renew what clusters hold and are expected to force, as of the last closed bar's close, once a bar."""
@@ -528,6 +590,8 @@ class AssetBoard:
             "contracts": {key: list(rows) for key, rows in self._contracts.items()},
             "reported": [list(row) for row in self._reported],
             "hours": self.hours.snapshot(),
+            "vetting": self.vetting.snapshot(),
+            "reference": self._reference,
             "calibration": asdict(self.calibration),
             "has_feed": self._has_feed,
             "reported_since": dict(self._reported_since),
@@ -561,6 +625,9 @@ class AssetBoard:
         )
         if "parts" in state.get("hours", {}):
             made.hours = HourBuilder.restore(state["hours"])
+        if "vetting" in state:
+            made.vetting = Vetting.restore(state["vetting"])
+            made._reference = state["reference"]
         if "calibration" in state:
             kept = state["calibration"]
             made.calibration = Calibration(**{**kept, "coefficients": ForcedPrior(**kept["coefficients"])})

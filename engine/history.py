@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections import deque
@@ -16,6 +17,9 @@ from engine.errors import HistoryError, ImplausibleError
 from engine.market import HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Side
 
 REQUIRED = ("time", "open", "high", "low", "close", "open_interest_usd")
+MAX_ODD_SHARE = 0.05
+"""Of a file's bars: with more that cannot be true it is no history."""
+
 STEPS_MS = tuple(m * MINUTE_MS for m in (1, 5, 15, 30, 60, 240))
 
 
@@ -41,6 +45,7 @@ class History:
     """What was recorded of one asset.
 
     Attributes:
+        odd: bars that cannot be true, and are gaps: where, and what is wrong with them.
         market: the one whose price stands for the asset's.
         bars: its bars in order of time, all of one step.
         gaps: between them.
@@ -53,6 +58,7 @@ class History:
     gaps: tuple[Gap, ...]
     others: tuple[tuple[Market, Bar], ...] = ()
     events: tuple[Liquidation, ...] = ()
+    odd: tuple[str, ...] = ()
 
     @property
     def step_ms(self) -> int:
@@ -98,35 +104,67 @@ def iso(at: int) -> str:
 
 
 def read_history(path: Path, asset: str | None = None) -> History:
-    """Read a history file: comma-separated, one row a bar, in order of time.
+    """Read a history file: comma-separated, one row a bar, in order of time; as spreadsheets save it will do.
 
     Columns: time (opening time), open, high, low, close in USD, open_interest_usd at the close; optional
     open_interest_high_usd, open_interest_low_usd, funding_rate (per 8 hours), long_liquidations_usd and
-    short_liquidations_usd. The asset is the file name's first word unless given. Interest becomes contracts
-    (base units) at the bar's close, and its range likewise, as it was recorded.
+    short_liquidations_usd. The asset is the file name's first word, without a quote currency, unless given. Interest
+    becomes contracts (base units) at the bar's close, and its range likewise, as it was recorded. A bar that cannot be
+    true is a gap, as long as few are.
 
     Raises:
         HistoryError: naming the file, the line and what is wrong with it.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = csv.DictReader(handle)
-            missing = [name for name in REQUIRED if name not in (rows.fieldnames or [])]
-            if missing:
-                raise HistoryError(f"{path.name}: no column {', '.join(missing)}")
-            timed = [(rows.line_num, *_timed(path, rows.line_num, row)) for row in rows]
+        timed = [(line, *_timed(path, line, row)) for line, row in _rows(path)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file with commas"
         raise HistoryError(f"{path.name}: cannot be read: {reason}") from None
     if len(timed) < 2:
         raise HistoryError(f"{path.name}: {len(timed)} rows; a history needs at least two")
     step = _step(path, timed)
-    bars = tuple(_bar(path, line, at, step, row) for line, at, row in timed)
+    bars, odd = [], []
+    for line, at, row in timed:
+        try:
+            bars.append(_bar(path, line, at, step, row))
+        except (ImplausibleError, ZeroDivisionError) as error:
+            odd.append(f"line {line}: {error}")
+    if len(bars) < 2 or len(odd) > MAX_ODD_SHARE * len(timed):
+        raise HistoryError(f"{path.name}, {odd[0]}")
     gaps = tuple(
         Gap(left.closed_at, right.opened_at) for left, right in pairwise(bars) if right.opened_at > left.closed_at
     )
-    name = asset or re.split(r"[_\-.]", path.name)[0]
-    return History(recorded_market(name.upper()), bars, gaps)
+    return History(recorded_market(asset.upper() if asset else asset_of(path)), tuple(bars), gaps, odd=tuple(odd))
+
+
+def asset_of(path: Path) -> str:
+    """Return the coin that a file is named after: BTC for btc_1h.csv and BTCUSDT-1h.csv."""
+    name = re.split(r"[_\-. ]", path.name)[0].upper()
+    return re.sub(r"(?<=[A-Z0-9]{2})(USDT|USDC|USD|BUSD|PERP)$", "", name) or name
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
+    """A file's rows by column, with their lines' numbers.
+
+    Spreadsheets put a byte order mark first, and in many countries semicolons between columns and commas in numbers.
+    """
+    raw = path.read_bytes()
+    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    lines = io.StringIO(text, newline="")
+    header = text.partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    rows = csv.DictReader(lines, delimiter=separator)
+    names = [str(name).strip().lower() for name in rows.fieldnames or []]
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise HistoryError(f"{path.name}: no column {', '.join(missing)}")
+    rows.fieldnames = names
+    found = []
+    for row in rows:
+        if separator != ",":
+            row = {name: value.replace(",", ".") if isinstance(value, str) else value for name, value in row.items()}
+        found.append((rows.line_num, row))
+    return found
 
 
 def recorded_market(asset: str) -> Market:
@@ -180,23 +218,20 @@ def _bar(path: Path, line: int, at: int, step: int, row: dict[str, str | None]) 
 
     close = required("close")
     interest, high, low = (number(f"open_interest_{part}usd") for part in ("", "high_", "low_"))
-    try:
-        return Bar(
-            opened_at=at,
-            step_ms=step,
-            open=required("open"),
-            high=required("high"),
-            low=required("low"),
-            close=close,
-            contracts=interest / close if interest is not None else None,
-            contracts_high=high / close if high is not None else None,
-            contracts_low=low / close if low is not None else None,
-            funding_rate=number("funding_rate"),
-            long_liquidations_usd=number("long_liquidations_usd"),
-            short_liquidations_usd=number("short_liquidations_usd"),
-        )
-    except (ImplausibleError, ZeroDivisionError) as error:
-        raise HistoryError(f"{where}: {error}") from None
+    return Bar(
+        opened_at=at,
+        step_ms=step,
+        open=required("open"),
+        high=required("high"),
+        low=required("low"),
+        close=close,
+        contracts=interest / close if interest is not None else None,
+        contracts_high=high / close if high is not None else None,
+        contracts_low=low / close if low is not None else None,
+        funding_rate=number("funding_rate"),
+        long_liquidations_usd=number("long_liquidations_usd"),
+        short_liquidations_usd=number("short_liquidations_usd"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

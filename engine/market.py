@@ -63,6 +63,11 @@ def plausible_amount(value: float | None, what: str) -> float:
     return amount
 
 
+def venue_of(key: str) -> str:
+    """The venue in a market's key."""
+    return key.split(" ", maxsplit=1)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Market:
     """One perpetual contract on one venue.

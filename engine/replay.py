@@ -28,7 +28,8 @@ class ReplayFeed:
 def update_of(step: Step) -> AssetUpdate:
     """What a recorded step brings to a board."""
     reported = tuple((e.at, e.side, e.notional_usd, e.market.key) for e in step.events)
-    return AssetUpdate(path=step.bar.path, bars=step.rows, reported=reported)
+    rows = tuple(sorted(step.rows, key=lambda row: row[1].closed_at))
+    return AssetUpdate(bars=rows, reported=reported, by_bars=True)
 
 
 def board_at(history: History, at: int | None) -> AssetBoard:

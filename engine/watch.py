@@ -77,7 +77,7 @@ class Watch:
             self._sampled_at[asset] = now
         elif delivered.present:
             self._without_figures(board, now, record)
-        if not update.path:
+        if not update.priced:
             return
         if not delivered.late:
             record.priced[asset] = now

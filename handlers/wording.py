@@ -160,6 +160,9 @@ def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
     if len(names) > NAMED_VENUES:
         names = [*names[: NAMED_VENUES - 1], f"+{len(names) - NAMED_VENUES + 1}"]
     line = " ".join(names) + f" · {age(facts['age_seconds'])}"
+    if facts.get("disputed"):
+        said = ", ".join(f"{venue(name)} {price(mark)}" for name, mark in facts["disputed"].items())
+        line += " · " + _("venues disagree: {prices}", prices=said)
     return f"{line} · {without(facts)}" if facts.get("missing") else line
 
 

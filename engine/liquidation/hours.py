@@ -121,6 +121,15 @@ class HourBuilder:
         part.covered_ms += bar.step_ms
         part.summed = part.summed and bar.long_liquidations_usd is not None and bar.short_liquidations_usd is not None
 
+    def rescale(self, key: str, ratio: float) -> None:
+        """A market's contracts have another size: what the running hour saw of its open interest is counted in those.
+
+        What the map held when the hour began stays with the market as it was then.
+        """
+        part = self._parts.get(key)
+        if part is not None:
+            part.most, part.least, part.interest = part.most * ratio, part.least * ratio, part.interest * ratio
+
     @property
     def leader(self) -> str:
         """The market whose prices are the hour's: the largest when it began."""

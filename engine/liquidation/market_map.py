@@ -129,6 +129,16 @@ class MarketMap:
         self.market = market
         self._kernels = {side: PaddedKernel(for_market(market, side, self._prior)) for side in SIDES}
 
+    def rescale(self, ratio: float) -> None:
+        """Count everything in contracts of another size, so many of which make one of those before."""
+        self.contracts *= ratio
+        for window in self.windows.values():
+            window.contracts *= ratio
+            window.beyond *= ratio
+        for ledger in self.ledgers.values():
+            for name in ("entered", "swept", "exited", "within"):
+                setattr(ledger, name, getattr(ledger, name) * ratio)
+
     def held(self, side: Side) -> float:
         """Contracts the map holds on one side; never more than open interest."""
         return self.windows[side].held()

@@ -10,8 +10,12 @@ from engine.market import MINUTE_MS, Market, Sample
 MINUTES = 99
 """One page on every venue, and on Binance the most that costs one: how far back a look can reach."""
 
-FAR = 2.0
-"""A minute's extreme more than this factor from the mark is not believed; a closed bar may still show it."""
+BREAK = 2.0
+"""A minute that begins and ends further than this factor from the one before, and from the mark, is not believed."""
+
+SPIKE = 4.0
+"""Nor is an extreme further than this factor from where its minute began and where it ended. Whether others saw it is
+looked at where theirs are."""
 
 MinuteRow = tuple[int, float, float, float, float]
 """Opening time, open, high, low, close."""
@@ -41,6 +45,7 @@ class Extremes:
 
     def __init__(self) -> None:
         self._polled_at = 0
+        self._mark = 0.0
         self._minute_at = 0
         self._minute_high = 0.0
         self._minute_low = 0.0
@@ -63,7 +68,7 @@ class Extremes:
                 they could not be read: what they would have shown is then looked for next time.
         """
         mark, since = reading.mark, self.wanted_since(bar_since, now)
-        rows = rows if rows is None else [row for row in rows if mark / FAR < row[3] and row[2] < mark * FAR]
+        rows = rows if rows is None else _connected(rows, self._mark or mark, mark)
         first = self._polled_at == 0
         if bar_since != self._bar_since or first:
             self._bar_since, self._bar_high, self._bar_low = bar_since, mark, mark
@@ -83,6 +88,7 @@ class Extremes:
         watched_from = max(self._polled_at, since) if rows and not first else now
         if rows or rows is None or first:
             self._remember(rows, mark, now)
+        self._mark = mark
         return Sample(
             market=reading.market,
             at=reading.at,
@@ -102,3 +108,24 @@ class Extremes:
         self._polled_at = now
         at, _, high, low, _ = rows[-1] if rows else (now // MINUTE_MS * MINUTE_MS, mark, mark, mark, mark)
         self._minute_at, self._minute_high, self._minute_low = at, max(high, mark), min(low, mark)
+
+
+def _connected(rows: Sequence[MinuteRow], before: float, mark: float) -> list[MinuteRow]:
+    """The minutes that lead from one price to the other, however far that is; those beside the way are left out."""
+    kept = []
+    for row in rows:
+        _, opened, high, low, close = row
+        if not any(1 / BREAK < end / price < BREAK for end in (opened, close) for price in (before, mark)):
+            continue
+        upper, lower = max(opened, close), min(opened, close)
+        kept.append(
+            (
+                row[0],
+                opened,
+                high if high <= SPIKE * upper else upper,
+                low if low >= lower / SPIKE else lower,
+                close,
+            )
+        )
+        before = close
+    return kept

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
@@ -14,8 +12,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from engine.board import AssetBoard, AssetUpdate, Reported
 from engine.errors import StorageError
-from engine.market import MINUTE_MS, Bar, Market, Sample
+from engine.market import MINUTE_MS, Bar, Market, venue_of
 from engine.ports import Clock, Delivered, MarketStore
+from engine.quotes import Quorum, Quotes
 from engine.venues.venue import STEP_MS
 from engine.venues.worker import BEHIND_MS, VenueWorker
 
@@ -44,12 +43,11 @@ BARS_LATE_MS = 30 * MINUTE_MS
 MANY_COINS = 10
 """From so many coins on, order books are read of the leading markets only."""
 
-ENOUGH_TO_VOTE = 3
-PRICE_TOLERANCE = 0.1
-"""A mark further than this (in logs) from the middle of all venues' is not believed, given three of them."""
+REFERENCES = 2
+"""Markets of an asset whose minutes are read whatever that costs, of different venues: one alone bears nothing out."""
 
-JUMP_TOLERANCE = 0.4
-"""The same against the last price where there are fewer: what was missed has been read before, so it is recent."""
+REFERENCE_FACTOR = 1.2
+"""Another market takes a reference's place only when it is so much larger."""
 
 
 class LiveFeed:
@@ -58,7 +56,8 @@ class LiveFeed:
     Attributes:
         review: chooses once a day which assets are followed; None where they are named.
         late_runs, skipped_runs: polls that began late, or not at all because the one before was still running.
-        prices_refused: figures left out because their price was far from the other venues'.
+        prices_refused: figures left out because the other venues do not bear them out.
+        wicks: extremes that one venue alone showed.
     """
 
     def __init__(
@@ -73,6 +72,7 @@ class LiveFeed:
         self.late_runs = 0
         self.skipped_runs = 0
         self.prices_refused = 0
+        self.wicks = 0
         self.in_history = True
         self._boards, self._store, self._clock = boards, store, clock
         self._poll_seconds = poll_seconds
@@ -82,7 +82,9 @@ class LiveFeed:
         self._priced_until: dict[str, int] = {}
         self._slow: set[asyncio.Task[None]] = set()
         self._histories: dict[str, asyncio.Task[None]] = {}
-        self._leaders: dict[str, str] = {}
+        self._references: dict[str, list[str]] = {}
+        self._quotes: dict[str, Quotes] = {}
+        self._doubts: dict[str, dict[str, str]] = {}
         self._followed_at: dict[str, int] = {}
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
@@ -114,8 +116,8 @@ class LiveFeed:
                 await asyncio.sleep(0)
 
     def leads(self, market: Market) -> bool:
-        """Whether a market's price stands for its asset's."""
-        return self._leaders.get(market.asset) == market.key
+        """Whether a market's extremes are needed to bear out its asset's."""
+        return market.key in self._references.get(market.asset, ())
 
     async def stop(self) -> None:
         if self._scheduler.running:
@@ -238,7 +240,10 @@ class LiveFeed:
 
     def forget(self, asset: str) -> None:
         """An asset is followed no more: should it come back, its past is no news."""
-        for known in (self._priced_at, self._priced_until, self._leaders, self._followed_at):
+        for known in (
+            *(self._priced_at, self._priced_until, self._references),
+            *(self._followed_at, self._quotes, self._doubts),
+        ):
             known.pop(asset, None)
 
     # -- a tick
@@ -251,20 +256,21 @@ class LiveFeed:
         updates: dict[str, AssetUpdate] = {}
         for asset, board in tuple(self._boards.items()):
             front, backfill = self._release(asset, board, now)
-            samples = self._samples(asset, now) if present else []
-            reference = _reference_sample(samples)
-            if reference is not None:
-                self._leaders[asset] = reference.market.key
+            quorum = self._quorum(asset, board, now) if present else Quorum()
+            samples = quorum.samples
             watched = present and len(front) == 1 and self._watched(asset, next(iter(front)))
             stepping = {m.key: bar.closed_at for at in sorted(front) for m, bar in front[at]}
             stepping |= {m.key: bar.closed_at for m, bar in backfill if m.key not in stepping}
             left_out, missing = self._left_out(asset, {sample.market.key for sample in samples}, stepping, now)
             if not watched:
                 past += [self._past(asset, at, bars, now) for at, bars in sorted(front.items())]
+            if quorum.path:
+                self._priced_at[asset] = self._priced_until[asset] = quorum.received_at
             updates[asset] = AssetUpdate(
-                path=self._path(asset, board, reference),
+                path=quorum.path + (self._confirmed(asset, board, front, now) if watched else ()),
                 bars=tuple(next(iter(front.values()))) if watched else (),
-                samples=tuple(samples),
+                samples=samples,
+                disputed=quorum.disputed,
                 left_out=left_out if present else frozenset(),
                 missing=missing if present else {},
                 reported=tuple(reported.get(asset, ())),
@@ -279,7 +285,7 @@ class LiveFeed:
     def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> Delivered:
         """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
         board = self._boards[asset]
-        update = AssetUpdate(_reference(bars)[1].path, tuple(bars), left_out=board.left_out, missing=board.missing)
+        update = AssetUpdate(bars=tuple(bars), by_bars=True, left_out=board.left_out, missing=board.missing)
         priced_until = self._priced_until.get(asset)
         silent = priced_until is None or closed_at <= priced_until
         return Delivered(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
@@ -288,44 +294,56 @@ class LiveFeed:
         """Whether polls saw the price within a bar, so that the next one's extremes cover what was left of it."""
         return self._priced_at.get(asset, 0) >= closed_at - STEP_MS
 
-    def _path(self, asset: str, board: AssetBoard, reference: Sample | None) -> tuple[float, ...]:
-        """Prices of the reference market since the last tick, in the order they are taken to have come."""
-        priced_at = self._priced_at.get(asset, 0)
-        if reference is None or reference.received_at <= priced_at:
-            return ()
-        # Another market than last time may have been polled later than the asset was priced: its bar covers that.
-        # After a start the bar covers what came between the last tick of the run before and the first poll.
-        seen = reference.watched_from <= priced_at if priced_at else asset not in self._priced_until
-        low, high = (reference.low, reference.high) if seen else (reference.bar_low, reference.bar_high)
-        self._priced_at[asset] = self._priced_until[asset] = reference.received_at
-        if not board.mark or reference.mark >= board.mark:
-            return low, high, reference.mark
-        return high, low, reference.mark
-
-    def _samples(self, asset: str, now: int) -> list[Sample]:
-        """Fresh figures of an asset's markets that agree on its price."""
-        found = [
-            (known, known.sample)
+    def _quorum(self, asset: str, board: AssetBoard, now: int) -> Quorum:
+        """What the venues' fresh figures of an asset come to."""
+        fresh = {
+            known.sample.market.key: (worker, known, known.sample)
             for worker in self.workers
             for market in worker.venue.markets_of(asset)
             if (known := worker.progress.get(market.key))
             and known.sample
             and now - known.sample.at <= self._stale_ms(worker)
-        ]
-        # Too few to outvote one that is wrong: the price as it was last counts instead.
-        enough, last = len(found) >= ENOUGH_TO_VOTE, self._boards[asset].mark
-        middle = median(sample.mark for _, sample in found) if enough else last
-        tolerance = PRICE_TOLERANCE if enough else JUMP_TOLERANCE
-        agreeing = []
-        for known, sample in found:
-            if not middle or abs(math.log(sample.mark / middle)) <= tolerance:
-                agreeing.append(sample)
-            else:
-                whose = "other venues'" if enough else "the last,"
-                known.wrong = f"price {sample.mark:.6g} is far from {whose} {middle:.6g}"
-                known.sample = None
-                self.prices_refused += 1
-        return agreeing
+        }
+        quotes = self._quotes.get(asset)
+        if quotes is None:
+            longest = max((self._stale_ms(worker) for worker in self.workers), default=MINUTE_MS)
+            quotes = self._quotes[asset] = Quotes(longest)
+        samples = [sample for _, _, sample in fresh.values()]
+        resumed = asset in self._priced_until
+        quorum = quotes.take(samples, now, board.mark, board.vetting.spread, resumed=resumed)
+        for key in quorum.doubts.keys() - self._doubts.get(asset, {}).keys():
+            self.prices_refused += 1
+            log.warning("%s of %s is left out: %s", venue_of(key), asset, quorum.doubts[key])
+        for key, price in quorum.wicks.items():
+            self.wicks += 1
+            log.info("%s: %.6g was shown by %s alone", asset, price, venue_of(key))
+        self._doubts[asset] = dict(quorum.doubts)
+        self._refer(asset, quorum)
+        return quorum
+
+    def _refer(self, asset: str, quorum: Quorum) -> None:
+        """Choose the asset's reference markets: the largest of different venues, at the price all agree on."""
+        price = quorum.path[-1] if quorum.path else self._boards[asset].mark
+        largest: dict[str, tuple[float, str]] = {}
+        for sample in quorum.samples:
+            key, venue = sample.market.key, sample.market.venue
+            usd = sample.market.usd(sample.contracts, price or sample.mark)
+            usd *= REFERENCE_FACTOR if key in self._references.get(asset, ()) else 1.0
+            largest[venue] = max(largest.get(venue, (0.0, "")), (usd, key))
+        if largest:
+            self._references[asset] = [key for _, key in sorted(largest.values(), reverse=True)[:REFERENCES]]
+
+    def _confirmed(
+        self, asset: str, board: AssetBoard, front: Mapping[int, list[tuple[Market, Bar]]], now: int
+    ) -> tuple[float, ...]:
+        """Extremes that the bars of a tick bear out and no look has shown."""
+        ((_, rows),) = front.items()
+        path = board.vetting.path(rows)
+        last = self._boards[asset].mark
+        if not path or not last:
+            return ()
+        opened_at = min(bar.opened_at for _, bar in rows)
+        return self._quotes[asset].confirm(min(path), max(path), opened_at, now, last)
 
     def _listening(self, asset: str) -> dict[str, int]:
         """Since when each market's forced orders are heard without a break."""
@@ -368,14 +386,16 @@ class LiveFeed:
     def _why_out(self, worker: VenueWorker, market: Market, sampled: set[str], stepped: int, now: int) -> str:
         """Why a market is not in the sum, empty if it is."""
         known = worker.progress.get(market.key)
+        doubt = self._doubts.get(market.asset, {}).get(market.key)
+        doubt = doubt or self._boards[market.asset].vetting.doubts.get(market.key)
         if worker.state == "refused":
             return worker.detail
         if known is None or (not stepped and not known.wrong):
             return worker.detail if worker.state == "failing" else "history is being read"
         if market.key not in sampled:
-            return worker.venue.refused.get(market.key) or known.wrong or worker.detail or "no fresh figures"
+            return doubt or worker.venue.refused.get(market.key) or known.wrong or worker.detail or "no fresh figures"
         if now - stepped > BARS_LATE_MS:
-            return known.wrong or "history is being read"
+            return doubt or known.wrong or "history is being read"
         return ""
 
     def _stale_ms(self, worker: VenueWorker) -> int:
@@ -423,18 +443,3 @@ class LiveFeed:
             row = (event.at, event.side, event.notional_usd, event.market.key)
             found.setdefault(event.market.asset, []).append(row)
         return found
-
-
-def _reference_sample(samples: Sequence[Sample]) -> Sample | None:
-    """The poll of the market with the most open interest."""
-    return max(samples, key=lambda s: (s.market.usd(s.contracts, s.mark), s.market.key), default=None)
-
-
-def _reference(bars: Sequence[tuple[Market, Bar]]) -> tuple[Market, Bar]:
-    """The market whose prices stand for the asset's: the one with the most open interest."""
-
-    def size(row: tuple[Market, Bar]) -> tuple[Any, ...]:
-        market, bar = row
-        return (market.usd(bar.contracts or 0.0, bar.close), market.key)
-
-    return max(bars, key=size)

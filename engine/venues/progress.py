@@ -32,6 +32,11 @@ class MarketProgress:
     retry_at: float = 0.0
     failures: int = 0
 
+    def forget_looks(self) -> None:
+        """Forget what looks have seen: their times are of a clock that was wrong."""
+        self.extremes, self.sample = Extremes(), None
+        self.seen.clear()
+
     def see(self, reading: Reading, at: int) -> None:
         """Remember what was open at the nearest bar's end."""
         end = (at + STEP_MS // 2) // STEP_MS * STEP_MS

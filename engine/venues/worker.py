@@ -188,7 +188,7 @@ class VenueWorker:
             return
         now = self._clock.now()
         readings = await self.venue.readings(now)
-        if now - self._looked_at > 2 * STEP_MS:
+        if not 0 <= now - self._looked_at <= 2 * STEP_MS:
             # After an outage what was missed comes before what is: the price has been elsewhere meanwhile.
             await self.close_bars()
         now = self._looked_at = self._clock.now()
@@ -214,6 +214,8 @@ class VenueWorker:
         known = self.progress.get(reading.market.key)
         if known is None:
             return  # followed no more, or not yet
+        if known.sample is not None and known.sample.received_at > now:
+            known.forget_looks()  # the clock was put right: what was seen then is of no time
         if known.sample is not None and reading.at < known.sample.at:
             self.venue.refusals["late figures"] += 1  # an answer from a cache, or out of order: what is known is newer
             return

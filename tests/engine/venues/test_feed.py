@@ -187,7 +187,7 @@ async def test_what_happened_while_every_venue_was_down_is_not_taken_as_seen(
     missed = [d for d in rig.delivered[known:] if d.now < rig.clock.at]
     assert missed
     assert not any(d.silent for d in missed)
-    assert all(d.updates["BTC"].path for d in missed)
+    assert all(d.updates["BTC"].priced for d in missed)
 
 
 async def test_one_markets_failure_leaves_the_venues_others_alone(rig: Rig) -> None:
