@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import answers, crash, delivery, hostile, rules, start, tick, truth, variants, venues
+from benchmarks import answers, crash, delivery, hostile, liars, rules, start, tick, truth, variants, venues
 
 Figure = tuple[str, float, str]
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], Iterator[Figure]]] = {
     "latency": delivery.latency,
     "answers": answers.run,
     "hostile": hostile.run,
+    "liars": liars.run,
     "start": start.run,
     "venues": venues.run,
     "truth": truth.run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine.errors import ImplausibleError
@@ -147,6 +147,12 @@ class Bar:
         if self.close >= self.open:
             return self.open, self.low, self.high, self.close
         return self.open, self.high, self.low, self.close
+
+
+def resized(bar: Bar, ratio: float) -> Bar:
+    """Return a bar counted in contracts of another size, so many of which make one of those it was counted in."""
+    counts = {name: getattr(bar, name) for name in ("contracts", "contracts_high", "contracts_low")}
+    return replace(bar, **{name: count * ratio for name, count in counts.items() if count is not None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ class Quotes:
             return Quorum((), tuple(believed), doubts, received_at=received_at)
         witnesses = {venue: s for venue, s in voices.items() if venue not in price.far}
         witnesses = witnesses if len(witnesses) >= 2 else voices
-        path, wicks = self._path(witnesses, price.value, last, now, resumed=resumed)
+        self._note(voices, now, resumed=resumed)
+        path, wicks = self._path(witnesses, price.value, last, now)
         self._priced_at = received_at
         disputed = {venue: sample.mark for venue, sample in voices.items()} if price.disputed else {}
         return Quorum(path, _cut_back(believed, witnesses), doubts, disputed, wicks, received_at)
@@ -186,13 +187,11 @@ class Quotes:
 
     # -- the path
 
-    def _path(
-        self, witnesses: Mapping[str, Sample], price: float, last: float, now: int, *, resumed: bool
-    ) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Prices since the look before, in the order they are taken to have come; and what one venue alone showed."""
-        for venue in [venue for venue in self._looks if venue not in witnesses]:
+    def _note(self, voices: Mapping[str, Sample], now: int, *, resumed: bool) -> None:
+        """Keep what each venue has shown while it is fresh, also of one that is far from the others just now."""
+        for venue in [venue for venue in self._looks if venue not in voices]:
             del self._looks[venue]
-        for venue, sample in witnesses.items():
+        for venue, sample in voices.items():
             looks = self._looks.setdefault(venue, deque())
             before = looks[-1].at if looks else 0
             if sample.received_at > before:
@@ -201,8 +200,13 @@ class Quotes:
                 looks.append(_Look(sample.received_at, low, high))
             while looks[0].at <= now - self._fresh_ms and len(looks) > 1:
                 looks.popleft()
-        lows = {venue: min(look.low for look in looks) for venue, looks in self._looks.items()}
-        highs = {venue: max(look.high for look in looks) for venue, looks in self._looks.items()}
+
+    def _path(
+        self, witnesses: Mapping[str, Sample], price: float, last: float, now: int
+    ) -> tuple[tuple[float, ...], dict[str, float]]:
+        """Prices since the look before, in the order they are taken to have come; and what one venue alone showed."""
+        lows = {venue: min(look.low for look in self._looks[venue]) for venue in witnesses}
+        highs = {venue: max(look.high for look in self._looks[venue]) for venue in witnesses}
         low, high = second_lowest(lows.values()), second_highest(highs.values())
         told_low, told_high = self._told_range(now)
         low, high = (low if low < told_low else price), (high if high > told_high else price)

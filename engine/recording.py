@@ -1,15 +1,18 @@
 """A recording: bars of many markets and single forced orders as lines of JSON, written as they come, read back whole.
 
-Each line is an object with one key. market: a market's words, under a number. bar: its number and the bar's figures in
-the order of BAR_FIELDS. forced: its number, time, side, price, contracts, number. A recording that was broken off and
-taken up again holds some lines twice; the first counts.
+Each line is an object with one key. market: a market's words, under a number; it comes again, under another, when its
+contracts have another size. bar: its number and the bar's figures in the order of BAR_FIELDS. forced: its number, time,
+side, price, contracts, number. A recording that was broken off and taken up again holds some lines twice; the first
+counts. What is read is counted in contracts of the size that was recorded first.
+
+A market's words carry a unit: 2 since Bybit's contracts are counted once. Of older recordings its bars are halved.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,11 +21,15 @@ from engine.board import Reported
 from engine.errors import HistoryError, ImplausibleError
 from engine.history import Gap, History
 from engine.liquidation.margin import Tier
-from engine.market import Bar, Liquidation, Market
+from engine.market import Bar, Liquidation, Market, resized
 from engine.ports import TickRecord
 
 BAR_FIELDS = tuple(field.name for field in fields(Bar))
 SUFFIX = ".jsonl"
+UNIT = 2
+COUNTED_TWICE = frozenset({"bybit"})
+"""Venues whose open interest was recorded with both sides before the present unit."""
+
 KNOWN_ORDERS = 100_000
 """Forced orders that are remembered so that none is written twice: hours of them."""
 
@@ -32,7 +39,7 @@ class Recorder:
 
     def __init__(self, handle: TextIO) -> None:
         self._handle = handle
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[str, float], int] = {}
         self.bars = 0
         self.orders = 0
 
@@ -52,10 +59,11 @@ class Recorder:
         self._handle.flush()
 
     def _number(self, market: Market) -> int:
-        if market.key not in self._numbers:
-            self._numbers[market.key] = len(self._numbers)
-            self._write("market", {"number": self._numbers[market.key], **asdict(market)})
-        return self._numbers[market.key]
+        known = market.key, market.contract_size
+        if known not in self._numbers:
+            self._numbers[known] = len(self._numbers)
+            self._write("market", {"number": self._numbers[known], "unit": UNIT, **asdict(market)})
+        return self._numbers[known]
 
     def _write(self, kind: str, value: Any) -> None:
         self._handle.write(json.dumps({kind: value}, separators=(",", ":")) + "\n")
@@ -167,6 +175,15 @@ def read_recording(path: Path, asset: str | None = None) -> History:
     return History(markets[leader], tuple(rows[leader]), gaps, tuple(others), tuple(events))
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A market as its lines count it: how many of the first size a contract is, and the same of its interest."""
+
+    market: Market
+    ratio: float
+    interest: float
+
+
 class _Lines:
     """A recording's lines as they stand: markets and bars by key, forced orders each once."""
 
@@ -174,7 +191,7 @@ class _Lines:
         self.markets: dict[str, Market] = {}
         self.bars: dict[str, dict[int, Bar]] = {}
         self._events: dict[Liquidation, None] = {}
-        self._numbers: dict[int, Market] = {}
+        self._numbers: dict[int, _Counted] = {}
         read: Mapping[str, Callable[[Any], None]] = {"market": self._market, "bar": self._bar, "forced": self._forced}
         try:
             with path.open(encoding="utf-8") as handle:
@@ -198,17 +215,22 @@ class _Lines:
         return list(self._events)
 
     def _market(self, value: dict[str, Any]) -> None:
-        number = value.pop("number")
+        number, unit = value.pop("number"), value.pop("unit", 1)
         market = Market(**value)
-        self._numbers[number] = self.markets[market.key] = self.markets.get(market.key, market)
+        first = self.markets.setdefault(market.key, market)
+        twice = 0.5 if unit < UNIT and market.venue in COUNTED_TWICE else 1.0
+        self._numbers[number] = _Counted(first, market.contract_size / first.contract_size, twice)
 
     def _bar(self, value: list[Any]) -> None:
-        market, bar = self._numbers[value[0]], Bar(*value[1:])
-        self.bars.setdefault(market.key, {}).setdefault(bar.opened_at, bar)
+        counted, bar = self._numbers[value[0]], Bar(*value[1:])
+        ratio = counted.ratio * counted.interest
+        bar = bar if ratio == 1.0 else resized(bar, ratio)
+        self.bars.setdefault(counted.market.key, {}).setdefault(bar.opened_at, bar)
 
     def _forced(self, value: list[Any]) -> None:
         number, at, side, price, contracts, alike = value
-        self._events[Liquidation(self._numbers[number], at, side, price, contracts, alike)] = None
+        counted = self._numbers[number]
+        self._events[Liquidation(counted.market, at, side, price, contracts * counted.ratio, alike)] = None
 
 
 def _most_bars(lines: _Lines) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -77,6 +78,11 @@ class Vetting:
         self._ranges: dict[int, tuple[float, float]] = {}
         self._alone: dict[str, int] = {}
         self._jumps: dict[str, Jump] = {}
+
+    @property
+    def jumped(self) -> frozenset[str]:
+        """Markets whose count of contracts jumped alone and is not believed yet."""
+        return frozenset(key for key, jump in self._jumps.items() if not jump.believed)
 
     def path(self, rows: Sequence[Row]) -> tuple[float, ...]:
         """Return the prices that bars of one closing time bear out, empty where none of them is believed."""
@@ -274,7 +280,7 @@ def _without_count(bar: Bar) -> Bar:
 
 def _made_again(jump: Jump) -> MarketMap:
     """A map as it would be had the jump never been said."""
-    made = MarketMap.restore(jump.snapshot)
+    made = MarketMap.restore(deepcopy(jump.snapshot))  # stepping a map changes its arrays
     for bar in jump.bars:
         if bar.closed_at > made.closed_at:
             made.step(bar)

@@ -15,8 +15,9 @@ import numpy as np
 from sqlite_utils import Database
 
 from engine.board import Reported
+from engine.errors import ImplausibleError
 from engine.liquidation.margin import Tier
-from engine.market import Bar, Liquidation, Market, Side
+from engine.market import Bar, Liquidation, Market, Side, resized
 from engine.ports import Forced, LargestOrder
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,10 @@ _BAR_COLUMNS = (
 
 def add_bars(db: Database, bars: Iterable[tuple[Market, Bar]]) -> None:
     """Store closed bars; one that is there stays as it was, so that a map stepped from it can be made again."""
-    rows = [(market.key, *(getattr(bar, name) for name in _BAR_COLUMNS)) for market, bar in bars]
-    marks = ", ".join("?" * (len(_BAR_COLUMNS) + 1))
-    db.conn.executemany(f"INSERT OR IGNORE INTO bar (market, {', '.join(_BAR_COLUMNS)}) VALUES ({marks})", rows)
+    rows = [(market.key, market.contract_size, *(getattr(bar, name) for name in _BAR_COLUMNS)) for market, bar in bars]
+    marks = ", ".join("?" * (len(_BAR_COLUMNS) + 2))
+    columns = f"market, contract_size, {', '.join(_BAR_COLUMNS)}"
+    db.conn.executemany(f"INSERT OR IGNORE INTO bar ({columns}) VALUES ({marks})", rows)
 
 
 def save_markets(db: Database, markets: Iterable[Market]) -> None:
@@ -56,9 +58,20 @@ def markets(db: Database) -> list[Market]:
 
 
 def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
-    """Bars of a market that closed after a time, oldest first."""
-    query = f"SELECT {', '.join(_BAR_COLUMNS)} FROM bar WHERE market = ? AND opened_at + step_ms > ? ORDER BY opened_at"
-    return [Bar(*row) for row in db.conn.execute(query, (market.key, closed_after))]
+    """Return bars of a market that closed after a time, oldest first, counted in contracts of its present size.
+
+    A row that cannot be read is a gap.
+    """
+    columns = ", ".join(_BAR_COLUMNS)
+    query = f"SELECT contract_size, {columns} FROM bar WHERE market = ? AND opened_at + step_ms > ? ORDER BY opened_at"
+    found = []
+    for size, *row in db.conn.execute(query, (market.key, closed_after)):
+        try:
+            bar = Bar(*row)
+            found.append(bar if size in (None, market.contract_size) else resized(bar, size / market.contract_size))
+        except (ImplausibleError, TypeError, ValueError, ZeroDivisionError) as error:
+            log.warning("a bar of %s cannot be read and is left out: %s", market.key, error)
+    return found
 
 
 def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquidation]:

@@ -160,7 +160,28 @@ def m0005_chats(db: Database) -> None:
         db.execute(statement)
 
 
-NAMES = ("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits", "m0005_chats")
+_TABLES_0006 = (
+    "ALTER TABLE bar ADD COLUMN contract_size REAL",
+    "UPDATE bar SET contract_size = (SELECT json_extract(words, '$.contract_size') FROM market WHERE key = bar.market)",
+    # Its open interest counted longs and shorts until then.
+    """UPDATE bar SET contracts = contracts / 2, contracts_high = contracts_high / 2, contracts_low = contracts_low / 2
+        WHERE market LIKE 'bybit %'""",
+    "DELETE FROM bar WHERE market LIKE 'gate %'",
+    "DELETE FROM checkpoint",
+)
+
+
+@migrations()
+def m0006_units(db: Database) -> None:
+    """Bars carry the size of their contracts; Bybit's count each contract once. Maps are made again from them.
+
+    Gate's are read again: whether they counted both sides is told by its own figures.
+    """
+    for statement in _TABLES_0006:
+        db.execute(statement)
+
+
+NAMES = ("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits", "m0005_chats", "m0006_units")
 """All migrations of this version, in order."""
 
 

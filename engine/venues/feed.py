@@ -85,6 +85,7 @@ class LiveFeed:
         self._references: dict[str, list[str]] = {}
         self._quotes: dict[str, Quotes] = {}
         self._doubts: dict[str, dict[str, str]] = {}
+        self._asked_again: set[str] = set()
         self._followed_at: dict[str, int] = {}
         self._priced_at: dict[str, int] = {}
         self._streams: list[asyncio.Task[None]] = []
@@ -256,6 +257,7 @@ class LiveFeed:
         updates: dict[str, AssetUpdate] = {}
         for asset, board in tuple(self._boards.items()):
             front, backfill = self._release(asset, board, now)
+            self._ask_again(asset, board)
             quorum = self._quorum(asset, board, now) if present else Quorum()
             samples = quorum.samples
             watched = present and len(front) == 1 and self._watched(asset, next(iter(front)))
@@ -320,6 +322,17 @@ class LiveFeed:
         self._doubts[asset] = dict(quorum.doubts)
         self._refer(asset, quorum)
         return quorum
+
+    def _ask_again(self, asset: str, board: AssetBoard) -> None:
+        """Have the listing of a market read anew whose count of contracts jumped: they may be of another size now."""
+        jumped = board.vetting.jumped
+        for worker in self.workers:
+            for market in worker.venue.markets_of(asset):
+                if market.key in jumped and market.key not in self._asked_again:
+                    worker.reload_soon()
+                    log.warning("%s of %s: its open interest jumped alone and is not believed yet", worker.id, asset)
+        keys = {market.key for worker in self.workers for market in worker.venue.markets_of(asset)}
+        self._asked_again = (self._asked_again - keys) | (jumped & keys)
 
     def _refer(self, asset: str, quorum: Quorum) -> None:
         """Choose the asset's reference markets: the largest of different venues, at the price all agree on."""

@@ -362,6 +362,10 @@ class VenueWorker:
                     return
                 log.debug("%s: order book of %s: %s", self.id, market.asset, error)
 
+    def reload_soon(self) -> None:
+        """Learn which markets there are before the day is over: a contract may have another size."""
+        self._loaded_at = 0
+
     async def reload(self) -> None:
         """Once a day, learn anew which markets there are, and their margin tiers.
 

@@ -158,3 +158,29 @@ def test_a_file_that_is_no_recording_is_left_as_it_is(path: Path) -> None:
         with pytest.raises(HistoryError):
             take_up(path)
         assert path.read_text(encoding="utf-8") == text
+
+
+def test_contracts_of_another_size_are_counted_in_those_recorded_first(path: Path) -> None:
+    """A venue cut its contract into ten while it was recorded."""
+    small = replace(MARKETS[0], contract_size=MARKETS[0].contract_size / 10)
+    late = [(small, replace(bar, opened_at=bar.opened_at + 30 * HOUR_MS)) for _, bar in bars(small)]
+    event = forced(START + 40 * HOUR_MS, market=small)
+    write(path, bars(MARKETS[0]), late, events=(event,))
+    history = read_recording(path)
+    assert history.market == MARKETS[0]
+    sizes = [history.market.usd(bar.contracts or 0, 1.0) for bar in history.bars]
+    assert max(sizes) / min(sizes) < 1.001
+    assert history.events[0].notional_usd == pytest.approx(event.notional_usd)
+
+
+def test_recordings_of_before_count_bybits_contracts_twice(path: Path) -> None:
+    """They are halved as they are read; what feeds reported is not."""
+    linear = replace(MARKETS[1], venue="bybit")
+    write(path, bars(linear), bars(MARKETS[0]), events=(forced(START + 90_000, market=linear),))
+    text = path.read_text().replace('"unit":2,', "")
+    path.write_text(text)
+    history = read_recording(path)
+    halved = {market.venue: bar.contracts for market, bar in history.others if bar.opened_at == START}
+    assert halved["bybit"] == pytest.approx(80_000 / linear.contract_size / 2)
+    assert history.bars[0].contracts == pytest.approx(80_000 / MARKETS[0].contract_size)
+    assert history.events[0].contracts == 0.5

@@ -41,6 +41,19 @@ async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[K
     await made.store.close()
 
 
+async def test_bars_are_counted_in_contracts_of_the_present_size(kit: Kit) -> None:
+    await kit.store.add_bars([(MARKET, Bar(0, 300_000, 1.0, 1.0, 1.0, 1.0, 500.0, 510.0, 490.0))])
+    small = replace(MARKET, contract_size=MARKET.contract_size / 10)
+    (bar,) = await kit.store.bars_since(small, 0)
+    assert (bar.contracts, bar.contracts_high, bar.contracts_low) == pytest.approx((5000.0, 5100.0, 4900.0))
+
+
+async def test_an_order_that_cannot_be_stored_takes_no_other_with_it(kit: Kit) -> None:
+    odd = Liquidation(MARKET, int(1e300), "long", 90_000.0, 1.0)
+    fine = Liquidation(MARKET, 5, "long", 90_000.0, 1.0)
+    assert await kit.store.add_liquidations([odd, fine]) == [fine]
+
+
 async def test_bars_come_back_as_they_were_and_stay(kit: Kit) -> None:
     bars = [Bar(i * 300_000, 300_000, 1, 2, 0.9, 1.5, 7.0 if i else None) for i in range(3)]
     await kit.store.add_bars([(MARKET, bar) for bar in bars])

@@ -1,0 +1,26 @@
+"""One liar among truthful venues, a thousand times: how often a price was told that none bears out, or lost."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.engine.liars import runs
+
+SEEDS = 1000
+LOST = 5e-4
+"""Log distance, the venues' own spread: less is not lost."""
+
+
+def run() -> Iterator[tuple[str, float, str]]:
+    """Walk the seeds; tests walk the first of them."""
+    seen: Counter[str] = Counter()
+    bad: Counter[str] = Counter()
+    for _, kind, lied, truthful in runs(range(SEEDS)):
+        seen[kind] += 1
+        lost = max(math.log(lied.low / truthful.low), math.log(truthful.high / lied.high))
+        bad[kind] += lied.too_far > 1e-9 or lost > LOST
+    yield "liars.seeds", float(sum(seen.values())), "runs"
+    for kind in sorted(seen):
+        yield f"liars.{kind}", float(bad[kind]), f"of {seen[kind]} told or lost an extreme"
