@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import signal
 import sys
@@ -31,6 +32,7 @@ from engine.study.skill import skill_figures, span_figures, walk_history, write_
 from engine.study.sweeps import sweep_figures
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
+from engine.venues.names import is_name
 from engine.venues.registry import VENUES
 from engine.venues.universe import FALLBACK, Universe, by_open_interest
 from engine.venues.worker import MOST_DAYS, VenueWorker
@@ -46,6 +48,8 @@ from handlers.runtime import Runtime
 from handlers.settings import Settings
 from handlers.settings import load as load_settings
 from storage.store import Store
+
+log = logging.getLogger("bot")
 
 DEMO_DAYS = 10
 DEMO_VENUES = ("binanceusdm", "bybit", "okx")
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="watch the venues and answer")
     run.add_argument("--face", choices=["terminal"], help="answer in the terminal too (the default at one)")
     run.add_argument("--env", type=Path, metavar="FILE", help="settings file")
+    run.add_argument("--new", action="store_true", help="begin a new database where one that was there is gone")
     run.set_defaults(run=_run)
 
     check_ = commands.add_parser("check", help="settings, what can be reached, links to invite the bot")
@@ -303,7 +308,7 @@ def _run(options: argparse.Namespace) -> int:
     set_up_logging(settings.log_level, settings.secrets)
     terminal = options.face == "terminal" or (options.face is None and sys.stdin is not None and sys.stdin.isatty())
     clock: Clock = SystemClock() if settings.clock == "system" else ScaledClock.parse(settings.clock)
-    return asyncio.run(_live(settings, clock, terminal=terminal))
+    return asyncio.run(_live(settings, clock, terminal=terminal, new=options.new))
 
 
 def _record(options: argparse.Namespace) -> int:
@@ -417,11 +422,17 @@ def _workers(
 
 
 async def _live(
-    settings: Settings, clock: Clock, *, terminal: bool, in_memory: bool = False, simulated: bool = False
+    settings: Settings,
+    clock: Clock,
+    *,
+    terminal: bool,
+    in_memory: bool = False,
+    simulated: bool = False,
+    new: bool = False,
 ) -> int:
     """Wire everything together, run it until it is told to stop, take it apart again."""
     stop, wall = _stopped(), SystemClock()
-    store = Store(None if in_memory else settings.database, wall)
+    store = Store(None if in_memory else settings.database, wall, new=new)
     await store.open()
     try:
         boards: dict[str, AssetBoard] = {}
@@ -472,11 +483,19 @@ async def _choose_assets(
     universe = Universe(settings.ranked, workers, watch.boards, make_board, watch.book.assets, forget)
 
     async def review() -> None:
-        known = json.loads(await store.get_meta(RANKED) or "[]")
+        known = _names(await store.get_meta(RANKED))
         await store.set_meta(RANKED, json.dumps(await universe.review(known)))
 
     await review()
     return review
+
+
+def _names(text: str | None) -> list[str]:
+    """Coins that were kept as a list; none where it cannot be read."""
+    try:
+        return [str(name) for name in json.loads(text or "[]") if is_name(str(name))]
+    except (ValueError, TypeError):
+        return []
 
 
 async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) -> AssetBoard:
@@ -484,7 +503,12 @@ async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) 
     state = await store.load_checkpoint(asset)
     if state is None or state.get("model") != MODEL:
         return AssetBoard(asset)  # history is read again
-    board = AssetBoard.restore(asset, venues, state)
+    try:
+        board = AssetBoard.restore(asset, venues, state)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        # A checkpoint is a cache: what cannot be read of it is made again from history.
+        log.warning("the map of %s cannot be read (%s); its history is read anew", asset, type(error).__name__)
+        return AssetBoard(asset)
     if clock.now() - board.closed_at > MOST_DAYS * DAY_MS:
         return AssetBoard(asset)  # what price went through since cannot be read any more
     board.know_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))

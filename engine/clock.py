@@ -9,38 +9,74 @@ from dataclasses import dataclass
 
 from engine.errors import SettingError
 
+JITTER_MS = 50
+LEAP_MS = 5_000
+"""The machine's clock against the time that has passed: what differs by less is followed, by more it has been set."""
+
+STANDS_MS = 60_000
+"""A clock that was set is followed once it has stood for so long: one that is two days ahead for a moment never is."""
+
 
 class SteadyTime:
-    """The machine's time, never going back: set back, it runs at half speed until the machine's has caught up.
+    """The machine's time, as steady as leases, retries and quiet hours need it.
 
-    Leases, retries and quiet hours go by it: were it to stand still they would, and were it to go back what was due
-    would not be. jumps_back counts how often the machine's was set back, by more than a jitter.
+    Set back a little, it runs at half speed until the machine's has caught up. Set by more, either way, it goes on by
+    the time that passes until the new one has stood for a minute; then it is taken over whole, also backwards.
+
+    Attributes:
+        jumps_back: how often the machine's clock was set back, by more than a jitter.
+        taken_over: how often a clock that had been set was followed; moved_ms: by how much it was set then.
     """
 
     def __init__(self, wall: Callable[[], int], monotonic: Callable[[], int]) -> None:
         self._wall, self._monotonic = wall, monotonic
-        self._shown = wall()
-        self._held: tuple[int, int] | None = None
-        """While the machine's is behind: what was shown when that began, and the monotonic time of it."""
+        self._shown, self._at = wall(), monotonic()
+        self._leap: tuple[int, int] | None = None
+        """While the machine's differs: by how much, and the monotonic time at which that began."""
 
+        self._behind = False
         self.jumps_back = 0
+        self.taken_over = 0
+        self.moved_ms = 0
 
     def now(self) -> int:
         """UTC ms."""
         wall, at = self._wall(), self._monotonic()
+        passed, self._at = at - self._at, at
+        off = wall - (self._shown + passed)
+        if abs(off) > LEAP_MS:
+            self._shown = self._after_leap(wall, passed, off, at)
+            return self._shown
+        self._leap = None
         if wall >= self._shown:
-            self._shown, self._held = wall, None
+            self._shown, self._behind = wall, False
             return wall
-        if self._held is None:
+        if not self._behind:
             self.jumps_back += self._shown - wall > JITTER_MS
-            self._held = (self._shown, at)
-        shown, since = self._held
-        self._shown = max(self._shown, shown + (at - since) // 2)
+            self._behind = True
+        self._shown += passed // 2
         return self._shown
 
+    def _after_leap(self, wall: int, passed: int, off: int, at: int) -> int:
+        """What to show while the machine's clock differs from the time that passes."""
+        if self._leap is None or abs(off - self._leap[0]) > LEAP_MS:
+            self.jumps_back += off < 0
+            self._leap = (off, at)
+        if at - self._leap[1] < STANDS_MS:
+            return self._shown + passed
+        self._leap = None
+        self.taken_over += 1
+        self.moved_ms = off
+        return wall
 
-JITTER_MS = 50
-MACHINE = SteadyTime(lambda: time.time_ns() // 1_000_000, lambda: time.monotonic_ns() // 1_000_000)
+
+def _steady_ms() -> int:
+    """Milliseconds that have passed, those asleep included where the machine can tell."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(clock) // 1_000_000
+
+
+MACHINE = SteadyTime(lambda: time.time_ns() // 1_000_000, _steady_ms)
 """The one of this process."""
 
 

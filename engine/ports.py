@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.alerts.decide import StateKey
@@ -48,6 +49,10 @@ class Feed(Protocol):
 
     def ticks(self) -> AsyncIterator[Delivered]:
         """Ticks in order of time, until the feed ends."""
+        ...
+
+    def clock_set_back(self, now: int) -> None:
+        """The clock shows an earlier time than before: what is known of later ones is of no time."""
         ...
 
 
@@ -354,6 +359,10 @@ class Outbox(Protocol):
 
     async def give_up(self, message_id: int, error: str) -> None: ...
 
+    async def clock_set_back(self, back_ms: int) -> int:
+        """The machine's clock was ahead by so much and has been put right: bring messages back; how many."""
+        ...
+
     async def counts(self) -> dict[str, int]: ...
 
     async def rules_of_message(self, message_id: int) -> list[int]:
@@ -375,6 +384,20 @@ class Outbox(Protocol):
 
 class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
     """All that commands and delivery need to outlive a restart."""
+
+    @property
+    def set_aside(self) -> Mapping[str, str]:
+        """Rows that could not be read or written since the start, with why."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the database as a whole, empty where nothing is."""
+        ...
+
+    async def rescue(self, at: str) -> Path | None:
+        """Write what is open beside the path that no longer names it."""
+        ...
 
     async def forced_since(self, asset: str, since: int) -> Forced:
         """What feeds reported as forced out of an asset since then."""

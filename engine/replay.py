@@ -17,6 +17,9 @@ class ReplayFeed:
     def __init__(self, history: History, clock: ManualClock, *, since: int = 0, until: int | None = None) -> None:
         self._history, self._clock, self._since, self._until = history, clock, since, until
 
+    def clock_set_back(self, now: int) -> None:
+        """A replay's clock is its own."""
+
     async def ticks(self) -> AsyncIterator[Delivered]:
         """Bars that close up to `until`; those before `since` warm the map up and fire nothing."""
         asset = self._history.market.asset

@@ -190,6 +190,13 @@ class Watch:
         self._offline_since = dict(priced_until)
         self._stale_since = dict(stale_since or {})
 
+    def clock_set_back(self, now: int) -> None:
+        """Forget what is known of times that have not come yet."""
+        for known in (self.priced_until, self._offline_since, self._sampled_at):
+            for asset, at in known.items():
+                known[asset] = min(at, now)
+        self.book.clock_set_back(now)
+
     def forget(self, asset: str) -> None:
         """An asset is followed no more: should it come back, its past is no news."""
         for known in (self.priced_until, self._offline_since, self._stale_since, self._sampled_at, self._held):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from engine.announce import final_count
+from engine.clock import MACHINE
 from engine.errors import OffloadError
 from engine.history import iso
 from engine.liquidation.spans import calibrate_from
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT_MS = 3_600_000
 ALL_SNAPSHOTS = 10_000
 RESTART_SECONDS = (1.0, 60.0)
+KEEP_TIME_SECONDS = 5.0
 DRAIN_SECONDS = 10.0
 END_SECONDS = 10.0
 
@@ -55,6 +57,7 @@ class Runtime:
             asyncio.create_task(self._watch(), name="watch"),
             *(asyncio.create_task(d.run(), name=f"dispatcher {d.platform}") for d in self.dispatchers),
             asyncio.create_task(self._checkpoints(), name="checkpoints"),
+            asyncio.create_task(self._keep_time(), name="keep time"),
         ]
         faces = {name: asyncio.create_task(self._face(name, run), name=name) for name, run in self.faces.items()}
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -82,7 +85,7 @@ class Runtime:
         """In an order in which nothing is cut in two: the tick, then what is being sent, then the faces."""
         async with self._ticking:
             for task in essential:
-                if task.get_name() in ("watch", "checkpoints"):
+                if task.get_name() in ("watch", "checkpoints", "keep time"):
                     task.cancel()
         for dispatcher in self.dispatchers:
             dispatcher.stop()
@@ -101,6 +104,28 @@ class Runtime:
                 services.wake()
             if not services.ready.is_set() and not delivered.silent and not delivered.late:
                 services.ready.set()
+
+    async def _keep_time(self) -> None:
+        """When the machine's clock was ahead and has been put right, let nothing wait for times that are past."""
+        taken_over = MACHINE.taken_over
+        while True:
+            await asyncio.sleep(KEEP_TIME_SECONDS)
+            MACHINE.now()  # it is followed only while somebody asks
+            if MACHINE.taken_over != taken_over:
+                taken_over = MACHINE.taken_over
+                await self.clock_was_set(MACHINE.moved_ms)
+
+    async def clock_was_set(self, moved_ms: int) -> None:
+        """Take in that the machine's clock was set, by so much."""
+        log.warning("the machine's clock was set by %+.0f s; times go by the new one", moved_ms / 1000)
+        if moved_ms >= 0:
+            return
+        async with self._ticking:
+            now = self.services.clock.now()
+            self.services.watch.clock_set_back(now)
+            self.feed.clock_set_back(now)
+            await self.services.store.clock_set_back(-moved_ms)
+        self.services.wake()
 
     async def _face(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run a face; one that fails is started again, ever more slowly."""
@@ -121,6 +146,7 @@ class Runtime:
         saved_at, day = clock.now(), ""
         while True:
             await asyncio.sleep(min(CHECKPOINT_MS / 1000 / clock.speed, 60) / 4)
+            saved_at = min(saved_at, clock.now())  # the clock may have been set back
             due = clock.now() - saved_at >= CHECKPOINT_MS
             if due and self.services.ready.is_set() and watch.storable:
                 await save_checkpoint(watch, self.market_store)

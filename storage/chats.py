@@ -7,27 +7,41 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine.alerts.policy import CAP, Wishes, parse_quiet, quiet_text
+from engine.alerts.policy import CAP, Wishes, is_timezone, parse_quiet, quiet_text
+from engine.errors import InputError
 from engine.ports import Change, Chat, ChatKind
+from storage.aside import set_aside
 
 WISHES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
 """Columns that make a chat's wishes."""
 
+MAX_CAP = 100_000
+"""A chat of this machine's own has this one; see platforms."""
+
 _COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, " + ", ".join(WISHES)
 
 
-def _chat(row: tuple[Any, ...]) -> Chat:
+def _chat(db: Database, row: tuple[Any, ...]) -> Chat:
     number, platform, remote_id, kind, title, approved, active, off_reason, *wishes = row
-    return Chat(
-        number, platform, remote_id, kind, title, bool(approved), bool(active), off_reason, read_wishes(kind, wishes)
-    )
+    kept = read_wishes(db, number, kind, wishes)
+    return Chat(number, platform, remote_id, kind, title, bool(approved), bool(active), off_reason, kept)
 
 
-def read_wishes(kind: ChatKind, columns: Sequence[Any]) -> Wishes:
-    """Wishes from their columns, in the order of WISHES."""
+def read_wishes(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[Any]) -> Wishes:
+    """Wishes from their columns, in the order of WISHES; what of them cannot be read is as if it had not been said."""
     timezone, quiet, loud, cap, language, locale, light, role, room = columns
-    hours = parse_quiet(quiet) if quiet else None
-    most = CAP[kind] if cap is None else cap
+    hours = None
+    try:
+        hours = parse_quiet(quiet) if quiet else None
+    except InputError as error:
+        set_aside(db, f"chat #{chat_id}: its quiet hours", error)
+    if not is_timezone(timezone):
+        set_aside(db, f"chat #{chat_id}: its time zone", f"{timezone[:30]!r} is none here; UTC stands for it")
+        timezone = Wishes().timezone
+    most = cap if isinstance(cap, int) and 0 <= cap <= MAX_CAP else CAP.get(kind, CAP["private"])
+    if cap is not None and most != cap:
+        set_aside(db, f"chat #{chat_id}: its cap", f"{cap} is none")
+    role = role if role.isdecimal() else ""
     return Wishes(timezone, hours, bool(loud), most, language, locale, bool(light), role, room)
 
 
@@ -35,7 +49,7 @@ def wishes_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Wishes]:
     """What active chats want of alerts, by their ids; those that are gone or switched off are left out."""
     numbers = ", ".join(str(int(chat_id)) for chat_id in chat_ids)
     query = f"SELECT id, kind, {', '.join(WISHES)} FROM chat WHERE active AND id IN ({numbers})"
-    return {row[0]: read_wishes(row[1], row[2:]) for row in db.conn.execute(query)}
+    return {row[0]: read_wishes(db, row[0], row[1], row[2:]) for row in db.conn.execute(query).fetchall()}
 
 
 def set_wishes(db: Database, chat_id: int, wishes: Wishes) -> None:
@@ -81,13 +95,19 @@ def see_chat(
 def find_chat(db: Database, platform: str, remote_id: str) -> Chat | None:
     query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? AND remote_id = ?"
     row = db.conn.execute(query, (platform, remote_id)).fetchone()
-    return _chat(row) if row else None
+    return _chat(db, row) if row else None
+
+
+def chat_by_id(db: Database, chat_id: int) -> Chat | None:
+    """Return a chat by its own number."""
+    row = db.conn.execute(f"SELECT {_COLUMNS} FROM chat WHERE id = ?", (chat_id,)).fetchone()
+    return _chat(db, row) if row else None
 
 
 def chats(db: Database, platform: str | None = None) -> list[Chat]:
     """All chats, or those of one platform, oldest first."""
     query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? OR ? IS NULL ORDER BY id"
-    return [_chat(row) for row in db.conn.execute(query, (platform, platform))]
+    return [_chat(db, row) for row in db.conn.execute(query, (platform, platform)).fetchall()]
 
 
 def approve_chat(db: Database, chat_id: int, *, approved: bool) -> None:

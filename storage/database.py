@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from sqlite_utils import Database as Utils
 
 from engine.errors import StorageError
+from storage.aside import Aside, Connection
 from storage.migrations import check_schema, migrate
 
 T = TypeVar("T")
 
-BUSY_MS = 10_000
+log = logging.getLogger(__name__)
+
+BUSY_MS = 60_000
+"""How long another program may hold the write lock: a backup of a large file takes a while."""
+
+SAY_SECONDS = 5.0
+WAL_BYTES = 64 * 1024 * 1024
+PRIVATE = 0o600
 
 
 class InstanceLock:
-    """Makes two processes on one database impossible; says who holds it."""
+    """Makes two processes on one database impossible; says who holds it.
+
+    What is locked is the file that was opened, by its inode: a name can be deleted or moved. The file beside it says
+    who holds it, and that there has been a database here.
+    """
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
-        self._handle: IO[str] | None = None
+        self.database = database
+        self.note = database.with_name(database.name + ".lock")
+        self._handle: int | None = None
+        self._note_handle: IO[str] | None = None
 
     def take(self) -> None:
         """Take the lock.
@@ -35,27 +51,66 @@ class InstanceLock:
             StorageError: naming the process that holds it.
         """
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = self._path.open("a+", encoding="ascii")
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            note = os.fdopen(os.open(self.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE), "r+", encoding="ascii")
         except OSError as error:
-            raise StorageError(f"{self._path.parent} cannot be written to: {error.strerror}") from None
+            raise StorageError(f"{self.note.parent} cannot be written to: {error.strerror}") from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for each in (handle, note):
+                fcntl.flock(each, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            handle.seek(0)
-            holder = handle.read().strip() or "unknown"
-            handle.close()
-            raise StorageError(f"{self._path.stem} is in use by process {holder}; only one may run on it") from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(str(os.getpid()))
-        handle.flush()
-        self._handle = handle
+            holder = note.read().strip() or "unknown"
+            os.close(handle)
+            note.close()
+            raise StorageError(f"{self.note.stem} is in use by process {holder}; only one may run on it") from None
+        note.seek(0)
+        note.truncate()
+        note.write(str(os.getpid()))
+        note.flush()
+        self._handle, self._note_handle = handle, note
+
+    def lost(self) -> str:
+        """Return why what is open is not what the path names any more, empty while it is."""
+        if self._handle is None:
+            return ""
+        held = os.fstat(self._handle)
+        try:
+            named = self.database.stat()
+        except OSError:
+            return "the database file is gone"
+        return "" if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino) else "the database file was replaced"
 
     def release(self) -> None:
+        # After the connections: closing a handle of a file lets go of all that this process holds on it.
         if self._handle is not None:
-            self._handle.close()
+            os.close(self._handle)
             self._handle = None
+        if self._note_handle is not None:
+            self._note_handle.close()
+            self._note_handle = None
+
+
+def refuse_loss(database: Path, *, new: bool) -> None:
+    """See that a database that was here is not begun anew unnoticed.
+
+    Args:
+        new: it shall be.
+
+    Raises:
+        StorageError: where there has been one, and the file is gone or empty.
+    """
+    if new or (database.exists() and database.stat().st_size):
+        return
+    beside = [database.with_name(database.name + ".lock"), *database.parent.glob(f"{database.stem}*.bak*")]
+    beside += [*database.parent.glob(f"{database.stem}.rescued-*")]
+    found = next((path for path in beside if path.exists()), None)
+    if found is not None:
+        state = "is empty" if database.exists() else "is gone"
+        raise StorageError(
+            f"{database.name} {state}, but {found.name} says there was one. "
+            "Put a backup in its place, or begin anew with --new"
+        )
 
 
 class Database:
@@ -67,11 +122,18 @@ class Database:
     Args:
         path: the file, None for one in memory.
         reading: only read from it: needs no lock, so that a running process is not in the way.
+        new: begin anew where there has been a database that is gone.
+
+    Attributes:
+        aside: rows that could not be read.
+        waiting: another program holds a write up.
     """
 
-    def __init__(self, path: Path | None, *, reading: bool = False) -> None:
+    def __init__(self, path: Path | None, *, reading: bool = False, new: bool = False) -> None:
         path = self._path = path.resolve() if path else None  # two names of one file are one database
-        self._only_reading = reading
+        self._only_reading, self._new = reading, new
+        self.aside = Aside()
+        self.waiting = False
         self._lock = InstanceLock(path) if path and not reading else None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="storage-writer")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="storage-reader") if path else self._writer
@@ -84,7 +146,8 @@ class Database:
         Raises:
             StorageError: when it is in use, newer than this version, or no database.
         """
-        if self._lock:
+        if self._lock and self._path:
+            refuse_loss(self._path, new=self._new)
             self._lock.take()
         try:
             if self._only_reading:
@@ -107,9 +170,57 @@ class Database:
             StorageError: when SQLite refuses.
         """
         try:
-            return await self._on(self._writer, lambda: _in_transaction(self._writing(), work))
+            return await self._said(self._on(self._writer, lambda: _in_transaction(self._writing(), work)))
         except sqlite3.Error as error:
             raise StorageError(f"the database refused a write: {error}") from error
+
+    @property
+    def lost(self) -> str:
+        """Why what is open is not what the path names any more, empty while it is."""
+        return self._lock.lost() if self._lock else ""
+
+    async def rescue(self, at: str) -> Path | None:
+        """Write what is open into a file beside the path that does not name it any more; the file."""
+        path = self._path
+        if path is None:
+            return None
+        target = path.with_name(f"{path.stem}.rescued-{at}{path.suffix}")
+
+        def work() -> None:
+            with contextlib.closing(sqlite3.connect(target)) as copy:
+                target.chmod(PRIVATE)
+                self._writing().conn.backup(copy)
+
+        try:
+            await self._on(self._writer, work)
+        except sqlite3.Error as error:
+            raise StorageError(f"the database could not be rescued: {error}") from error
+        return target
+
+    async def tidy(self) -> None:
+        """Bring the write-ahead log back into the file, so that it stays small."""
+        await self._on(self._writer, lambda: self._writing().conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+    async def _said(self, writing: Coroutine[Any, Any, T]) -> T:
+        """Wait for a write; one that another program holds up is said."""
+        task = asyncio.ensure_future(writing)
+        done, _ = await self._wait(task)
+        if not done:
+            log.warning("the database is locked by another program; waiting for up to %d s", BUSY_MS // 1000)
+            self.waiting = True
+        try:
+            return await task
+        finally:
+            self.waiting = False
+
+    @staticmethod
+    async def _wait(task: asyncio.Future[Any]) -> tuple[set[Any], set[Any]]:
+        try:
+            return await asyncio.wait([task], timeout=SAY_SECONDS)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
 
     async def read(self, work: Callable[[Utils], T]) -> T:
         """Run work on a connection that cannot write."""
@@ -130,7 +241,9 @@ class Database:
             self._lock.release()
 
     def _connect(self, *, readonly: bool) -> Utils:
-        conn = sqlite3.connect(str(self._path) if self._path else ":memory:", isolation_level=None)
+        name = str(self._path) if self._path else ":memory:"
+        conn = sqlite3.connect(name, isolation_level=None, factory=Connection)
+        conn.aside = self.aside
         conn.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         conn.execute("PRAGMA foreign_keys = ON")
         if readonly:
@@ -138,6 +251,7 @@ class Database:
         else:
             conn.execute("PRAGMA journal_mode = WAL")
             conn.execute("PRAGMA synchronous = FULL")
+            conn.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         return Utils(conn)
 
     def _writing(self) -> Utils:

@@ -19,8 +19,11 @@ from engine.errors import ImplausibleError
 from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, Market, Side, resized
 from engine.ports import Forced, LargestOrder
+from storage.aside import set_aside
 
 log = logging.getLogger(__name__)
+
+MAX_LEVERAGE = 1000.0
 
 _BAR_COLUMNS = (
     "opened_at",
@@ -54,7 +57,13 @@ def save_markets(db: Database, markets: Iterable[Market]) -> None:
 
 def markets(db: Database) -> list[Market]:
     """All markets that were ever read."""
-    return [Market(**json.loads(words)) for (words,) in db.conn.execute("SELECT words FROM market ORDER BY key")]
+    found = []
+    for key, words in db.conn.execute("SELECT key, words FROM market ORDER BY key").fetchall():
+        try:
+            found.append(Market(**json.loads(words)))
+        except (ValueError, TypeError) as error:
+            set_aside(db, f"market {key[:40]}", error)
+    return found
 
 
 def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
@@ -141,7 +150,11 @@ def tiers_of(db: Database, market: str) -> tuple[int, list[Tier]]:
     query = """SELECT read_at, floor, maintenance_rate, maintenance_amount, max_leverage
         FROM margin_tier WHERE market = ? ORDER BY floor"""
     rows = list(db.conn.execute(query, (market,)))
-    return (rows[0][0] if rows else 0), [Tier(*row[1:]) for row in rows]
+    tiers = [Tier(*row[1:]) for row in rows]
+    if any(not (0 < tier.maintenance_rate < 1 and 1 <= tier.max_leverage <= MAX_LEVERAGE) for tier in tiers):
+        set_aside(db, f"the margin tiers of {market[:40]}", "they cannot be; read anew")
+        return 0, []
+    return (rows[0][0] if rows else 0), tiers
 
 
 def forget_before(db: Database, at: int) -> None:
@@ -166,9 +179,16 @@ def save_checkpoint(db: Database, asset: str, at: int, state: dict[str, Any]) ->
 
 
 def load_checkpoint(db: Database, asset: str) -> dict[str, Any] | None:
-    """A board's last snapshot, or None."""
+    """Return a board's last snapshot, or None; one that cannot be read is none: history is read anew."""
     row = db.conn.execute("SELECT data FROM checkpoint WHERE asset = ?", (asset,)).fetchone()
-    return json.loads(zlib.decompress(row[0]), object_hook=_decode) if row else None
+    if row is None:
+        return None
+    try:
+        state = json.loads(zlib.decompress(row[0]), object_hook=_decode)
+    except (ValueError, TypeError, KeyError, zlib.error) as error:
+        set_aside(db, f"the map of {asset[:20]}", f"{error}; its history is read anew")
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def forget_checkpoint(db: Database, asset: str) -> None:
@@ -185,7 +205,13 @@ def save_track_record(db: Database, asset: str, day: str, figures: dict[str, Any
 def track_records(db: Database, asset: str) -> list[dict[str, Any]]:
     """An asset's track records, one a day, oldest first."""
     rows = db.conn.execute("SELECT figures FROM track_record WHERE asset = ? ORDER BY day", (asset,))
-    return [json.loads(figures) for (figures,) in rows]
+    found = []
+    for (figures,) in rows.fetchall():
+        try:
+            found.append(dict(json.loads(figures)))
+        except (ValueError, TypeError) as error:
+            set_aside(db, f"a track record of {asset[:20]}", error)
+    return found
 
 
 def _encode(value: object) -> Any:

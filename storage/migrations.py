@@ -168,14 +168,19 @@ _TABLES_0006 = (
         WHERE market LIKE 'bybit %'""",
     "DELETE FROM bar WHERE market LIKE 'gate %'",
     "DELETE FROM checkpoint",
+    "CREATE INDEX message_by_due ON message (due, id) WHERE state = 'ready'",
+    "CREATE INDEX message_by_lease ON message (lease_until) WHERE state = 'sending'",
+    "CREATE INDEX message_by_expiry ON message (expires) WHERE state = 'ready'",
+    "CREATE INDEX message_by_age ON message (created_at) WHERE state IN ('sent', 'dead')",
+    "CREATE INDEX alert_by_time ON alert (at)",
 )
 
 
 @migrations()
 def m0006_units(db: Database) -> None:
-    """Bars carry the size of their contracts; Bybit's count each contract once. Maps are made again from them.
+    """Bars carry the size of their contracts; Bybit's count each contract once; messages lie in order of due time.
 
-    Gate's are read again: whether they counted both sides is told by its own figures.
+    Gate's bars are read again: whether they counted both sides is told by its own figures. Maps are made again.
     """
     for statement in _TABLES_0006:
         db.execute(statement)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 from sqlite_utils import Database
 
@@ -13,6 +16,7 @@ from engine.alerts.policy import GROUP_FROM, Wishes, day_start, fate, quiet_unti
 from engine.market import HOUR_MS, MINUTE_MS
 from engine.ports import AlertRecord, DeadLetter, Message, Told
 from storage import chats
+from storage.aside import set_aside
 from storage.chats import WISHES, read_wishes
 
 EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
@@ -25,6 +29,11 @@ COUNTED_AFTER_MS = HOUR_MS
 
 MOST_TOLD = 12
 """Alerts that a message about several names; the rest are counted."""
+
+LONGEST_PAUSE_MS = HOUR_MS
+
+KIND = "CASE WHEN json_valid(body) THEN json_extract(body, '$.kind') END"
+"""What a message is of, in SQL; nothing of one whose facts are damaged."""
 
 NONCE_BYTES = 12
 """24 hexadecimal characters: Discord takes 25 at most."""
@@ -44,10 +53,32 @@ def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
     added = 0
     for chat_id, rows in by_chat.items():
         if chat_id in wishes:
-            new = [(number, alert) for alert in rows if (number := _add_alert(db, alert, known)) is not None]
-            added += len(new)
-            _tell(db, chat_id, wishes[chat_id], new, now)
+            try:
+                with savepoint(db):
+                    new = [(number, alert) for alert in rows if (number := _add_alert(db, alert, known)) is not None]
+                    _tell(db, chat_id, wishes[chat_id], new, now)
+                added += len(new)
+            except UNREADABLE as error:
+                set_aside(db, f"an alert of chat #{chat_id}", error)
     return added
+
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, ZoneInfoNotFoundError)
+"""What a damaged row of one chat may raise. What SQLite refuses is everybody's trouble, and ends the tick."""
+
+
+@contextlib.contextmanager
+def savepoint(db: Database) -> Iterator[None]:
+    """Store all that is done within or nothing of it, inside the transaction that is on."""
+    db.conn.execute("SAVEPOINT one_chat")
+    try:
+        yield
+    except BaseException:
+        if db.conn.in_transaction:
+            db.conn.execute("ROLLBACK TO one_chat")
+            db.conn.execute("RELEASE one_chat")
+        raise
+    db.conn.execute("RELEASE one_chat")
 
 
 def _add_alert(db: Database, alert: AlertRecord, known: dict[int, str]) -> int | None:
@@ -75,8 +106,24 @@ def _add_alert(db: Database, alert: AlertRecord, known: dict[int, str]) -> int |
 
 def _json(facts: dict[str, Any], known: dict[int, str]) -> str:
     if id(facts) not in known:
-        known[id(facts)] = json.dumps(facts, allow_nan=False)
+        known[id(facts)] = as_json(facts)
     return known[id(facts)]
+
+
+def as_json(facts: dict[str, Any]) -> str:
+    """Return facts as JSON. A number that is none is left out by itself: the message says the rest."""
+    try:
+        return json.dumps(facts, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(facts), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 Row = tuple[int, AlertRecord]
@@ -99,7 +146,7 @@ def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) 
                 kinds = {alert.kind for _, alert in unit}
                 lives = max(EXPIRES_MS.get(kind, OTHERS_EXPIRE_MS) for kind in kinds)
                 body = first.facts if len(unit) == 1 else _together("group", unit, now)
-                message_id = _add(db, chat_id, json.dumps(body, allow_nan=False), now, now + lives)
+                message_id = _add(db, chat_id, as_json(body), now, now + lives)
                 _link(db, unit, message_id)
                 if body["kind"] in COUNTED_LATER:
                     _count_later(db, chat_id, message_id, body, now)
@@ -117,26 +164,35 @@ def change_alerts(db: Database, changes: Mapping[str, dict[str, Any]], now: int)
         changes: facts by the alert's key.
     """
     for key, facts in changes.items():
-        row = db.conn.execute(
-            "SELECT message.id, message.chat_id, state, rendered, json_extract(body, '$.kind'), "
-            "(SELECT COUNT(*) FROM alert AS other WHERE other.message_id = message.id) "
-            "FROM alert JOIN message ON message.id = message_id WHERE alert.key = ?",
-            (key,),
-        ).fetchone()
-        if row is None or row[2] == "dead" or row[4] != facts["kind"] or row[5] != 1:
-            continue  # never told, given up, or told among others
-        body = json.dumps(facts, allow_nan=False)
-        if row[2] == "ready" and row[3] is None:
-            db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (body, row[0]))
-            continue
-        db.conn.execute("DELETE FROM message WHERE edits = ? AND state = 'ready'", (row[0],))
-        number = _add(db, row[1], body, now, now + EXPIRES_MS["near"], due=now)
-        db.conn.execute("UPDATE message SET edits = ? WHERE id = ?", (row[0], number))
+        try:
+            with savepoint(db):
+                _change_alert(db, key, facts, now)
+        except UNREADABLE as error:
+            set_aside(db, f"a change of alert {key[:60]}", error)
+
+
+def _change_alert(db: Database, key: str, facts: dict[str, Any], now: int) -> None:
+    """Let the message of one alert say something newer, if it was told alone and still can be changed."""
+    row = db.conn.execute(
+        f"SELECT message.id, message.chat_id, state, rendered, {KIND}, "
+        "(SELECT COUNT(*) FROM alert AS other WHERE other.message_id = message.id) "
+        "FROM alert JOIN message ON message.id = message_id WHERE alert.key = ?",
+        (key,),
+    ).fetchone()
+    if row is None or row[2] == "dead" or row[4] != facts["kind"] or row[5] != 1:
+        return  # never told, given up, or told among others
+    body = as_json(facts)
+    if row[2] == "ready" and row[3] is None:
+        db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (body, row[0]))
+        return
+    db.conn.execute("DELETE FROM message WHERE edits = ? AND state = 'ready'", (row[0],))
+    number = _add(db, row[1], body, now, now + EXPIRES_MS["near"], due=now)
+    db.conn.execute("UPDATE message SET edits = ? WHERE id = ?", (row[0], number))
 
 
 def _count_later(db: Database, chat_id: int, message_id: int, body: dict[str, Any], now: int) -> None:
     """Have a message changed once the last reports of its happening are in."""
-    final = json.dumps({**body, "final": True}, allow_nan=False)
+    final = as_json({**body, "final": True})
     number = _add(db, chat_id, final, now, now + COUNTED_AFTER_MS + OTHERS_EXPIRE_MS, due=now + COUNTED_AFTER_MS)
     db.conn.execute("UPDATE message SET edits = ? WHERE id = ?", (message_id, number))
 
@@ -161,18 +217,19 @@ def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> 
     """Let alerts wait for the end of quiet hours, all in one message; how many messages that made."""
     waiting = db.conn.execute(
         "SELECT id, body FROM message WHERE chat_id = ? AND held AND state = 'ready' AND rendered IS NULL "
-        "AND json_extract(body, '$.kind') = 'digest'",
+        f"AND {KIND} = 'digest'",
         (chat_id,),
     ).fetchone()
     if waiting is None:
-        body = json.dumps(_together("digest", unit, now), allow_nan=False)
+        body = as_json(_together("digest", unit, now))
         _link(db, unit, _add(db, chat_id, body, now, until + OTHERS_EXPIRE_MS, due=until))
         return 1
     body = json.loads(waiting[1])
-    body["count"] += len(unit)
-    items = [*body["items"], *(alert.facts for _, alert in unit)]
+    before = [item for item in body.get("items") or () if isinstance(item, dict)]
+    body["count"] = int(body.get("count") or len(before)) + len(unit)
+    items = [*before, *(alert.facts for _, alert in unit)]
     body["items"] = sorted(items, key=lambda facts: -_size(facts))[:MOST_TOLD]
-    db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (json.dumps(body, allow_nan=False), waiting[0]))
+    db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (as_json(body), waiting[0]))
     _link(db, unit, waiting[0])
     return 0
 
@@ -180,7 +237,7 @@ def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> 
 def _say_full(db: Database, chat_id: int, wishes: Wishes, now: int) -> None:
     """The closing note of a day, once."""
     said = db.conn.execute(
-        "SELECT 1 FROM message WHERE chat_id = ? AND created_at >= ? AND json_extract(body, '$.kind') = 'full'",
+        f"SELECT 1 FROM message WHERE chat_id = ? AND created_at >= ? AND {KIND} = 'full'",
         (chat_id, day_start(wishes, now)),
     ).fetchone()
     if said is None:
@@ -206,7 +263,7 @@ def add_message(db: Database, chat_id: int, body: dict[str, Any], now: int) -> N
     """Store a message that is no alert, such as a test alert; not a second one of its kind while one waits."""
     if has_unsent(db, chat_id, body["kind"]):
         return
-    _add(db, chat_id, json.dumps(body, allow_nan=False), now, now + OTHERS_EXPIRE_MS)
+    _add(db, chat_id, as_json(body), now, now + OTHERS_EXPIRE_MS)
 
 
 def _add(db: Database, chat_id: int, body: str, now: int, expires: int, due: int | None = None) -> int:
@@ -256,7 +313,8 @@ def _fate(state: str | None, held: int | None) -> str:
 def dead_letters(db: Database, count: int) -> list[DeadLetter]:
     """The last messages that were given up, newest first."""
     query = (
-        "SELECT message.id, json_extract(body, '$.kind'), coalesce(json_extract(body, '$.asset'), ''), platform, "
+        f"SELECT message.id, coalesce({KIND}, '?'), "
+        "coalesce(CASE WHEN json_valid(body) THEN json_extract(body, '$.asset') END, ''), platform, "
         "chat_id, message.created_at, error FROM message JOIN chat ON chat.id = chat_id "
         "WHERE state = 'dead' AND edits IS NULL ORDER BY message.id DESC LIMIT ?"
     )
@@ -292,43 +350,67 @@ def expire(db: Database, platform: str, now: int) -> list[int]:
     return [row[0] for row in rows.fetchall()]
 
 
+CLAIM = f"""
+    SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires,
+        message.created_at, plain, repeat, edits,
+        (SELECT target.remote_id FROM message AS target WHERE target.id = message.edits), {", ".join(WISHES)}
+    FROM message INDEXED BY message_by_due CROSS JOIN chat ON chat.id = chat_id
+    WHERE state = 'ready' AND due <= :now AND expires >= :now AND chat.platform = :platform AND chat.active
+        AND chat_id NOT IN (SELECT value FROM json_each(:busy))
+        -- A change of a message waits for the message, and makes way for a newer change of it.
+        AND (edits IS NULL OR EXISTS (SELECT 1 FROM message AS target
+                WHERE target.id = message.edits AND target.state = 'sent')
+            AND NOT EXISTS (SELECT 1 FROM message AS newer
+                WHERE newer.edits = message.edits AND newer.id > message.id))
+        -- Within a chat the oldest unsent message goes first; one that is held until later is in nobody's way.
+        AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.chat_id = message.chat_id
+            AND other.id < message.id AND other.state IN ('ready', 'sending') AND NOT other.held)
+    ORDER BY due, message.id LIMIT 1
+"""
+"""The message that has been due longest, of a chat that is not busy: read in the order of an index, whatever waits."""
+
+
 def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[int] = ()) -> Message | None:
-    """The oldest message that is due, of a chat that is not busy; leased so that nobody else sends it.
+    """Lease the message that has been due longest, of a chat that is not busy, so that nobody else sends it.
 
     Only the oldest unsent message of each chat is offered: order is kept within a chat. A lease that ran out
-    counts as cut off.
+    counts as cut off. A message that cannot be read is given up, and takes no other with it.
     """
     db.conn.execute(
         "UPDATE message SET state = 'ready', repeat = 1 WHERE state = 'sending' AND lease_until < ?", (now,)
     )
-    left_out = ", ".join(str(int(chat_id)) for chat_id in busy)
-    row = db.conn.execute(
-        "SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires, "
-        "message.created_at, plain, repeat, edits, (SELECT target.remote_id FROM message AS target "
-        f"  WHERE target.id = message.edits), {', '.join(WISHES)} FROM message JOIN chat ON chat.id = chat_id "
-        "WHERE chat.platform = ? AND chat.active AND state = 'ready' AND due <= ? AND expires >= ? "
-        f"AND chat_id NOT IN ({left_out}) "
-        "AND (edits IS NULL OR EXISTS (SELECT 1 FROM message AS target "
-        "  WHERE target.id = message.edits AND target.state = 'sent') AND NOT EXISTS (SELECT 1 FROM message AS newer "
-        "  WHERE newer.edits = message.edits AND newer.id > message.id)) "
-        "AND NOT EXISTS (SELECT 1 FROM message AS other WHERE other.chat_id = message.chat_id "
-        "  AND other.id < message.id AND other.state IN ('ready', 'sending') AND NOT other.held) "
-        "ORDER BY message.id LIMIT 1",
-        (platform, now, now),
-    ).fetchone()
-    if row is None:
-        return None
-    db.conn.execute(
-        "UPDATE message SET state = 'sending', attempts = attempts + 1, lease_until = ? WHERE id = ?",
-        (now + lease_ms, row[0]),
-    )
+    wanted = {"platform": platform, "now": now, "busy": json.dumps([int(chat_id) for chat_id in busy])}
+    while (row := db.conn.execute(CLAIM, wanted).fetchone()) is not None:
+        try:
+            message = _message(db, row)
+        except (ValueError, TypeError, KeyError) as error:
+            set_aside(db, f"message {row[0]} to chat #{row[1]}", error)
+            give_up(db, row[0], "cannot be read")
+            continue
+        db.conn.execute(
+            "UPDATE message SET state = 'sending', attempts = attempts + 1, lease_until = ? WHERE id = ?",
+            (now + lease_ms, message.id),
+        )
+        return message
+    return None
+
+
+def _message(db: Database, row: tuple[Any, ...]) -> Message:
+    """A message from its columns in the order of CLAIM.
+
+    Raises:
+        ValueError: when what it holds cannot be read.
+    """
     number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, created_at, plain, repeat, *rest = row
+    facts = json.loads(body)
+    if not isinstance(facts, dict) or "kind" not in facts:
+        raise ValueError("its facts are none")
     return Message(
         id=number,
         chat_id=chat_id,
         remote_chat=remote_chat,
         chat_kind=kind,
-        body=json.loads(body),
+        body=facts,
         rendered=json.loads(rendered) if rendered else None,
         attempts=attempts + 1,
         nonce=nonce,
@@ -337,7 +419,7 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
         plain=bool(plain),
         repeat=bool(repeat),
         edits=str(rest[1]) if rest[0] is not None else None,
-        wishes=read_wishes(kind, rest[2:]),
+        wishes=read_wishes(db, chat_id, kind, rest[2:]),
     )
 
 
@@ -377,12 +459,29 @@ def forget_sent(db: Database, created_before: int) -> None:
     db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
 
 
+def clock_set_back(db: Database, now: int, back_ms: int) -> int:
+    """Bring messages back that were made, or put off, by a clock that was ahead; return how many.
+
+    Args:
+        now: the machine's time as it is now, UTC ms.
+        back_ms: by how much it was set back.
+    """
+    moved = db.conn.execute(
+        "UPDATE message SET created_at = created_at - ?, due = due - ?, expires = expires - ? "
+        "WHERE state IN ('ready', 'sending') AND created_at > ?",
+        (back_ms, back_ms, back_ms, now),
+    ).rowcount
+    # A lease, or a pause between two tries, is shorter than this: what is due later was put off by the wrong clock.
+    moved += db.conn.execute(
+        "UPDATE message SET due = ? WHERE state = 'ready' AND NOT held AND due > ?", (now, now + LONGEST_PAUSE_MS)
+    ).rowcount
+    db.conn.execute("UPDATE message SET lease_until = ? WHERE state = 'sending' AND lease_until > ?", (now, now))
+    return moved
+
+
 def has_unsent(db: Database, chat_id: int, kind: str) -> bool:
     """Whether a message of a kind waits for a chat."""
-    query = (
-        "SELECT 1 FROM message WHERE chat_id = ? AND state IN ('ready', 'sending') "
-        "AND json_extract(body, '$.kind') = ? LIMIT 1"
-    )
+    query = f"SELECT 1 FROM message WHERE chat_id = ? AND state IN ('ready', 'sending') AND {KIND} = ? LIMIT 1"
     return db.conn.execute(query, (chat_id, kind)).fetchone() is not None
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine.alerts.decide import StateKey
-from engine.alerts.near import NearState
+from engine.alerts.near import NearState, state_of
 from engine.alerts.rules import Rule
+from storage.aside import set_aside
 
 LAST_ID = "last_rule_id"
 _COLUMNS = "chat_id, kind, asset, distance, size, created_at, level, every_ms, expires_at, paused, side"
@@ -19,9 +20,29 @@ _NAMED = "id, " + _COLUMNS
 
 
 def _rule(row: tuple[Any, ...]) -> Rule:
+    """A rule from its columns.
+
+    Raises:
+        ValueError: when it cannot be one.
+    """
     number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, paused, side = row
     size = json.loads(size)
-    return Rule(number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, bool(paused), side)
+    checked_rule = Rule(number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, bool(paused), side)
+    why = checked_rule.why_impossible()
+    if why:
+        raise ValueError(why)
+    return checked_rule
+
+
+def _rules(db: Database, rows: Iterable[tuple[Any, ...]]) -> list[Rule]:
+    """Rules from their columns; one that cannot be read is set aside."""
+    found = []
+    for row in rows:
+        try:
+            found.append(_rule(row))
+        except (ValueError, TypeError, OverflowError) as error:
+            set_aside(db, f"alert #{row[0]} of chat #{row[1]}", error)
+    return found
 
 
 def add_rule(db: Database, rule: Rule) -> Rule:
@@ -54,14 +75,14 @@ def all_rules(db: Database) -> list[Rule]:
     """Rules that do not rest, of chats that are switched on, in the order they were made."""
     active = "SELECT id FROM chat WHERE active"
     rows = db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE NOT paused AND chat_id IN ({active}) ORDER BY id")
-    return [_rule(row) for row in rows]
+    return _rules(db, rows.fetchall())
 
 
 def rules_of_chat(db: Database, chat_id: int) -> list[Rule]:
     """All rules of one chat, switched on or not."""
-    return [
-        _rule(row) for row in db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE chat_id = ? ORDER BY id", (chat_id,))
-    ]
+    return _rules(
+        db, db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE chat_id = ? ORDER BY id", (chat_id,)).fetchall()
+    )
 
 
 def pause_rule(db: Database, rule_id: int, *, paused: bool) -> None:
@@ -100,14 +121,21 @@ def save_states(db: Database, states: Mapping[StateKey, NearState | None]) -> No
 
 
 def all_states(db: Database) -> dict[StateKey, NearState]:
-    rows = db.conn.execute("SELECT rule_id, cluster_id, state FROM rule_state")
-    return {(rule_id, cluster_id): NearState(**json.loads(state)) for rule_id, cluster_id, state in rows}
+    found = {}
+    for rule_id, cluster_id, text in db.conn.execute("SELECT rule_id, cluster_id, state FROM rule_state").fetchall():
+        try:
+            found[rule_id, cluster_id] = state_of(json.loads(text))
+        except (ValueError, TypeError, AttributeError) as error:
+            set_aside(db, f"what alert #{rule_id} remembers of {cluster_id[:40]}", error)
+    return found
 
 
 def forget_states(db: Database, before: int) -> None:
     """Delete what rules remember of clusters that ended long ago."""
     db.conn.execute(
-        "DELETE FROM rule_state WHERE json_extract(state, '$.since') < ? AND cluster_id NOT LIKE '@%'", (before,)
+        "DELETE FROM rule_state WHERE CASE WHEN json_valid(state) THEN json_extract(state, '$.since') < ? ELSE 1 END "
+        "AND cluster_id NOT LIKE '@%'",
+        (before,),
     )
 
 

@@ -30,12 +30,27 @@ KEEP_SENT_MS = 90 * DAY_MS
 class Store:
     """Everything that outlives a restart. wall is the machine's clock: it times deliveries, not the market.
 
-    reading: nothing will be written, so that the database of a running process can be opened.
+    reading: nothing will be written, so that the database of a running process can be opened. new: begin anew where
+    there has been a database that is gone.
     """
 
-    def __init__(self, path: Path | None, wall: Clock, *, reading: bool = False) -> None:
-        self._db = Database(path, reading=reading)
+    def __init__(self, path: Path | None, wall: Clock, *, reading: bool = False, new: bool = False) -> None:
+        self._db = Database(path, reading=reading, new=new)
         self._wall = wall
+
+    @property
+    def set_aside(self) -> Mapping[str, str]:
+        """Rows that could not be read or written since the start, with why."""
+        return self._db.aside.rows
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the database as a whole, empty where nothing is."""
+        return self._db.lost or ("another program holds it locked" if self._db.waiting else "")
+
+    async def rescue(self, at: str) -> Path | None:
+        """Write what is open beside the path that no longer names it; the file, None for one in memory."""
+        return await self._db.rescue(at)
 
     async def open(self) -> None:
         """Open and migrate.
@@ -74,7 +89,9 @@ class Store:
 
     async def _times(self, prefix: str) -> dict[str, int]:
         rows = await self._db.read(lambda db: chats.meta_with(db, prefix))
-        return {asset: int(at) for asset, at in rows.items()}
+        latest = self._wall.now() + DAY_MS
+        # A time that is none, or that a clock two days ahead left behind, is as if it had not been kept.
+        return {asset: int(at) for asset, at in rows.items() if at.isdecimal() and len(at) < 16 and int(at) <= latest}
 
     # -- market
 
@@ -296,6 +313,11 @@ class Store:
 
     async def give_up(self, message_id: int, error: str) -> None:
         await self._db.write(lambda db: outbox.give_up(db, message_id, error))
+
+    async def clock_set_back(self, back_ms: int) -> int:
+        """Bring messages back that a clock was ahead of; how many."""
+        now = self._wall.now()
+        return await self._db.write(lambda db: outbox.clock_set_back(db, now, back_ms))
 
     async def rules_of_message(self, message_id: int) -> list[int]:
         return await self._db.read(lambda db: outbox.rules_of_message(db, message_id))

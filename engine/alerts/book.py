@@ -243,6 +243,14 @@ class RuleBook:
         """Clusters of an asset are no more; what was remembered of them is already forgotten."""
         self._index(asset).forget(cluster_ids)
 
+    def clock_set_back(self, now: int) -> None:
+        """Take what is remembered of times that have not come yet as of now: nothing waits for them."""
+        self.told_at = {rule_id: min(at, now) for rule_id, at in self.told_at.items()}
+        later = {key: replace(state, since=now) for key, state in self.states.items() if state.since > now}
+        self.states.put(later)
+        self._indexes.clear()
+        self._values.clear()
+
     def _index(self, asset: str) -> AssetIndex:
         edited = self._edited.pop(asset, set())
         if asset not in self._indexes:

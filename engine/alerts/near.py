@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.grid import outward
@@ -33,6 +35,20 @@ class NearState:
     forced_usd: float = 0.0
     forced_low_usd: float = 0.0
     forced_high_usd: float = 0.0
+
+
+def state_of(row: Mapping[str, Any]) -> NearState:
+    """Return the state that was kept as a mapping; fields of another version are left out.
+
+    Raises:
+        TypeError, ValueError: when it is none.
+    """
+    known = {each.name: row[each.name] for each in fields(NearState) if each.name in row}
+    state = NearState(**known)
+    numbers = (state.since, state.arming, state.forced_usd, state.forced_low_usd, state.forced_high_usd)
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise ValueError("a number in it is none")
+    return state
 
 
 def armed_distance(state: NearState | None, cluster: Cluster, distance: float) -> float | None:

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
+from importlib import resources
 from typing import Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from engine.errors import InputError
 
@@ -23,6 +24,7 @@ EXEMPT = frozenset({"swept", "cascade"})
 """Kinds that a full day does not hold back when they are of the top tier."""
 
 PUBLIC, PRIVATE = "public", "private"
+NO_PLACES = frozenset({"Factory", "localtime", "posixrules", "leapseconds", "tzdata.zi"})
 
 _QUIET = re.compile(r"([01]?\d|2[0-3])(?::([0-5]\d))?\s*[-\N{EN DASH}]\s*([01]?\d|2[0-3])(?::([0-5]\d))?")
 
@@ -93,8 +95,24 @@ def day_start(wishes: Wishes, now: int) -> int:
 
 @lru_cache(maxsize=1)
 def _zones() -> dict[str, str]:
-    """Names of time zones as people may write them to their own writing."""
-    return {name.casefold(): name for name in available_timezones()}
+    """Names of time zones as people may write them to their own writing.
+
+    Those of the database that comes with the program: what else a machine has, such as localtime, another has not.
+    """
+    names = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return {name.casefold(): name for name in names if name not in NO_PLACES}
+
+
+@lru_cache(maxsize=1024)
+def is_timezone(name: str) -> bool:
+    """Whether a name is one of a time zone that can be loaded."""
+    if _zones().get(name.casefold()) != name:
+        return False
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
 
 
 def _local(wishes: Wishes, now: int) -> datetime:

@@ -82,6 +82,27 @@ class Rule:
     paused: bool = False
     side: Side | None = None
 
+    def why_impossible(self) -> str:
+        """Why it can be no rule, empty where it can: what is stored may be damaged, or of another version."""
+        if self.kind not in RULE_KINDS:
+            return f"{str(self.kind)[:20]!r} is no kind of rule"
+        if self.side not in (None, "long", "short"):
+            return f"{str(self.side)[:20]!r} is no side"
+        if self.of_values:
+            low, high = LEVEL_RANGE[VALUE_KINDS[VALUE_KINDS.index(self.kind)]]
+            if self.level is None or not low <= self.level <= high:
+                return f"{self.level} is no level for {self.kind}"
+        elif isinstance(self.size, str):
+            if self.size not in TIERS:
+                return f"{self.size[:20]!r} is no size"
+        elif not isinstance(self.size, int | float) or not SIZE_RANGE_USD[0] <= self.size <= SIZE_RANGE_USD[1]:
+            return f"{self.size} is no size"
+        if self.distance is not None and not DISTANCE_RANGE[0] <= self.distance <= DISTANCE_RANGE[1]:
+            return f"{self.distance} is no distance"
+        if not ONCE <= self.every_ms <= REPEAT_RANGE_MS[1]:
+            return f"{self.every_ms} is no time between two alerts"
+        return ""
+
     @property
     def of_values(self) -> bool:
         """Whether it is about a figure rather than about clusters."""

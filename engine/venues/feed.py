@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
@@ -21,6 +22,7 @@ from engine.venues.worker import BEHIND_MS, VenueWorker
 log = logging.getLogger(__name__)
 
 JITTER_SHARE = 0.1
+KEEP_TIME_SECONDS = 2.0
 FIRST_HISTORY_SECONDS = 180
 FIRST_POLL_SECONDS = 10
 BOOK_SECONDS = 60
@@ -160,6 +162,29 @@ class LiveFeed:
                 id="review",
             )
         self._scheduler.start()
+        self._streams.append(asyncio.create_task(self._keep_time(), name="keep time"))
+
+    async def _keep_time(self) -> None:
+        """Bring jobs back that the machine's clock has carried off: the scheduler goes by it, and it may be set."""
+        while True:
+            await asyncio.sleep(KEEP_TIME_SECONDS)
+            self.bring_back_jobs(datetime.now(UTC))
+
+    def bring_back_jobs(self, now: datetime) -> None:
+        """Run at once whatever is due later than its own interval allows."""
+        for job in self._scheduler.get_jobs():
+            longest = job.trigger.interval * (1 + 2 * JITTER_SHARE) + timedelta(seconds=KEEP_TIME_SECONDS)
+            if job.next_run_time is not None and job.next_run_time - now > longest:
+                log.warning("the machine's clock was set: %s goes on now", job.id)
+                job.modify(next_run_time=now)
+
+    def clock_set_back(self, now: int) -> None:
+        """Forget what is known of times that have not come yet."""
+        for known in (self._priced_at, self._priced_until, self._followed_at):
+            for asset, at in known.items():
+                known[asset] = min(at, now)
+        for worker in self.workers:
+            worker.clock_set_back(now)
 
     def _every(
         self, seconds: float, work: Callable[[VenueWorker], Coroutine[Any, Any, None]], worker: VenueWorker

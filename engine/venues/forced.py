@@ -48,6 +48,11 @@ class ForcedOrders:
         taken, self._waiting = self._waiting, []
         return taken
 
+    def clock_set_back(self, now: int) -> None:
+        """Forget what is known of times that have not come yet."""
+        self.heard_at, self.since = min(self.heard_at, now), min(self.since, now)
+        self._asked_until = {key: min(at, now) for key, at in self._asked_until.items()}
+
     async def listen(self, opened: Callable[[], bool]) -> None:
         """Collect a stream until cancelled; breaks are mended with back-off, silence by dialling anew.
 

@@ -362,6 +362,14 @@ class VenueWorker:
                     return
                 log.debug("%s: order book of %s: %s", self.id, market.asset, error)
 
+    def clock_set_back(self, now: int) -> None:
+        """Forget what is known of times that have not come yet."""
+        self._looked_at, self._loaded_at = min(self._looked_at, now), min(self._loaded_at, now)
+        self.forced.clock_set_back(now)
+        for known in self.progress.values():
+            if known.sample is not None and known.sample.received_at > now:
+                known.forget_looks()
+
     def reload_soon(self) -> None:
         """Learn which markets there are before the day is over: a contract may have another size."""
         self._loaded_at = 0

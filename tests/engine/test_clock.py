@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.clock import ManualClock, ScaledClock, SteadyTime, SystemClock
+from engine.clock import STANDS_MS, ManualClock, ScaledClock, SteadyTime, SystemClock
 from engine.errors import SettingError
 
 
@@ -28,23 +28,56 @@ def test_a_manual_clock_stands_still() -> None:
     assert (clock.now(), clock.now(), clock.speed) == (5, 5, 1.0)
 
 
-def test_time_never_goes_back_and_catches_up_at_half_speed() -> None:
-    wall, passed = [1_000_000], [0]
-    clock = SteadyTime(lambda: wall[0], lambda: passed[0])
+class Machine:
+    """A machine's clock that can be set, and the time that passes."""
 
-    def go(ms: int) -> int:
-        wall[0] += ms
-        passed[0] += ms
-        return clock.now()
+    def __init__(self) -> None:
+        self.wall, self.passed = 1_000_000, 0
+        self.clock = SteadyTime(lambda: self.wall, lambda: self.passed)
 
-    assert go(1000) == 1_001_000
-    wall[0] -= 3_600_000
-    shown = [go(1) for _ in range(1000)]
+    def go(self, ms: int) -> int:
+        self.wall += ms
+        self.passed += ms
+        return self.clock.now()
+
+
+def test_a_clock_set_back_a_little_is_caught_up_with_at_half_speed() -> None:
+    machine = Machine()
+    assert machine.go(1000) == 1_001_000
+    machine.wall -= 4000
+    shown = [machine.go(2) for _ in range(1000)]
     assert shown == sorted(shown)
-    assert shown[-1] == pytest.approx(1_001_500, abs=2)
-    assert clock.jumps_back == 1
-    assert go(7_198_000) == pytest.approx(1_001_000 + 3_600_000, abs=1000)
-    assert go(3000) == wall[0]
-    wall[0] -= 20
-    assert clock.now() == clock.now()
-    assert clock.jumps_back == 1
+    assert shown[-1] == pytest.approx(1_002_000, abs=5)
+    assert machine.clock.jumps_back == 1
+    machine.go(7000)
+    assert machine.go(10) == machine.wall
+    machine.wall -= 20
+    assert machine.clock.now() == machine.clock.now()
+    assert machine.clock.jumps_back == 1
+
+
+def test_a_clock_two_days_ahead_for_a_moment_is_never_followed() -> None:
+    machine, day = Machine(), 86_400_000
+    machine.go(1000)
+    machine.wall += 2 * day
+    shown = [machine.go(1000) for _ in range(20)]
+    assert shown[-1] == 1_021_000
+    machine.wall -= 2 * day
+    assert machine.go(1000) == 1_022_000
+    assert machine.clock.taken_over == 0
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 48, -48])
+def test_a_clock_that_was_set_is_followed_once_it_has_stood_for_a_minute(hours: int) -> None:
+    machine = Machine()
+    machine.wall += 10**12
+    machine.clock = SteadyTime(lambda: machine.wall, lambda: machine.passed)
+    before = machine.go(1000)
+    machine.wall += hours * 3_600_000
+    assert machine.go(30_000) == before + 30_000, "time goes on meanwhile"
+    assert machine.go(29_000) == before + 59_000
+    assert machine.go(STANDS_MS) == machine.wall
+    assert machine.clock.taken_over == 1
+    assert machine.clock.moved_ms == pytest.approx(hours * 3_600_000, abs=10)
+    assert machine.go(1000) == machine.wall
+    assert machine.clock.jumps_back == (hours < 0)

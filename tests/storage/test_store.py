@@ -93,9 +93,10 @@ async def test_an_alert_is_made_once_per_key(kit: Kit) -> None:
 
 async def test_a_tick_is_stored_whole_or_not_at_all(kit: Kit) -> None:
     chat = await kit.chat()
-    facts = {"kind": "near", "price": float("nan"), "cluster": {"id": "k"}}
+    facts = {"kind": "near", "price": 1.0, "cluster": {"id": "k"}}
     record = TickRecord(9, {"BTC": 9}, alerts=[AlertRecord("k", "near", "BTC", chat.id, 1, 9, facts)])
-    with pytest.raises(ValueError, match="JSON compliant"):
+    record.stale = {"ETH": 5, b"x": 5}  # type: ignore[dict-item]  # what no row of one chat is to blame for
+    with pytest.raises(TypeError):
         await kit.store.commit(record)
     assert await kit.store.priced_until() == {}
     assert await kit.store.counts() == {}

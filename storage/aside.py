@@ -1,0 +1,46 @@
+"""Rows that cannot be read: set aside one by one, so that one chat's trouble is its own, and named to the operator."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+
+from sqlite_utils import Database
+
+log = logging.getLogger(__name__)
+
+MAX_NAMED = 200
+
+
+class Aside:
+    """What was set aside since the start: what it is of, and why. Each is logged once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+
+    def note(self, what: str, why: object) -> None:
+        """A row cannot be read, or written."""
+        text = str(why)[:120] or type(why).__name__
+        if self.rows.get(what) != text and len(self.rows) < MAX_NAMED:
+            self.rows[what] = text
+            log.warning("%s is set aside: %s", what, text)
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows where to note what is set aside."""
+
+    aside: Aside | None = None
+
+
+def set_aside(db: Database, what: str, why: object) -> None:
+    """Note that a row cannot be read or written.
+
+    Args:
+        what: whose it is, in a few words, such as "chat #7: its time zone".
+        why: the error, or a reason.
+    """
+    aside = getattr(db.conn, "aside", None)
+    if aside is None:
+        log.warning("%s is set aside: %s", what, why)
+    else:
+        aside.note(what, why)
