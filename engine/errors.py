@@ -30,6 +30,10 @@ class SettingError(CliffwatchError):
     """A setting is unknown or has a bad value. Print the text and end with exit code 2."""
 
 
+class TokenRefusedError(SettingError):
+    """A platform refuses the token at the very first connect. Print the text and end with exit code 2."""
+
+
 class HistoryError(CliffwatchError):
     """A recorded history cannot be used as it stands. Print the text, which names the file and the line."""
 

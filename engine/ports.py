@@ -113,7 +113,10 @@ ChatKind = Literal["private", "group", "channel"]
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A place where the bot speaks. approved: an operator let it in; active: messages go there."""
+    """A place where the bot speaks. approved: an operator let it in; active: messages go there.
+
+    refused_since: since when the platform has not let us write there, though it may pass; 0 while it does.
+    """
 
     id: int
     platform: str
@@ -124,6 +127,7 @@ class Chat:
     active: bool = True
     off_reason: str = ""
     wishes: Wishes = field(default_factory=Wishes)
+    refused_since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ class Message:
     rendered is the text as it was first claimed: retries send the same bytes.
     plain: markup was refused, send as plain text. repeat: it may have arrived before.
     edits: the platform's id of the message that this one takes the place of, None for a new one.
+    copies: how often it may have arrived. tried_at: when it was first tried, UTC ms.
     """
 
     id: int
@@ -158,6 +163,8 @@ class Message:
     repeat: bool
     edits: str | None = None
     wishes: Wishes = field(default_factory=Wishes)
+    copies: int = 0
+    tried_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +310,18 @@ class ChatStore(Protocol):
 
     async def chats(self, platform: str | None = None) -> list[Chat]: ...
 
+    async def chat(self, chat_id: int) -> Chat | None:
+        """The chat with that number of ours."""
+        ...
+
+    async def chat_refused(self, chat_id: int) -> tuple[int, bool]:
+        """A platform will not have us write to a chat now: since when, UTC ms, and whether that is new."""
+        ...
+
+    async def chat_answered(self, chat_id: int) -> None:
+        """A chat can be written to: whatever was refused before is over."""
+        ...
+
     async def approve_chat(self, chat_id: int, *, approved: bool) -> None: ...
 
     async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
@@ -354,8 +373,18 @@ class Outbox(Protocol):
     async def mark_sent(self, message_id: int, remote_id: str) -> None: ...
 
     async def put_back(
-        self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False
-    ) -> None: ...
+        self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False, copy: bool = False
+    ) -> None:
+        """It goes out again, not before due. copy: it may have arrived once more."""
+        ...
+
+    async def mark_perhaps(self, message_id: int) -> None:
+        """It may have arrived, as often as it may: it is not sent again, and counts as told."""
+        ...
+
+    async def revive(self, message_ids: Sequence[int]) -> int:
+        """Let messages go on that were given up for a reason that was none; how many."""
+        ...
 
     async def give_up(self, message_id: int, error: str) -> None: ...
 
@@ -408,7 +437,7 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
         ...
 
 
-OutcomeKind = Literal["sent", "retry", "plain", "gone", "moved", "dead", "unknown"]
+OutcomeKind = Literal["sent", "retry", "plain", "refused", "gone", "moved", "dead", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,10 +445,11 @@ class Outcome:
     """What a platform answered.
 
     Attributes:
-        kind: sent; retry (later); plain (once more as plain text); gone (switch the chat off); moved (the chat has
-            a new id); dead (give up); unknown (cut off after sending: it may have arrived).
+        kind: sent; retry (later); plain (once more as plain text); refused (the chat may not be written to now, which
+            may pass: wait, and switch it off after a day); gone (switch the chat off); moved (the chat has a new id);
+            dead (give up); unknown (cut off after sending: it may have arrived).
         error: a short word for it, never with an address or a token in it.
-        retry_after: seconds, at least, before anything of this bucket may be sent.
+        retry_after: seconds, at least, before this chat may be written to; the platform too once a second chat waits.
         remote_id: the message's id on the platform.
         moved_to: the chat's new id.
     """

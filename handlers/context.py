@@ -101,6 +101,7 @@ class Services:
         records: track records by asset, as they were last made; recording: held while one is made.
         ready: set once there is a first map; commands wait for it before they say that it is not.
         budget: how much each person and chat may ask for.
+        people: who can say who is who, by platform.
     """
 
     watch: Watch
@@ -116,6 +117,7 @@ class Services:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     wall: Clock = field(default_factory=SystemClock)
     budget: Budget = field(default_factory=Budget)
+    people: dict[str, Membership] = field(default_factory=dict)
 
     @property
     def assets(self) -> tuple[str, ...]:

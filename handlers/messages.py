@@ -314,6 +314,40 @@ def _lost(facts: Facts) -> Answer:
     )
 
 
+def _waits(facts: Facts) -> Answer:
+    return Answer(
+        _("I may not write in {chat} for now: its alerts wait", chat=facts["chat"]),
+        (_("They are sent as soon as I may. After a day without, its alerts are paused."),),
+    )
+
+
+def _refused(facts: Facts) -> Answer:
+    return Answer(
+        _("Chat {chat} may not be written to: {error}", chat=facts["chat"], error=facts["error"]),
+        (_("Its messages wait. After a day of that it is switched off; any message from it switches it on again."),),
+    )
+
+
+def _perhaps(facts: Facts) -> Answer:
+    return Answer(
+        _("A message to chat {chat} was perhaps delivered: {error}", chat=facts["chat"], error=facts["error"]),
+        (_("It was sent three times without a word from the platform, marked as a possible repeat."),),
+    )
+
+
+_PLATFORM_STATES = {
+    "token refused": N_("{platform} refuses the token. I go on trying."),
+    "intents refused": N_("{platform} refuses the intents. I go on trying."),
+    "refusing": N_("{platform} refuses many chats at once. None is switched off for it; messages wait."),
+}
+
+
+def _platform(facts: Facts) -> Answer:
+    text = _PLATFORM_STATES.get(facts["state"], N_("{platform} has trouble: {state}"))
+    named = {"platform": str(facts["platform"]).capitalize(), "state": facts["state"]}
+    return Answer(_(text, **named), (_("/status says more."),), buttons=(Button(_("Status"), "/status"),))
+
+
 def _test(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
     return Answer(
         _("Test alert: this is how I will reach you here"),
@@ -341,6 +375,10 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "undelivered": _undelivered,
     "welcome": _welcome,
     "lost": _lost,
+    "waits": _waits,
+    "refused": _refused,
+    "perhaps": _perhaps,
+    "platform": _platform,
 }
 
 

@@ -18,13 +18,14 @@ WISHES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "ro
 MAX_CAP = 100_000
 """A chat of this machine's own has this one; see platforms."""
 
-_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, " + ", ".join(WISHES)
+_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, refused_since, " + ", ".join(WISHES)
 
 
 def _chat(db: Database, row: tuple[Any, ...]) -> Chat:
-    number, platform, remote_id, kind, title, approved, active, off_reason, *wishes = row
+    number, platform, remote_id, kind, title, approved, active, off_reason, refused_since, *wishes = row
     kept = read_wishes(db, number, kind, wishes)
-    return Chat(number, platform, remote_id, kind, title, bool(approved), bool(active), off_reason, kept)
+    off = (bool(approved), bool(active), off_reason)
+    return Chat(number, platform, remote_id, kind, title, *off, kept, refused_since)
 
 
 def read_wishes(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[Any]) -> Wishes:
@@ -114,9 +115,25 @@ def approve_chat(db: Database, chat_id: int, *, approved: bool) -> None:
     db.conn.execute("UPDATE chat SET approved = ? WHERE id = ?", (int(approved), chat_id))
 
 
+def refused(db: Database, chat_id: int, now: int) -> tuple[int, bool]:
+    """Note that a chat may not be written to now; return since when, and whether that is new."""
+    new = db.conn.execute(
+        "UPDATE chat SET refused_since = ? WHERE id = ? AND NOT refused_since", (now, chat_id)
+    ).rowcount
+    row = db.conn.execute("SELECT refused_since FROM chat WHERE id = ?", (chat_id,)).fetchone()
+    return (min(int(row[0]), now) if row else now), bool(new)
+
+
+def answered(db: Database, chat_id: int) -> None:
+    """Note that a chat can be written to."""
+    db.conn.execute("UPDATE chat SET refused_since = 0 WHERE id = ? AND refused_since", (chat_id,))
+
+
 def switch_chat(db: Database, chat_id: int, *, active: bool, reason: str = "") -> None:
     """Switch a chat off, keeping its rules, or on again."""
-    db.conn.execute("UPDATE chat SET active = ?, off_reason = ? WHERE id = ?", (int(active), reason, chat_id))
+    db.conn.execute(
+        "UPDATE chat SET active = ?, off_reason = ?, refused_since = 0 WHERE id = ?", (int(active), reason, chat_id)
+    )
 
 
 def forget_chat(db: Database, chat_id: int) -> int:

@@ -297,10 +297,14 @@ def told_lately(db: Database, chat_id: int, count: int) -> list[Told]:
         "WHERE alert.chat_id = ? ORDER BY alert.id DESC LIMIT ?"
     )
     rows = db.conn.execute(query, (chat_id, count))
-    return [Told(at, asset, kind, _fate(state, held), error or "") for at, asset, kind, state, error, held in rows]
+    return [
+        Told(at, asset, kind, _fate(state, held, error), error or "") for at, asset, kind, state, error, held in rows
+    ]
 
 
-def _fate(state: str | None, held: int | None) -> str:
+def _fate(state: str | None, held: int | None, error: str | None) -> str:
+    if state == "sent" and error == PERHAPS:
+        return PERHAPS
     if state is None:
         return "not sent, the day was full"
     if state == "dead":
@@ -352,14 +356,14 @@ def expire(db: Database, platform: str, now: int) -> list[int]:
 
 CLAIM = f"""
     SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires,
-        message.created_at, plain, repeat, edits,
+        message.created_at, plain, repeat, copies, tried_at, edits,
         (SELECT target.remote_id FROM message AS target WHERE target.id = message.edits), {", ".join(WISHES)}
     FROM message INDEXED BY message_by_due CROSS JOIN chat ON chat.id = chat_id
     WHERE state = 'ready' AND due <= :now AND expires >= :now AND chat.platform = :platform AND chat.active
         AND chat_id NOT IN (SELECT value FROM json_each(:busy))
         -- A change of a message waits for the message, and makes way for a newer change of it.
         AND (edits IS NULL OR EXISTS (SELECT 1 FROM message AS target
-                WHERE target.id = message.edits AND target.state = 'sent')
+                WHERE target.id = message.edits AND target.state = 'sent' AND target.remote_id <> '')
             AND NOT EXISTS (SELECT 1 FROM message AS newer
                 WHERE newer.edits = message.edits AND newer.id > message.id))
         -- Within a chat the oldest unsent message goes first; one that is held until later is in nobody's way.
@@ -382,26 +386,28 @@ def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[i
     wanted = {"platform": platform, "now": now, "busy": json.dumps([int(chat_id) for chat_id in busy])}
     while (row := db.conn.execute(CLAIM, wanted).fetchone()) is not None:
         try:
-            message = _message(db, row)
+            message = _message(db, row, now)
         except (ValueError, TypeError, KeyError) as error:
             set_aside(db, f"message {row[0]} to chat #{row[1]}", error)
             give_up(db, row[0], "cannot be read")
             continue
         db.conn.execute(
-            "UPDATE message SET state = 'sending', attempts = attempts + 1, lease_until = ? WHERE id = ?",
-            (now + lease_ms, message.id),
+            "UPDATE message SET state = 'sending', attempts = attempts + 1, lease_until = ?, "
+            "tried_at = coalesce(tried_at, ?) WHERE id = ?",
+            (now + lease_ms, now, message.id),
         )
         return message
     return None
 
 
-def _message(db: Database, row: tuple[Any, ...]) -> Message:
+def _message(db: Database, row: tuple[Any, ...], now: int) -> Message:
     """A message from its columns in the order of CLAIM.
 
     Raises:
         ValueError: when what it holds cannot be read.
     """
-    number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, created_at, plain, repeat, *rest = row
+    number, chat_id, remote_chat, kind, body, rendered, attempts, nonce, expires, *rest = row
+    created_at, plain, repeat, copies, tried_at, *rest = rest
     facts = json.loads(body)
     if not isinstance(facts, dict) or "kind" not in facts:
         raise ValueError("its facts are none")
@@ -420,6 +426,8 @@ def _message(db: Database, row: tuple[Any, ...]) -> Message:
         repeat=bool(repeat),
         edits=str(rest[1]) if rest[0] is not None else None,
         wishes=read_wishes(db, chat_id, kind, rest[2:]),
+        copies=copies,
+        tried_at=tried_at or now,
     )
 
 
@@ -436,13 +444,44 @@ def mark_sent(db: Database, message_id: int, remote_id: str, now: int) -> None:
     )
 
 
-def put_back(db: Database, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False) -> None:
-    """It goes out again, not before due."""
+def put_back(
+    db: Database,
+    message_id: int,
+    due: int,
+    error: str,
+    *,
+    plain: bool = False,
+    repeat: bool = False,
+    copy: bool = False,
+) -> None:
+    """It goes out again, not before due. copy: it may have arrived once more."""
     db.conn.execute(
-        "UPDATE message SET state = 'ready', due = ?, error = ?, plain = MAX(plain, ?), repeat = MAX(repeat, ?) "
-        "WHERE id = ?",
-        (due, error, int(plain), int(repeat), message_id),
+        "UPDATE message SET state = 'ready', due = ?, error = ?, plain = MAX(plain, ?), repeat = MAX(repeat, ?), "
+        "copies = copies + ? WHERE id = ?",
+        (due, error, int(plain), int(repeat), int(copy), message_id),
     )
+
+
+PERHAPS = "perhaps delivered"
+"""The error of a message that counts as sent, of which the platform never said that it has it."""
+
+
+def mark_perhaps(db: Database, message_id: int, now: int) -> None:
+    """It may have arrived, as often as it may: it is not sent again, and counts as told."""
+    db.conn.execute(
+        "UPDATE message SET state = 'sent', copies = copies + 1, sent_at = ?, error = ? WHERE id = ?",
+        (now, PERHAPS, message_id),
+    )
+
+
+def revive(db: Database, message_ids: Sequence[int], now: int) -> int:
+    """Let messages that were given up go on, as far as they are worth sending; return how many."""
+    numbers = json.dumps([int(number) for number in message_ids])
+    return db.conn.execute(
+        "UPDATE message SET state = 'ready', due = ?, error = '' "
+        "WHERE state = 'dead' AND expires >= ? AND id IN (SELECT value FROM json_each(?))",
+        (now, now, numbers),
+    ).rowcount
 
 
 def give_up(db: Database, message_id: int, error: str) -> None:
@@ -487,5 +526,8 @@ def has_unsent(db: Database, chat_id: int, kind: str) -> bool:
 
 def counts(db: Database) -> dict[str, int]:
     """How many messages are in each state, changes of messages left out."""
-    query = "SELECT state, COUNT(*) FROM message WHERE edits IS NULL GROUP BY state"
-    return {state: int(n) for state, n in db.conn.execute(query)}
+    query = (
+        "SELECT CASE WHEN state = 'sent' AND error = ? THEN 'perhaps' ELSE state END AS fate, COUNT(*) "
+        "FROM message WHERE edits IS NULL GROUP BY fate"
+    )
+    return {state: int(n) for state, n in db.conn.execute(query, (PERHAPS,))}

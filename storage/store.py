@@ -240,6 +240,16 @@ class Store:
     async def chats(self, platform: str | None = None) -> list[Chat]:
         return await self._db.read(lambda db: chats.chats(db, platform))
 
+    async def chat(self, chat_id: int) -> Chat | None:
+        return await self._db.read(lambda db: chats.chat_by_id(db, chat_id))
+
+    async def chat_refused(self, chat_id: int) -> tuple[int, bool]:
+        now = self._wall.now()
+        return await self._db.write(lambda db: chats.refused(db, chat_id, now))
+
+    async def chat_answered(self, chat_id: int) -> None:
+        await self._db.write(lambda db: chats.answered(db, chat_id))
+
     async def approve_chat(self, chat_id: int, *, approved: bool) -> None:
         await self._db.write(lambda db: chats.approve_chat(db, chat_id, approved=approved))
 
@@ -307,9 +317,19 @@ class Store:
         await self._db.write(lambda db: outbox.mark_sent(db, message_id, remote_id, now))
 
     async def put_back(
-        self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False
+        self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False, copy: bool = False
     ) -> None:
-        await self._db.write(lambda db: outbox.put_back(db, message_id, due, error, plain=plain, repeat=repeat))
+        await self._db.write(
+            lambda db: outbox.put_back(db, message_id, due, error, plain=plain, repeat=repeat, copy=copy)
+        )
+
+    async def mark_perhaps(self, message_id: int) -> None:
+        now = self._wall.now()
+        await self._db.write(lambda db: outbox.mark_perhaps(db, message_id, now))
+
+    async def revive(self, message_ids: Sequence[int]) -> int:
+        now = self._wall.now()
+        return await self._db.write(lambda db: outbox.revive(db, message_ids, now))
 
     async def give_up(self, message_id: int, error: str) -> None:
         await self._db.write(lambda db: outbox.give_up(db, message_id, error))

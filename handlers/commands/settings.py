@@ -22,6 +22,7 @@ COLOURS = ("light", "dark")
 
 _FATES = {
     "told": N_("told"),
+    "perhaps delivered": N_("perhaps delivered"),
     "on its way": N_("on its way"),
     "waits for the end of quiet hours": N_("waits for the end of quiet hours"),
     "not sent, the day was full": N_("not sent, the day was full"),

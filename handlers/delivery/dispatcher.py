@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.ports import Clock, Message, Outcome, Sender, Store
 from handlers.answers import Answer
+from handlers.delivery.illness import WINDOW_MS, Illness
 from handlers.delivery.limits import Flight, Limiter, Limits
 from handlers.delivery.retry import Backoff
 
@@ -25,10 +27,25 @@ SEND_SECONDS = 90.0
 IDLE_SECONDS = 1.0
 EXPIRE_SECONDS = 1.0
 FINISH_SECONDS = 8.0
-MOST_UNKNOWN = 3
-"""How often a message whose fate is not known goes out where a second one would be seen: then it is given up."""
+UNKNOWN_SECONDS = (10.0, 60.0, 300.0)
+"""After a send whose fate is not known, where a second one would be seen: how long the next waits. As many copies as
+there are waits at most; then the message counts as perhaps delivered."""
+
+NONCE_MS = 120_000
+"""How long a platform surely remembers a nonce: until then a second send makes no second message."""
+
+DAY_MS = 86_400_000
+SAID_SECONDS = 60.0
+WAITS = (5.0, 3600.0)
+"""A wait that is no number, and the longest that is believed: a longer one is asked for again after it."""
+
+MAX_MOVES = 5
 
 AT_ONCE = 8
+
+
+Notice = Literal["refused", "perhaps", "back", "ill"]
+"""What people are told of: a chat that is refused, a message perhaps delivered, one that is back, an ill platform."""
 
 
 class Renderer(Protocol):
@@ -58,6 +75,8 @@ class Dispatcher:
         answer_of: the answer that a message's body stands for.
         chat_lost: told when a chat has been switched off because the platform says it is gone.
         undelivered: told of each message that was given up: its id, its chat where that matters, and why.
+        people: told of chats that are refused, come back, and of a platform that is ill.
+        limiter: shared with what else is sent to the platform; one of its own where there is nothing else.
     """
 
     def __init__(
@@ -69,11 +88,19 @@ class Dispatcher:
         answer_of: Callable[[Message], Answer],
         chat_lost: Callable[[int], Awaitable[None]],
         undelivered: Callable[[int, int | None, str], Awaitable[None]],
+        people: Callable[[Notice, int, str], Awaitable[None]] | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         self._platform, self._store, self._wall = platform, store, wall
         self._answer_of, self._chat_lost, self._undelivered = answer_of, chat_lost, undelivered
         self._expired_at = -EXPIRE_SECONDS
-        self._limiter = Limiter(limits, time.monotonic)
+        self._limiter = limiter or Limiter(limits, time.monotonic)
+        self._people = people
+        self._illness = Illness()
+        self._ill_told = False
+        self._switched_off: dict[int, tuple[int, int]] = {}
+        """Chats switched off within the last minute: when, and the message that was given up for it."""
+
         self._backoff = Backoff()
         self._chance = random.Random()  # noqa: S311  # spreads retries, guards nothing
         self._busy: set[int] = set()
@@ -84,6 +111,16 @@ class Dispatcher:
     @property
     def platform(self) -> str:
         return self._platform.platform
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long the longest wait is that the platform has asked for."""
+        return self._limiter.longest_wait()
+
+    @property
+    def ill(self) -> bool:
+        """Whether the platform refuses many chats at once."""
+        return self._illness.ill
 
     def wake(self) -> None:
         """Messages may be waiting."""
@@ -146,6 +183,7 @@ class Dispatcher:
 
     async def _claim_one(self) -> bool:
         message = await self._store.claim(self.platform, LEASE_MS, self._busy | self._limiter.resting())
+        self._limiter.alerts_waiting = message is not None
         if message is None:
             return False
         self._busy.add(message.chat_id)
@@ -182,34 +220,129 @@ class Dispatcher:
             return Outcome("unknown", type(error).__name__)
 
     async def _record(self, message: Message, outcome: Outcome) -> None:
-        """The table of DESIGN section 7: what each answer leads to."""
-        now = self._wall.now()
+        """What each answer leads to: the table of docs/reliability.md."""
         match outcome.kind:
             case "sent":
                 await self._store.mark_sent(message.id, outcome.remote_id)
+                await self._can_be_written_to(message.chat_id)
             case "retry":
-                if outcome.retry_after is not None:
-                    self._limiter.pause(outcome.retry_after)
-                wait = self._backoff.seconds(message.attempts, self._chance.random(), outcome.retry_after)
-                await self._store.put_back(message.id, now + round(wait * 1000), outcome.error)
+                await self._retry(message, outcome)
             case "plain" if not message.plain:
-                await self._store.put_back(message.id, now, outcome.error, plain=True)
-            case "moved":
+                await self._store.put_back(message.id, self._wall.now(), outcome.error, plain=True)
+            case "moved" if outcome.moved_to != message.remote_chat and message.attempts <= MAX_MOVES:
                 await self._store.move_chat(message.chat_id, outcome.moved_to)
-                await self._store.put_back(message.id, now, outcome.error)
-            case "unknown" if self._platform.idempotent or not message.repeat or message.attempts < MOST_UNKNOWN:
-                wait = self._backoff.seconds(message.attempts, self._chance.random())
-                await self._store.put_back(message.id, now + round(wait * 1000), outcome.error, repeat=True)
+                await self._put_back(message, outcome.error, 0.0 if message.attempts == 1 else None)
+            case "moved" if message.attempts <= MAX_MOVES:
+                await self._put_back(message, "moved to where it is")
+            case "refused":
+                await self._refused(message, outcome.error)
             case "gone":
-                await self._give_up(message, outcome.error)
-                await self._store.switch_chat(message.chat_id, active=False, reason=outcome.error)
-                await self._chat_lost(message.chat_id)
-                log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, outcome.error)
+                await self._gone(message, outcome.error)
+            case "unknown":
+                await self._unknown(message, outcome.error)
             case _:
                 await self._give_up(message, outcome.error)
                 log.warning("%s: message %d is given up (%s)", self.platform, message.id, outcome.error)
+
+    async def _put_back(self, message: Message, error: str, seconds: float | None = None) -> None:
+        """Let a message wait: for so long, else ever longer."""
+        if seconds is None:
+            seconds = self._backoff.seconds(message.attempts, self._chance.random())
+        await self._store.put_back(message.id, self._wall.now() + round(seconds * 1000), error)
+
+    async def _retry(self, message: Message, outcome: Outcome) -> None:
+        wait = None
+        if outcome.retry_after is not None:
+            wait = bounded(outcome.retry_after)
+            everything = self._limiter.hold(message.chat_id, wait)
+            if wait >= SAID_SECONDS:
+                whose = "everything" if everything else f"chat #{message.chat_id}"
+                log.warning("%s: %s waits for %.0f s (%s)", self.platform, whose, wait, outcome.error)
+        pause = self._backoff.seconds(message.attempts, self._chance.random(), wait)
+        await self._put_back(message, outcome.error, pause)
+
+    async def _unknown(self, message: Message, error: str) -> None:
+        """A send that may have arrived: again at once where that makes no second message, else with time between."""
+        now = self._wall.now()
+        if self._platform.idempotent and now - message.tried_at < NONCE_MS:
+            wait = self._backoff.seconds(message.attempts, self._chance.random())
+            await self._store.put_back(message.id, now + round(wait * 1000), error, repeat=True)
+            return
+        if message.copies + 1 >= len(UNKNOWN_SECONDS):
+            await self._store.mark_perhaps(message.id)
+            await self._tell("perhaps", message.chat_id, error)
+            log.warning("%s: message %d was perhaps delivered (%s)", self.platform, message.id, error)
+            return
+        wait = UNKNOWN_SECONDS[message.copies]
+        await self._store.put_back(message.id, now + round(wait * 1000), error, repeat=True, copy=True)
+
+    async def _refused(self, message: Message, error: str) -> None:
+        """A chat that may not be written to now: it waits, and is lost after a day of that."""
+        now = self._wall.now()
+        if self._illness.refused(message.chat_id, now):
+            await self._is_ill()
+            await self._put_back(message, error)
+            return
+        since, new = await self._store.chat_refused(message.chat_id)
+        if now - since >= DAY_MS:
+            await self._lose(message, error)
+            return
+        await self._put_back(message, error)
+        if new:
+            log.warning("%s: chat #%d may not be written to (%s)", self.platform, message.chat_id, error)
+            await self._tell("refused", message.chat_id, error)
+
+    async def _gone(self, message: Message, error: str) -> None:
+        """A chat that the platform says is gone, unless it says so of many at once."""
+        now = self._wall.now()
+        if self._illness.refused(message.chat_id, now):
+            await self._is_ill()
+            since, _ = await self._store.chat_refused(message.chat_id)
+            if now - since < DAY_MS:
+                await self._put_back(message, error)
+                return
+        self._switched_off = {chat: row for chat, row in self._switched_off.items() if now - row[0] < WINDOW_MS}
+        self._switched_off[message.chat_id] = (now, message.id)
+        await self._lose(message, error)
+
+    async def _lose(self, message: Message, error: str) -> None:
+        await self._give_up(message, error)
+        await self._store.switch_chat(message.chat_id, active=False, reason=error)
+        await self._chat_lost(message.chat_id)
+        log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, error)
+
+    async def _is_ill(self) -> None:
+        """The platform refuses many chats at once: those just switched off come back, operators are told once."""
+        off, self._switched_off = self._switched_off, {}
+        for chat_id, (_, message_id) in off.items():
+            await self._store.switch_chat(chat_id, active=True)
+            await self._store.revive([message_id])
+            await self._tell("back", chat_id, "")
+        if not self._ill_told:
+            self._ill_told = True
+            log.error("%s: many chats are refused at once; none is switched off for it", self.platform)
+            await self._tell("ill", 0, "")
+
+    async def _can_be_written_to(self, chat_id: int) -> None:
+        self._illness.succeeded(chat_id, self._wall.now())
+        self._limiter.release(chat_id)
+        await self._store.chat_answered(chat_id)
+        if self._ill_told and not self._illness.ill:
+            self._ill_told = False
+            log.warning("%s: chats can be written to again", self.platform)
+
+    async def _tell(self, notice: Notice, chat_id: int, error: str) -> None:
+        if self._people is not None:
+            await self._people(notice, chat_id, error)
 
     async def _give_up(self, message: Message, error: str) -> None:
         await self._store.give_up(message.id, error)
         told = message.chat_id if message.body.get("kind") != "undelivered" else None  # or two would never be done
         await self._undelivered(message.id, told, error)
+
+
+def bounded(seconds: float) -> float:
+    """Return a wait that a platform asked for, as far as it is believed: it is asked again after an hour."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return WAITS[0]
+    return min(seconds, WAITS[1])

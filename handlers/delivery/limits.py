@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,15 @@ UNANSWERED_SECONDS = 0.005
 """How soon to look again for the answer that the next message waits for."""
 
 
+SECOND_SECONDS = 60.0
+"""Two chats that must wait within this: the platform means all of us."""
+
+ANSWER_SECONDS = 0.05
+ALERTS_FIRST = 5.0
+LONGEST_ANSWER_SECONDS = 30.0
+"""Somebody who asked is answered after so long whatever else waits: then the platform may refuse."""
+
+
 class Flight:
     """One message on its way: when it left and when its answer came, seconds."""
 
@@ -62,10 +72,44 @@ class Limiter:
         self._chats: dict[int, deque[float]] = {}
         self._groups: set[int] = set()
         self._paused_until = 0.0
+        self._held: dict[int, tuple[float, float]] = {}
+        """Chats that must wait: since when, and until when."""
+
+        self.alerts_waiting = False
 
     def pause(self, seconds: float) -> None:
         """The platform said to wait: everything does."""
         self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+
+    def hold(self, chat_id: int, seconds: float) -> bool:
+        """A chat must wait; return whether everything does, as a second one must within a minute."""
+        now = self._monotonic()
+        others = any(now - since <= SECOND_SECONDS for chat, (since, _) in self._held.items() if chat != chat_id)
+        until = max(self._held.get(chat_id, (0.0, 0.0))[1], now + seconds)
+        self._held[chat_id] = (now, until)
+        if others:
+            self.pause(seconds)
+        return others
+
+    def release(self, chat_id: int) -> None:
+        """A chat can be written to again."""
+        self._held.pop(chat_id, None)
+
+    def longest_wait(self) -> float:
+        """How long the longest wait is that a platform has asked for, seconds; 0 while there is none."""
+        now = self._monotonic()
+        waits = [until - now for _, until in self._held.values()]
+        return max(0.0, self._paused_until - now, *waits)
+
+    async def turn(self, chat_id: int, kind: ChatKind) -> Flight:
+        """Wait until an answer to somebody may be sent: alerts go first, but not for ever."""
+        began = self._monotonic()
+        while True:
+            wait = self.wait_seconds()
+            waited = self._monotonic() - began
+            if waited > LONGEST_ANSWER_SECONDS or (not wait and not (self.alerts_waiting and waited < ALERTS_FIRST)):
+                return self.note(chat_id, kind)
+            await asyncio.sleep(min(max(wait, ANSWER_SECONDS), 1.0))
 
     def wait_seconds(self) -> float:
         """How long nothing may be sent."""
@@ -104,7 +148,9 @@ class Limiter:
 
     def resting(self) -> set[int]:
         """Chats that may not be written to yet."""
-        now, found = self._monotonic(), set()
+        now = self._monotonic()
+        self._held = {chat: row for chat, row in self._held.items() if row[1] > now or now - row[0] <= SECOND_SECONDS}
+        found = {chat for chat, (_, until) in self._held.items() if until > now}
         for chat_id, times in tuple(self._chats.items()):
             while times and times[0] <= now - 60:
                 times.popleft()

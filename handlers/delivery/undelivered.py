@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from handlers.context import Services
+from handlers.operators import tell_operators
 
 
 class Undelivered:
@@ -26,11 +27,6 @@ class Undelivered:
                 book.told_at.pop(rule_id, None)
                 if rule_id in told:
                     book.told_at[rule_id] = told[rule_id]
-        if chat_id is None:
-            return
-        operators = await services.store.operators() | services.configured_operators
-        body = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
-        for chat in await services.store.chats():
-            if chat.active and chat.id != chat_id and (chat.platform, chat.remote_id) in operators:
-                await services.store.add_message(chat.id, body)
-        services.wake()
+        if chat_id is not None:
+            facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
+            await tell_operators(services, facts, but_chat=chat_id)

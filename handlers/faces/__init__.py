@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from engine.alerts.rules import Rule, Tier
 from engine.ports import Chat, Clock
 from handlers.access import ensure_claim_code
 from handlers.context import Membership, Services
-from handlers.delivery.dispatcher import Dispatcher, Platform
-from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limits
+from handlers.delivery.dispatcher import SAID_SECONDS, Dispatcher, Notice, Platform
+from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limiter, Limits
 from handlers.delivery.undelivered import Undelivered
 from handlers.faces import generic_webhook, terminal, webhook
-from handlers.lost import tell_subscriber
+from handlers.lost import tell_of, tell_subscriber
 from handlers.pictures import Pictures
 from handlers.runtime import answer_of
 from handlers.settings import Settings
@@ -27,7 +28,8 @@ PICTURES = Path("maps")
 class Face(Platform, Protocol):
     """A platform that can also say how it is."""
 
-    state: str
+    @property
+    def state(self) -> str: ...
 
 
 @dataclass
@@ -41,7 +43,17 @@ class Faces:
     leader: str | None = None
 
     def states(self) -> dict[str, str]:
-        return {name: face.state for name, face in self.faces.items()}
+        """How each is, in a few words: ok, or what is wrong."""
+        return {name: self._state(name, face.state) for name, face in self.faces.items()}
+
+    def _state(self, name: str, state: str) -> str:
+        for dispatcher in self.dispatchers:
+            if dispatcher.platform == name and state == "ok":
+                if dispatcher.ill:
+                    return "refuses many chats at once"
+                if dispatcher.pause_seconds >= SAID_SECONDS:
+                    return f"asked us to wait for {dispatcher.pause_seconds:.0f} s"
+        return state
 
     def wake(self) -> None:
         for dispatcher in self.dispatchers:
@@ -66,15 +78,23 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
         limits: Limits,
         run: Callable[[], Awaitable[None]] | None = None,
         people: Membership | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         async def chat_lost(chat_id: int) -> None:
             services.watch.book.pause(chat_id)
-            lost = next((chat for chat in await services.store.chats() if chat.id == chat_id), None)
+            lost = await services.store.chat(chat_id)
             if lost is not None and lost.kind != "private" and people is not None:
                 await tell_subscriber(services, lost, people)
 
+        async def notice(what: Notice, chat_id: int, error: str) -> None:
+            await tell_of(services, face.platform, people, what, chat_id, error)
+
+        if people is not None:
+            services.people[face.platform] = people
         made.faces[face.platform] = face
-        made.dispatchers.append(Dispatcher(face, services.store, wall, limits, answers, chat_lost, undelivered))
+        made.dispatchers.append(
+            Dispatcher(face, services.store, wall, limits, answers, chat_lost, undelivered, notice, limiter)
+        )
         if run is not None:
             made.runners[face.platform] = run
 
@@ -87,22 +107,29 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
     if settings.webhook_url and settings.webhook_secret:
         await _subscribed(services, generic_webhook.PLATFORM, generic_webhook.REMOTE_ID)
         take_up(generic_webhook.GenericWebhookFace(settings.webhook_url, settings.webhook_secret), WEBHOOK)
+    _add_platforms(made, settings, services, take_up)
+    if settings.telegram_token or settings.discord_token:
+        code = await ensure_claim_code(services.store, configured=bool(settings.operators))
+        if code:
+            sys.stderr.write(f"cliffwatch: to become its operator, send the bot: /start {code}\n")
+    return made
+
+
+def _add_platforms(made: Faces, settings: Settings, services: Services, take_up: Callable[..., None]) -> None:
+    """Telegram and Discord, as far as there are tokens; their libraries are loaded only then."""
     if settings.telegram_token:
         from handlers.faces.telegram import TelegramFace
 
         telegram = TelegramFace(services, made.pictures.draw, settings.telegram_token, settings.telegram_api)
-        take_up(telegram, TELEGRAM, telegram.run, telegram)
+        limiter = Limiter(TELEGRAM, time.monotonic)
+        telegram.incoming.replies.limiter = limiter  # answers count as well as alerts
+        take_up(telegram, TELEGRAM, telegram.run, telegram, limiter)
     if settings.discord_token:
         from handlers.faces.discord import DiscordFace
 
         addresses = (settings.discord_api, settings.discord_gateway)
         discord = DiscordFace(services, made.pictures.draw, settings.discord_token, *addresses)
         take_up(discord, DISCORD, discord.run, discord)
-    if settings.telegram_token or settings.discord_token:
-        code = await ensure_claim_code(services.store, configured=bool(settings.operators))
-        if code:
-            sys.stderr.write(f"cliffwatch: to become its operator, send the bot: /start {code}\n")
-    return made
 
 
 async def _add_terminal(made: Faces, services: Services, take_up: Callable[..., None]) -> None:

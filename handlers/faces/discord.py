@@ -10,15 +10,19 @@ import aiohttp
 import discord
 import yarl
 
+from engine.errors import TokenRefusedError
 from engine.ports import Message, Outcome
 from handlers.answers import Answer
 from handlers.context import Services
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.discord_in import NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
+from handlers.faces.discord_outcomes import outcome_of
+from handlers.operators import tell_operators
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (1.0, 60.0)
+SYNC_SECONDS = (60.0, 3600.0)
 NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
 MOST_WAIT_SECONDS = 30.0
 """A longer pause is not slept through inside the library: the dispatcher waits, and others are sent meanwhile."""
@@ -33,13 +37,26 @@ class DiscordFace:
         self._token = token
         self._incoming = Incoming(services, draw, self)
         self._client: discord.AutoShardedClient | None = None
-        self.state = "connecting"
+        self._services = services
+        self._state = "connecting"
+        self._was_connected = False
+        self.trouble = ""
+        self.syncing: asyncio.Task[None] | None = None
         self.idempotent = True  # within the minutes that its nonce is remembered
         point_elsewhere(api, gateway)
 
     @property
     def platform(self) -> str:
         return PLATFORM
+
+    @property
+    def state(self) -> str:
+        """How it is, in a few words."""
+        return self.trouble if self._state == "ok" and self.trouble else self._state
+
+    @state.setter
+    def state(self, value: str) -> None:
+        self._state = value
 
     @property
     def ready(self) -> bool:
@@ -52,31 +69,58 @@ class DiscordFace:
     # -- life cycle
 
     async def run(self) -> None:
-        """Stay connected until cancelled. A refused token or missing intents end it: the rest runs on."""
+        """Stay connected until cancelled.
+
+        Raises:
+            TokenRefusedError: when the token, or the intents, are refused at the very first connect. Later they are
+                asked for again for ever: they are refused for minutes while the platform is ill.
+        """
         wait = RETRY_SECONDS[0]
         while True:
             client = self._make_client()
             started = asyncio.create_task(client.start(self._token), name="discord")
             try:
                 await started
-            except discord.LoginFailure:
-                self.state = "token refused"
-                log.error("discord: the token was refused; check CLIFFWATCH_DISCORD_TOKEN")  # noqa: TRY400  # no trace needed
-                return
-            except discord.PrivilegedIntentsRequired:
-                self.state = "intents refused"
-                log.error("discord: the gateway refused the intents")  # noqa: TRY400
-                return
+            except (discord.LoginFailure, discord.PrivilegedIntentsRequired) as error:
+                what = "token" if isinstance(error, discord.LoginFailure) else "intents"
+                if not self._was_connected:
+                    self.state = f"{what} refused"
+                    raise TokenRefusedError(
+                        f"discord: the {what} was refused; check CLIFFWATCH_DISCORD_TOKEN"
+                    ) from None
+                if self.state != f"{what} refused":
+                    self.state = f"{what} refused"
+                    facts = {"kind": "platform", "platform": PLATFORM, "state": self.state}
+                    await tell_operators(self._services, facts, but=PLATFORM)
+                log.warning("discord: %s; next try in %.0f s", self.state, wait)
             except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
                 self.state = "cannot be reached"
                 log.warning("discord: %s; next try in %.0f s", type(error).__name__, wait)
             finally:
                 self._client = None
+                if self.syncing is not None:
+                    self.syncing.cancel()
+                    await asyncio.gather(self.syncing, return_exceptions=True)
                 started.cancel()
                 await client.close()
                 await asyncio.gather(started, return_exceptions=True)
             await asyncio.sleep(wait)
             wait = min(wait * 2, RETRY_SECONDS[1])
+
+    async def sync(self, tree: Any) -> None:
+        """Register the slash commands; what is refused is tried again ever more slowly, and said."""
+        wait = SYNC_SECONDS[0]
+        while True:
+            try:
+                await tree.sync()
+            except (discord.DiscordException, aiohttp.ClientError, OSError, ValueError, TypeError, KeyError) as error:
+                self.trouble = f"commands not registered ({outcome_of(error).error})"
+                log.warning("discord: %s; next try in %.0f s", self.trouble, wait)
+            else:
+                self.trouble = ""
+                return
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, SYNC_SECONDS[1])
 
     def _make_client(self) -> discord.AutoShardedClient:
         face = self
@@ -87,7 +131,8 @@ class DiscordFace:
             async def setup_hook(self) -> None:
                 tree = face.incoming.tree(self)
                 await tree.set_translator(Translator())
-                await tree.sync()
+                # Messages do not wait for commands: their registration may be refused for a day.
+                face.syncing = asyncio.create_task(face.sync(tree), name="discord commands")
 
             async def on_interaction(self, interaction: discord.Interaction) -> None:
                 await face.incoming.on_interaction(interaction)
@@ -111,6 +156,7 @@ class DiscordFace:
     def connected(self, client: discord.AutoShardedClient) -> None:
         """It comes again after every reconnect, so nothing here may count."""
         self._client, self.state = client, "ok"
+        self._was_connected = True
 
     # -- out
 
@@ -144,10 +190,8 @@ class DiscordFace:
                     nonce=message.nonce,
                     allowed_mentions=mentions,
                 )
-        except discord.NotFound:
-            return Outcome("dead" if message.edits else "gone", "HTTP 404")
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
-            return outcome_of(error)
+            return outcome_of(error, edit=bool(message.edits))
         except (TypeError, KeyError, ValueError) as error:
             return Outcome("unknown", f"odd answer ({type(error).__name__})")  # taken, but what came back is none
         return Outcome("sent", remote_id=str(sent.id))
@@ -198,23 +242,6 @@ def role_of(message: Message) -> tuple[str, discord.AllowedMentions]:
         return "", NO_MENTIONS
     called = discord.Object(int(role), type=discord.Role)
     return f"<@&{role}> ", discord.AllowedMentions(everyone=False, users=False, roles=[called])
-
-
-def outcome_of(error: Exception) -> Outcome:
-    """What a failed send means. The library has retried 429 and some 5xx itself by then."""
-    if isinstance(error, discord.RateLimited):
-        return Outcome("retry", "429", error.retry_after)
-    if isinstance(error, discord.Forbidden | discord.NotFound):
-        return Outcome("gone", f"HTTP {error.status}")
-    if isinstance(error, discord.DiscordServerError):
-        return Outcome("retry", f"HTTP {error.status}")
-    if isinstance(error, discord.HTTPException) and error.status == 401:
-        return Outcome("retry", "token refused", 60.0)
-    if isinstance(error, discord.HTTPException):
-        return Outcome("retry", "429", 5.0) if error.status == 429 else Outcome("plain", f"HTTP {error.status}")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Outcome("retry", "cannot be reached")
-    return Outcome("unknown", type(error).__name__)
 
 
 def point_elsewhere(api: str | None, gateway: str | None) -> None:

@@ -8,13 +8,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 # The library's next behaviour, without which a 429 ends in a deprecation warning instead of an error.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
-import httpx
 from telegram import (
     BotCommand,
     BotCommandScope,
@@ -23,20 +23,11 @@ from telegram import (
     BotCommandScopeDefault,
 )
 from telegram.constants import ChatMemberStatus, ParseMode
-from telegram.error import (
-    BadRequest,
-    ChatMigrated,
-    Conflict,
-    Forbidden,
-    InvalidToken,
-    NetworkError,
-    RetryAfter,
-    TelegramError,
-    TimedOut,
-)
+from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import ApplicationBuilder
 from telegram.request import HTTPXRequest
 
+from engine.errors import TokenRefusedError
 from engine.ports import Message, Outcome
 from handlers.answers import Answer
 from handlers.commands import Command, all_commands
@@ -44,8 +35,10 @@ from handlers.commands.registry import GROUP_ONLY, OF_ADMINS, OF_ONE
 from handlers.context import Services
 from handlers.faces.telegram_idiom import fit, render_telegram, units
 from handlers.faces.telegram_in import Incoming
+from handlers.faces.telegram_outcomes import outcome_of
 from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, address, keyboard
 from handlers.language import LANGUAGES, SOURCE, _, speaking
+from handlers.operators import tell_operators
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +50,13 @@ STOP_SECONDS = 3.0
 CHECK_SECONDS = 5.0
 DEAF_SECONDS = 2.0 * POLL_SECONDS + 15
 REPEAT_NOTE = "(may be a repeat)\n"
-GONE = ("chat not found", "message thread not found", "topic_closed", "topic closed")
+ANSWERS = (TelegramError, KeyError, TypeError, AttributeError, ValueError)
+"""What the library raises for answers, odd ones included."""
+
+SEND_READ_SECONDS = 60.0
+"""How long to wait for an answer to a send: one that is late has still been delivered."""
+
+PATIENCE_SECONDS = 15.0
 
 
 class PollRequest(HTTPXRequest):
@@ -66,13 +65,16 @@ class PollRequest(HTTPXRequest):
     def __init__(self) -> None:
         super().__init__(connection_pool_size=1)
         self._answered = time.monotonic()
+        self.conflict = False
+        """Another instance polls with the same token."""
 
     def idle_seconds(self) -> float:
         return time.monotonic() - self._answered
 
     async def do_request(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
         status, body = await super().do_request(*args, **kwargs)
-        if status == 200:
+        self.conflict = status == HTTPStatus.CONFLICT
+        if status == HTTPStatus.OK or self.conflict:
             self._answered = time.monotonic()
         return status, body
 
@@ -81,11 +83,12 @@ class TelegramFace:
     """A bot on Telegram. run() connects, and again when it fails; send() hands over one message."""
 
     def __init__(self, services: Services, draw: Draw, token: str, api: str | None = None) -> None:
-        self._token, self._api = token, api
+        self._token, self._api, self._services = token, api, services
         self._app: App | None = None
         self._incoming = Incoming(services, draw, self, lambda: self._app)
-        self._conflict = asyncio.Event()
-        self.state = "connecting"
+        self._polls: PollRequest | None = None
+        self._state = "connecting"
+        self._was_connected = False
         self.idempotent = False
 
     @property
@@ -99,11 +102,23 @@ class TelegramFace:
     # -- life cycle
 
     @property
+    def state(self) -> str:
+        """How it is, in a few words."""
+        if self._app is not None and self._polls is not None and self._polls.conflict:
+            return "another instance polls; messages are sent"
+        return self._state
+
+    @property
     def ready(self) -> bool:
         return self._app is not None
 
     async def run(self) -> None:
-        """Poll until cancelled. A refused token, or another instance that polls, ends it: the rest runs on."""
+        """Poll until cancelled.
+
+        Raises:
+            TokenRefusedError: when the platform itself refuses the token at the very first connect. Later it is asked
+                for ever: tokens are refused for minutes while the platform is ill.
+        """
         wait = RETRY_SECONDS[0]
         while True:
             polls = PollRequest()
@@ -111,29 +126,36 @@ class TelegramFace:
             self._incoming.add_to(app)
             try:
                 await app.initialize()
-            except InvalidToken:
-                self.state = "token refused"
-                log.error("telegram: the token was refused; check CLIFFWATCH_TELEGRAM_TOKEN")  # noqa: TRY400  # its text has the token
-                await app.bot.shutdown()
-                return
             except TelegramError as error:
-                self.state = "cannot be reached"
-                log.warning("telegram: %s; next try in %.0f s", type(error).__name__, wait)
                 await app.bot.shutdown()
+                # A proxy's page is no word of the platform's: it has a cause.
+                refused = isinstance(error, InvalidToken) and error.__cause__ is None
+                if refused and not self._was_connected:
+                    self._state = "token refused"
+                    raise TokenRefusedError(
+                        "telegram: the token was refused; check CLIFFWATCH_TELEGRAM_TOKEN"
+                    ) from None
+                if refused and self._state != "token refused":
+                    await self._tell_operators("token refused")
+                self._state = "token refused" if refused else "cannot be reached"
+                log.warning("telegram: %s; next try in %.0f s", self._state, wait)
             else:
                 wait = RETRY_SECONDS[0]
-                if not await self._serve(app, polls):
-                    return
+                await self._serve(app, polls)
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, RETRY_SECONDS[1])
 
-    async def _serve(self, app: App, polls: PollRequest) -> bool:
-        """Poll with a connected application; whether to connect again when it has ended."""
+    async def _tell_operators(self, state: str) -> None:
+        await tell_operators(self._services, {"kind": "platform", "platform": PLATFORM, "state": state}, but=PLATFORM)
+
+    async def _serve(self, app: App, polls: PollRequest) -> None:
+        """Poll with a connected application, until nothing is heard from it any more."""
         assert app.updater is not None  # noqa: S101  # made with one
         menus = asyncio.create_task(set_menus(app), name="telegram menus")
         try:
             await app.start()
-            self._app, self.state = app, "ok"
+            self._app, self._polls, self._state = app, polls, "ok"
+            self._was_connected = True
             await app.updater.start_polling(
                 timeout=POLL_SECONDS,
                 bootstrap_retries=-1,
@@ -141,15 +163,11 @@ class TelegramFace:
                 error_callback=self._poll_failed,
             )
             log.info("telegram: polling as @%s", app.bot.username)
-            while not self._conflict.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._conflict.wait(), CHECK_SECONDS)
-                # The library ends its polling without a word when the token is refused for a moment.
-                if polls.idle_seconds() > DEAF_SECONDS:
-                    self.state = "not heard from"
-                    log.warning("telegram: no poll was answered for %.0f s; connecting again", polls.idle_seconds())
-                    return True
-            return False
+            while app.updater.running and polls.idle_seconds() <= DEAF_SECONDS:  # noqa: ASYNC110  # silence sets no event
+                await asyncio.sleep(CHECK_SECONDS)
+            # The library ends its polling without a word when the token is refused for a moment.
+            self._state = "not heard from"
+            log.warning("telegram: no poll was answered for %.0f s; connecting again", polls.idle_seconds())
         finally:
             self._app = None
             try:
@@ -166,9 +184,7 @@ class TelegramFace:
 
     def _poll_failed(self, error: TelegramError) -> None:
         if isinstance(error, Conflict):
-            self.state = "another instance polls"
-            log.error("telegram: another instance polls with this token; this one stops")
-            self._conflict.set()
+            log.warning("telegram: another instance polls with this token; messages are sent, polling is tried again")
             return
         log.warning("telegram: polling: %s", type(error).__name__)
 
@@ -198,7 +214,7 @@ class TelegramFace:
                 reply_markup=None if message.plain else keyboard(rendered),
                 link_preview_options=NO_PREVIEW,
             )
-        except (TelegramError, KeyError, TypeError) as error:
+        except ANSWERS as error:
             return outcome_of(error)
         return Outcome("sent", remote_id=str(sent.message_id))
 
@@ -214,12 +230,9 @@ class TelegramFace:
                 reply_markup=None if message.plain else keyboard(message.rendered),
                 link_preview_options=NO_PREVIEW,
             )
-        except BadRequest as error:
-            if "not modified" in error.message.lower():
-                return Outcome("sent", remote_id=message.edits or "")
-            if "edit" in error.message.lower() and "not" in error.message.lower():
-                return Outcome("dead", "the message is gone")
-            return outcome_of(error)
+        except ANSWERS as error:
+            outcome = outcome_of(error, edit=True)
+            return replace(outcome, remote_id=message.edits or "") if outcome.kind == "sent" else outcome
         return Outcome("sent", remote_id=message.edits or "")
 
     # -- who is who
@@ -255,35 +268,9 @@ class TelegramFace:
         return str(member.status)
 
 
-def outcome_of(error: Exception) -> Outcome:
-    """What a failed send means. BadRequest is a NetworkError in this library: the order matters."""
-    if isinstance(error, RetryAfter):
-        wait = error.retry_after
-        return Outcome("retry", "429", wait.total_seconds() if isinstance(wait, timedelta) else float(wait))
-    if isinstance(error, ChatMigrated):
-        return Outcome("moved", "migrated", moved_to=str(error.new_chat_id))
-    if isinstance(error, Forbidden):
-        return Outcome("gone", "forbidden")
-    if isinstance(error, InvalidToken):
-        return Outcome("retry", "token refused", 60.0)
-    if isinstance(error, BadRequest):
-        return (
-            Outcome("gone", "chat not found")
-            if any(words in error.message.lower() for words in GONE)
-            else Outcome("plain", "400")
-        )
-    if isinstance(error, TimedOut):
-        never_left = isinstance(error.__cause__, httpx.ConnectTimeout | httpx.PoolTimeout)
-        return Outcome("retry" if never_left else "unknown", "no answer in time")
-    if isinstance(error, NetworkError):
-        never_left = "ConnectError" in error.message
-        answered = any(word in error.message for word in ("Bad Gateway", "(5", "Internal Server Error", "Too Large"))
-        return Outcome("retry" if never_left or answered else "unknown", "network")
-    return Outcome("unknown", type(error).__name__)
-
-
 def _application(token: str, api: str | None, polls: PollRequest | None = None) -> App:
     builder = ApplicationBuilder().token(token).concurrent_updates(True)  # the builder's signature
+    builder = builder.read_timeout(SEND_READ_SECONDS).write_timeout(PATIENCE_SECONDS).pool_timeout(PATIENCE_SECONDS)
     if polls is not None:
         builder = builder.get_updates_request(polls)
     if api is not None:

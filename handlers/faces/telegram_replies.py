@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import html
 import logging
@@ -19,19 +20,24 @@ from telegram import (
     ReplyParameters,
 )
 from telegram.constants import ParseMode
-from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
 from telegram.ext import Application
 
 from handlers.access import TOPIC
 from handlers.answers import Answer
 from handlers.context import Request
+from handlers.delivery.limits import Limiter
 from handlers.faces.telegram_idiom import caption, render_telegram
+from handlers.faces.telegram_outcomes import outcome_of
 from handlers.language import _, language_of, speaking
 
 log = logging.getLogger(__name__)
 
 PLATFORM = "telegram"
 FILE = "cliffwatch.png"
+LONGEST_WAIT_SECONDS = 30.0
+"""Whoever asked has gone by then: an answer that must wait longer is not sent."""
+
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
 App = Application[Any, Any, Any, Any, Any, Any]
@@ -72,6 +78,8 @@ class Replies:
 
     def __init__(self, draw: Draw, app: Callable[[], App | None]) -> None:
         self._draw, self._app = draw, app
+        self.limiter: Limiter | None = None
+        """Shared with the dispatcher: what the platform counts are all messages."""
 
     async def reply(self, request: Request, place: Place, found: Answer) -> None:
         """Answer; what cannot be delivered is logged, and sent as plain text if the markup was refused."""
@@ -82,9 +90,7 @@ class Replies:
         png = await self._png(found)
         to = _to(place)
         try:
-            if place.changes is not None and await _changed(app, place.changes, found, rendered, png):
-                return
-            await _send(app, place, found, rendered, png)
+            await self._paced(request, lambda: _put(app, place, found, rendered, png))
         except BadRequest as error:
             log.warning("telegram: an answer was refused (%s), sent as plain text", error.message)
             with contextlib.suppress(TelegramError):
@@ -94,6 +100,25 @@ class Replies:
                 await _say_closed(app, request)
         except TelegramError as error:
             log.warning("telegram: an answer was not delivered (%s)", type(error).__name__)
+
+    async def _paced(self, request: Request, send: Callable[[], Awaitable[None]]) -> None:
+        """Send in turn with alerts, which go first. An answer that was refused for its pace is tried once more."""
+        for again in (True, False):
+            flight = await self.limiter.turn(request.chat.id, request.chat.kind) if self.limiter else None
+            try:
+                await send()
+            except RetryAfter as error:
+                wait = outcome_of(error).retry_after or 0.0
+                if self.limiter is not None:
+                    self.limiter.hold(request.chat.id, min(wait, LONGEST_WAIT_SECONDS))
+                if not again or wait > LONGEST_WAIT_SECONDS:
+                    raise
+                await asyncio.sleep(wait)
+            else:
+                return
+            finally:
+                if self.limiter is not None and flight is not None:
+                    self.limiter.answered(flight)
 
     async def _png(self, found: Answer) -> bytes | None:
         """The answer's picture; one that cannot be drawn is no reason to say nothing."""
@@ -111,6 +136,12 @@ def _to(place: Place) -> dict[str, Any]:
     if place.replies_to is not None:
         to["reply_parameters"] = ReplyParameters(place.replies_to, allow_sending_without_reply=True)
     return to
+
+
+async def _put(app: App, place: Place, found: Answer, rendered: dict[str, Any], png: bytes | None) -> None:
+    """Put an answer in the place of a message, or send it anew."""
+    if place.changes is None or not await _changed(app, place.changes, found, rendered, png):
+        await _send(app, place, found, rendered, png)
 
 
 async def _send(app: App, place: Place, found: Answer, rendered: dict[str, Any], png: bytes | None) -> None:

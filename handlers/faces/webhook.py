@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from engine.ports import Message, Outcome
 from handlers.answers import Answer
 from handlers.faces.discord_idiom import render_discord
+from handlers.faces.discord_outcomes import code_in, outcome_of_answer
 
 PLATFORM = "webhook"
 REMOTE_ID = "discord"
@@ -25,11 +28,15 @@ class WebhookFace:
 
     def __init__(self, url: str) -> None:
         self.state = "ok"
-        self._url = url
+        self._url = URL(url)
 
     @property
     def platform(self) -> str:
         return PLATFORM
+
+    def _url_of(self, message_id: str) -> URL:
+        """Where a message is changed: below the webhook's path, whatever query names its thread."""
+        return self._url.with_path(f"{self._url.path.rstrip('/')}/messages/{message_id}", keep_query=True)
 
     def render(self, found: Answer) -> dict[str, Any]:
         return render_discord(found)
@@ -41,16 +48,14 @@ class WebhookFace:
         if not message.plain:
             payload["embeds"] = [message.rendered["embed"]]
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        method, url = ("PATCH", f"{self._url}/messages/{message.edits}") if message.edits else ("POST", self._url)
+        method, url = ("PATCH", self._url_of(message.edits)) if message.edits else ("POST", self._url)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.request(method, url, params={"wait": "true"}, json=payload, allow_redirects=False) as response,
+                session.request(method, url.update_query(wait="true"), json=payload, allow_redirects=False) as response,
             ):
                 text = (await response.content.read(MOST_ANSWER_BYTES)).decode(errors="replace")
-                outcome = _outcome(response.status, text)
-                if message.edits and response.status == 404:
-                    outcome = Outcome("dead", "the message is gone")
+                outcome = _outcome(response.status, text, response.headers, edits=message.edits)
                 self.state = "ok" if outcome.kind == "sent" else outcome.error
                 return outcome
         except aiohttp.ClientConnectorError:
@@ -59,19 +64,14 @@ class WebhookFace:
             return Outcome("unknown", type(error).__name__)
 
 
-def _outcome(status: int, text: str) -> Outcome:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = {}
-    answer = answer if isinstance(answer, dict) else {}
+def _outcome(
+    status: int, text: str, headers: Mapping[str, str] = MappingProxyType({}), *, edits: str | None = None
+) -> Outcome:
+    """What an answer means. A success names the message: of an edit the one that was to be changed."""
+    code, answer = code_in(text)
     if status in (200, 204):
-        return Outcome("sent", remote_id=str(answer.get("id", "")))
-    if status == 429:
-        wait = answer.get("retry_after", 5)
-        return Outcome("retry", "429", retry_after=float(wait) if isinstance(wait, int | float) else 5.0)
-    if status in (401, 403, 404):
-        return Outcome("gone", f"HTTP {status}")
-    if status >= 500:
-        return Outcome("retry", f"HTTP {status}")
-    return Outcome("plain", f"HTTP {status}")
+        number = str(answer.get("id", ""))
+        if edits and number != edits:
+            return Outcome("dead", "another message was changed" if number else "it is not known what was changed")
+        return Outcome("sent", remote_id=number) if number else Outcome("unknown", "an answer without a message")
+    return outcome_of_answer(status, code, headers, answer, edit=bool(edits))

@@ -13,7 +13,7 @@ import pytest
 from engine.clock import ManualClock
 from engine.ports import AlertRecord, Chat, Message, Outcome, TickRecord
 from handlers.answers import Answer
-from handlers.delivery.dispatcher import Dispatcher
+from handlers.delivery.dispatcher import Dispatcher, Notice, bounded
 from handlers.delivery.limits import Flight, Limiter, Limits
 from handlers.delivery.retry import Backoff
 from handlers.messages import alert_answer
@@ -31,7 +31,9 @@ class Rig:
         self.store, self.clock, self.platform = store, clock, MemoryPlatform()
         self.lost: list[int] = []
         self.undelivered: list[tuple[int, int | None, str]] = []
+        self.notices: list[tuple[str, int, str]] = []
         self.tasks: list[asyncio.Task[None]] = []
+        self.dispatchers: list[Dispatcher] = []
 
     async def chat(self, remote_id: str = "7") -> Chat:
         return await self.store.see_chat("telegram", remote_id, "private", "")
@@ -48,8 +50,13 @@ class Rig:
             self.undelivered.append((message_id, chat_id, error))
 
         make = answer_of or (lambda message: alert_answer(message.body))
-        made = Dispatcher(self.platform, self.store, self.clock, limits, make, lost, undelivered)
+
+        async def notice(what: Notice, chat_id: int, error: str) -> None:
+            self.notices.append((what, chat_id, error))
+
+        made = Dispatcher(self.platform, self.store, self.clock, limits, make, lost, undelivered, notice)
         self.tasks.append(asyncio.create_task(made.run()))
+        self.dispatchers.append(made)
         return made
 
     async def counts(self, **wanted: int) -> None:
@@ -60,9 +67,12 @@ class Rig:
             await asyncio.sleep(0.01)
         raise TimeoutError(await self.store.counts())
 
-    async def pass_time(self) -> None:
-        """Let every wait that a message may have be over."""
-        self.clock.at += 400_000
+    async def pass_on(self, ms: int) -> None:
+        """Let so much of the market's and the machine's time pass, and the dispatchers look."""
+        self.clock.at += ms
+        for dispatcher in self.dispatchers:
+            dispatcher.wake()
+        await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -95,6 +105,7 @@ async def test_sent_is_marked_only_on_the_platforms_answer(rig: Rig) -> None:
         (Outcome("unknown", "cut off"), {"sent": 1}, 2),
         (RuntimeError("odd"), {"sent": 1}, 2),
         (Outcome("moved", "", moved_to="-100"), {"sent": 1}, 2),
+        (Outcome("refused", "no rights"), {"sent": 1}, 2),
         (Outcome("gone", "403"), {"dead": 1}, 1),
         (Outcome("dead", "no"), {"dead": 1}, 1),
     ],
@@ -123,19 +134,19 @@ async def test_refused_twice_as_markup_and_as_plain_text_is_dead(rig: Rig) -> No
     assert [message.plain for message in rig.platform.sent] == [False, True]
 
 
-@pytest.mark.parametrize(("idempotent", "tries"), [(False, 3), (True, 6)])
+@pytest.mark.parametrize(("idempotent", "tries"), [(False, 3), (True, 4)])
 async def test_cut_off_again_and_again_it_is_marked_and_where_doubles_would_be_seen_given_up(
     rig: Rig, idempotent: bool, tries: int
 ) -> None:
     rig.platform.idempotent = idempotent
-    rig.platform.answers = [Outcome("unknown", "x")] * 5
+    rig.platform.answers = [Outcome("unknown", "x")] * 3
     await rig.alert(await rig.chat(), "a")
     rig.run()
     for number in range(1, tries + 1):
         await until(lambda n=number: len(rig.platform.sent) >= n)  # type: ignore[misc]  # its own number
         await asyncio.sleep(0.02)
-        rig.clock.at += 130_000
-    await rig.counts(**{"sent" if idempotent else "dead": 1})
+        await rig.pass_on(18_000 if idempotent else 310_000)  # its nonce is remembered for two minutes
+    await rig.counts(**{"sent" if idempotent else "perhaps": 1})
     assert [message.repeat for message in rig.platform.sent] == [False] + [True] * (tries - 1)
 
 
@@ -173,17 +184,149 @@ async def test_a_chat_that_is_gone_is_switched_off_and_its_rules_are_let_go(rig:
     assert not left.active
 
 
-async def test_a_429_holds_everything_and_is_not_broken(rig: Rig) -> None:
-    rig.platform.answers = [Outcome("retry", "429", retry_after=0.4)]
-    await rig.alert(await rig.chat("1"), "a")
-    rig.run()
-    await until(lambda: len(rig.platform.sent) == 1)
-    await asyncio.sleep(0.02)
-    await rig.alert(await rig.chat("2"), "b")
-    started = asyncio.get_running_loop().time()
+async def test_a_429_holds_its_chat_and_everything_once_a_second_chat_gets_one(rig: Rig) -> None:
+    one, two, three = [await rig.chat(name) for name in "123"]
+    asked = []
+
+    async def send(message: Message) -> Outcome:
+        asked.append(message.chat_id)
+        return Outcome("retry", "429", retry_after=0.4) if asked.count(message.chat_id) == 1 else Outcome("sent")
+
+    rig.platform.send = send  # type: ignore[method-assign]  # each chat is told to wait once
+    await rig.alert(one, "a")
+    dispatcher = rig.run()
+    await until(lambda: asked == [one.id])
+    await rig.alert(two, "b")
+    dispatcher.wake()
+    await until(lambda: asked == [one.id, two.id])
+    began = asyncio.get_running_loop().time()
+    await rig.alert(three, "c")
     rig.clock.at += 60_000
-    await rig.counts(sent=2)
-    assert asyncio.get_running_loop().time() - started >= 0.3
+    dispatcher.wake()
+    await until(lambda: three.id in asked)
+    assert asyncio.get_running_loop().time() - began >= 0.25
+
+
+async def test_a_wait_of_a_day_in_one_chat_holds_no_other_and_is_asked_for_again_after_an_hour(rig: Rig) -> None:
+    patient, other = await rig.chat("1"), await rig.chat("2")
+    rig.platform.answers = [Outcome("retry", "429", retry_after=86_400.0)]
+    await rig.alert(patient, "a")
+    dispatcher = rig.run()
+    await rig.counts(ready=1)
+    await until(lambda: len(rig.platform.sent) == 1)
+    await rig.alert(other, "b")
+    dispatcher.wake()
+    await rig.counts(ready=1, sent=1)
+    assert 3500 < dispatcher.pause_seconds <= 3600
+    assert [bounded(seconds) for seconds in (math.inf, math.nan, -1.0, 7.0, 1e9)] == [5.0, 5.0, 5.0, 7.0, 3600.0]
+
+
+async def test_real_unknowns_are_spread_over_minutes_and_stop_at_three_copies(rig: Rig) -> None:
+    """Three tries within seconds would all fall into the same trouble."""
+    rig.platform.answers = [Outcome("unknown", "x")] * 3
+    await rig.alert(await rig.chat(), "a")
+    dispatcher = rig.run()
+    for number, wait in enumerate((10, 60), start=1):
+        await until(lambda n=number: len(rig.platform.sent) == n)  # type: ignore[misc]  # its own number
+        await rig.counts(ready=1)
+        rig.clock.at += wait * 1000 - 1
+        dispatcher.wake()
+        await asyncio.sleep(0.05)
+        assert len(rig.platform.sent) == number
+        rig.clock.at += 1
+        dispatcher.wake()
+    await rig.counts(perhaps=1)
+    assert rig.notices == [("perhaps", 1, "x")]
+    assert [message.copies for message in rig.platform.sent] == [0, 1, 2]
+
+
+async def test_past_its_nonce_a_platform_that_knows_them_gets_no_more_than_three_copies(rig: Rig) -> None:
+    rig.platform.idempotent = True
+    rig.platform.answers = [Outcome("unknown", "x")] * 20
+    await rig.alert(await rig.chat(), "a")
+    rig.run()
+    for _ in range(40):
+        await rig.pass_on(60_000)
+    await rig.counts(perhaps=1)
+    within = [m for m in rig.platform.sent if m.copies == 0]
+    assert len(rig.platform.sent) - len(within) == 2
+
+
+async def test_a_refusal_that_may_pass_waits_is_told_once_and_loses_nothing(rig: Rig) -> None:
+    """Rights taken for a moment, a closed topic, chat not found for eight seconds."""
+    rig.platform.answers = [Outcome("refused", "not enough rights")] * 3
+    chat = await rig.chat()
+    await rig.alert(chat, "a")
+    rig.run()
+    for _ in range(4):
+        await rig.pass_on(60_000)
+    await rig.counts(sent=1)
+    assert rig.notices == [("refused", chat.id, "not enough rights")]
+    (left,) = await rig.store.chats()
+    assert left.active
+    assert left.refused_since == 0
+    assert rig.lost == []
+
+
+async def test_a_refusal_that_lasts_for_a_day_switches_the_chat_off(rig: Rig) -> None:
+    rig.platform.answers = [Outcome("refused", "not enough rights")] * 10
+    chat = await rig.chat()
+    await rig.alert(chat, "a")
+    dispatcher = rig.run()
+    await until(lambda: len(rig.platform.sent) == 1)
+    await rig.counts(ready=1)
+    rig.clock.at += 24 * 3_600_000
+    await rig.alert(chat, "b")
+    dispatcher.wake()
+    await until(lambda: rig.lost == [chat.id])
+
+
+async def test_many_chats_gone_within_a_minute_are_a_platform_that_is_ill(rig: Rig) -> None:
+    """Nobody is switched off for it, those before it was seen come back, and the operators hear of it once."""
+    chats = [await rig.chat(str(number)) for number in range(8)]
+    ill = True
+
+    async def send(message: Message) -> Outcome:
+        return Outcome("gone", "403") if ill else Outcome("sent")
+
+    rig.platform.send = send  # type: ignore[method-assign]  # ill for a while
+    for chat in chats:
+        await rig.alert(chat, chat.remote_id)
+    rig.run()
+    await until(lambda: ("ill", 0, "") in rig.notices)
+    await rig.counts(ready=8)
+    assert all(chat.active for chat in await rig.store.chats())
+    ill = False
+    rig.clock.at += 600_000
+    await rig.counts(sent=8)
+    assert rig.notices.count(("ill", 0, "")) == 1
+    assert all(chat.active for chat in await rig.store.chats())
+
+
+async def test_one_chat_that_is_gone_among_many_that_are_not_is_gone(rig: Rig) -> None:
+    chats = [await rig.chat(str(number)) for number in range(8)]
+
+    async def send(message: Message) -> Outcome:
+        return Outcome("gone", "403") if message.remote_chat in "012" else Outcome("sent")
+
+    rig.platform.send = send  # type: ignore[method-assign]  # by chat
+    for chat in reversed(chats):
+        await rig.alert(chat, chat.remote_id)
+    rig.run()
+    await rig.counts(sent=5, dead=3)
+    assert {chat.remote_id for chat in await rig.store.chats() if not chat.active} == {"0", "1", "2"}
+
+
+async def test_a_chat_that_moved_to_where_it_is_is_not_asked_each_second(rig: Rig) -> None:
+    rig.platform.answers = [Outcome("moved", "", moved_to="7")] * 20
+    await rig.alert(await rig.chat("7"), "a")
+    rig.run()
+    for _ in range(20):
+        await rig.pass_on(1000)
+    assert len(rig.platform.sent) <= 6
+    for _ in range(10):
+        await rig.pass_on(120_000)
+    await rig.counts(dead=1)
 
 
 async def test_one_chat_that_hangs_holds_up_no_other(rig: Rig) -> None:

@@ -43,6 +43,14 @@ class RefusedError(Exception):
         self.status, self.description, self.parameters = status, description, parameters
 
 
+class PageError(RefusedError):
+    """What stands between answers instead of the platform: a text as it is."""
+
+    def __init__(self, status: int, text: str, content_type: str = "text/html") -> None:
+        super().__init__(status, text)
+        self.content_type = content_type
+
+
 @dataclass
 class Sent:
     """A message as the server took it."""
@@ -306,6 +314,8 @@ class TelegramServer:
             result = handler(fields, photo)
             if asyncio.iscoroutine(result):
                 result = await result
+        except PageError as page:
+            return web.Response(text=page.description, status=page.status, content_type=page.content_type)
         except RefusedError as refused:
             body: dict[str, Any] = {"ok": False, "error_code": refused.status, "description": refused.description}
             if refused.parameters:

@@ -16,6 +16,10 @@ class WebhookServer:
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.refuses: tuple[int, dict[str, str], dict[str, Any]] | None = None
         self.spoils: Spoil | None = None
+        self.changes = ""
+        """The message that it says was changed, whatever was asked for."""
+
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -37,10 +41,12 @@ class WebhookServer:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        self.asked.append((request.method, request.path, dict(request.query)))
         if self.refuses is not None:
             status, headers, answer = self.refuses
             return web.json_response(answer, status=status, headers=headers)
         self.posts.append((dict(request.headers), body))
         if self.spoils:
             return await spoil(request, self.spoils)
-        return web.json_response({"id": str(len(self.posts))})
+        changed = request.path.rpartition("/messages/")[2] if request.method == "PATCH" else ""
+        return web.json_response({"id": self.changes or changed or str(len(self.posts))})

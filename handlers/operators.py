@@ -1,0 +1,41 @@
+"""Telling operators: privately, on the platforms that work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.ports import Chat
+from handlers.context import Services
+
+
+async def chats_of_operators(services: Services, but: str = "") -> list[Chat]:
+    """The operators' own chats that can be written to.
+
+    Args:
+        but: a platform to leave out, as it is the one that has the trouble.
+    """
+    found = []
+    for platform, user_id in sorted(await services.store.operators() | services.configured_operators):
+        if platform == but:
+            continue
+        people = services.people.get(platform)
+        remote_id = await people.private_chat(user_id) if people is not None else user_id
+        chat = await services.store.find_chat(platform, remote_id) if remote_id else None
+        if chat is not None and chat.active:
+            found.append(chat)
+    return found
+
+
+async def tell_operators(
+    services: Services, facts: dict[str, Any], *, but: str = "", but_chat: int | None = None
+) -> int:
+    """Send the operators a message; return to how many chats.
+
+    Args:
+        but: a platform to leave out. but_chat: a chat to leave out.
+    """
+    chats = [chat for chat in await chats_of_operators(services, but) if chat.id != but_chat]
+    for chat in chats:
+        await services.store.add_message(chat.id, facts)
+    services.wake()
+    return len(chats)
