@@ -104,6 +104,20 @@ async def personal(request: Request, *, prove: bool = False) -> Request:
     return replace(request, chat=chat)
 
 
+async def alive(request: Request) -> Request:
+    """The request in a chat that is switched on: whoever writes from one can be written to.
+
+    What was stopped there, or shut out, stays so.
+    """
+    chat = request.chat
+    if chat.refused_since:
+        await request.services.store.chat_answered(chat.id)
+    if chat.active or chat.off_reason in (STOPPED, REFUSED) or not chat.id:
+        return request
+    await resume(request)
+    return replace(request, chat=replace(chat, active=True, off_reason=""))
+
+
 async def resume(request: Request) -> None:
     """Switch a chat on again and take up its rules.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from engine.announce import final_count
 from engine.clock import MACHINE
-from engine.errors import OffloadError
+from engine.errors import OffloadError, TokenRefusedError
 from engine.history import iso
 from engine.liquidation.spans import calibrate_from
 from engine.offload import offload
@@ -51,7 +51,11 @@ class Runtime:
     _ticking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Run; the exit status: 0 when told to stop or the leader ended, 1 when something essential failed."""
+        """Run; the exit status: 0 when told to stop or the leader ended, 1 when something essential failed.
+
+        Raises:
+            TokenRefusedError: when a platform refuses its token at the very first connect.
+        """
         watch = self.services.watch
         essential = [
             asyncio.create_task(self._watch(), name="watch"),
@@ -64,19 +68,28 @@ class Runtime:
         ends: list[asyncio.Task[object]] = [*essential, stopped]
         if self.leader is not None:
             ends.append(faces[self.leader])
+        refused: list[TokenRefusedError] = []
         try:
-            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            failed = [task for task in done if task in essential]
+            failed: list[asyncio.Task[object]] = []
+            while not failed and not refused:
+                waiting = {*ends, *(task for task in faces.values() if not task.done())}
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                failed = [task for task in done if task in essential]
+                refused = [error for task in done if isinstance(error := _error_of(task), TokenRefusedError)]
+                if done & set(ends):
+                    break
             for task in failed:
                 error = None if task.cancelled() else task.exception()
                 log.error("%s ended: %s", task.get_name(), error or "without a reason", exc_info=error)
-            if not failed and not stop.is_set():
+            if not failed and not refused and not stop.is_set():
                 await self._drain()
             await self._end(essential, list(faces.values()))
         finally:
             for task in (*essential, *faces.values(), stopped):
                 task.cancel()
             await asyncio.gather(*essential, *faces.values(), stopped, return_exceptions=True)
+        if refused:
+            raise refused[0]
         if not failed and watch.storable:
             await save_checkpoint(watch, self.market_store)
         return 1 if failed else 0
@@ -133,6 +146,8 @@ class Runtime:
         while True:
             try:
                 await run()
+            except TokenRefusedError:
+                raise
             except Exception:
                 log.exception("%s failed; next try in %.0f s", name, wait)
                 await asyncio.sleep(wait)
@@ -177,6 +192,10 @@ class Runtime:
                 while (await self.services.store.counts()).keys() & {"ready", "sending"}:
                     self.services.wake()
                     await asyncio.sleep(0.02)
+
+
+def _error_of(task: asyncio.Task[object]) -> BaseException | None:
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 async def save_checkpoint(watch: Watch, store: MarketStore) -> None:

@@ -202,23 +202,22 @@ async def test_both_chats_are_answered_and_state_outlives_a_clean_end(simulated:
     assert await simulated.program.terminate() == 0
 
 
-async def test_wrong_tokens_and_a_venue_that_is_down_stop_nothing_else(tmp_path: Path) -> None:
+async def test_a_wrong_token_ends_the_program_and_a_venue_that_is_down_stops_nothing(tmp_path: Path) -> None:
     start = 1_795_320_000_000
     world = World(SimulatedSource(7, start, HISTORY_DAYS), start, tmp_path)
     world.exchange.fail("okx", "down")
-    world.discord.token = "another-token-altogether"
     await world.start()
     try:
-        world.program._settings["CLIFFWATCH_DISCORD_TOKEN"] = "wrong-discord-token"
-        await world.program.kill()
-        await world.program.start()
         answer = await world.ask("/liq 88000")
         assert "without OKX" in answer.plain
         status = (await world.ask("/status")).plain
-        assert "has trouble" in status
-        assert "discord token refused" in status
         assert "OKX: failing" in status
         assert await world.program.terminate(signal.SIGINT) == 0
+        world.program._settings["CLIFFWATCH_DISCORD_TOKEN"] = "wrong-discord-token"
+        await world.program.start()
+        assert await world.program.ended() == 2
+        assert "discord: token refused" in world.program.errors
         assert "wrong-discord-token" not in world.program.errors
+        assert "Traceback" not in world.program.errors
     finally:
         await world.stop()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
-from handlers.access import FREE_COMMANDS, allowed
+from handlers.access import FREE_COMMANDS, alive, allowed
 from handlers.answers import Answer, Button
 from handlers.budget import PICTURE_COST
 from handlers.commands import (
@@ -59,6 +59,7 @@ async def answer(request: Request) -> Answer:
     """
     # What cannot be sent back must not come in: lone surrogates and control characters.
     request = replace(request, text=clean(request.text))
+    request = await alive(request)
     with speaking(language_of(request.chat.wishes, request.locale)):
         return await _answered(request)
 

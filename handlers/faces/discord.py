@@ -83,7 +83,8 @@ class DiscordFace:
                 await started
             except (discord.LoginFailure, discord.PrivilegedIntentsRequired) as error:
                 what = "token" if isinstance(error, discord.LoginFailure) else "intents"
-                if not self._was_connected:
+                a_page = str(getattr(error.__cause__, "text", "")).lstrip().startswith("<")
+                if not self._was_connected and not a_page:
                     self.state = f"{what} refused"
                     raise TokenRefusedError(
                         f"discord: the {what} was refused; check CLIFFWATCH_DISCORD_TOKEN"

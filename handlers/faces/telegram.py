@@ -35,7 +35,7 @@ from handlers.commands.registry import GROUP_ONLY, OF_ADMINS, OF_ONE
 from handlers.context import Services
 from handlers.faces.telegram_idiom import fit, render_telegram, units
 from handlers.faces.telegram_in import Incoming
-from handlers.faces.telegram_outcomes import outcome_of
+from handlers.faces.telegram_outcomes import outcome_of, token_refused
 from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, address, keyboard
 from handlers.language import LANGUAGES, SOURCE, _, speaking
 from handlers.operators import tell_operators
@@ -48,6 +48,7 @@ POLL_SECONDS = 30
 RETRY_SECONDS = (1.0, 30.0)
 STOP_SECONDS = 3.0
 CHECK_SECONDS = 5.0
+HEARD_SECONDS = 3.0
 DEAF_SECONDS = 2.0 * POLL_SECONDS + 15
 REPEAT_NOTE = "(may be a repeat)\n"
 ANSWERS = (TelegramError, KeyError, TypeError, AttributeError, ValueError)
@@ -65,16 +66,26 @@ class PollRequest(HTTPXRequest):
     def __init__(self) -> None:
         super().__init__(connection_pool_size=1)
         self._answered = time.monotonic()
-        self.conflict = False
-        """Another instance polls with the same token."""
+        self._refused = False
+        self._began = 0.0
+
+    @property
+    def conflict(self) -> bool:
+        """Whether another instance polls with the same token: a poll that is refused for it is refused at once."""
+        waits = self._began and time.monotonic() - self._began > HEARD_SECONDS
+        return self._refused and not waits
 
     def idle_seconds(self) -> float:
         return time.monotonic() - self._answered
 
     async def do_request(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
-        status, body = await super().do_request(*args, **kwargs)
-        self.conflict = status == HTTPStatus.CONFLICT
-        if status == HTTPStatus.OK or self.conflict:
+        self._began = time.monotonic()
+        try:
+            status, body = await super().do_request(*args, **kwargs)
+        finally:
+            self._began = 0.0
+        self._refused = status == HTTPStatus.CONFLICT
+        if status == HTTPStatus.OK or self._refused:
             self._answered = time.monotonic()
         return status, body
 
@@ -128,8 +139,7 @@ class TelegramFace:
                 await app.initialize()
             except TelegramError as error:
                 await app.bot.shutdown()
-                # A proxy's page is no word of the platform's: it has a cause.
-                refused = isinstance(error, InvalidToken) and error.__cause__ is None
+                refused = token_refused(error)
                 if refused and not self._was_connected:
                     self._state = "token refused"
                     raise TokenRefusedError(

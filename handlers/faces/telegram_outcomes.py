@@ -132,6 +132,17 @@ def _said(error: TelegramError, *, edit: bool) -> Outcome:
     return Outcome("plain", f"400: {_brief(error.message)}")
 
 
+def token_refused(error: TelegramError) -> bool:
+    """Whether the platform itself refuses the token; a proxy's page is no word of its."""
+    while isinstance(error, InvalidToken):
+        if error.__cause__ is None:
+            return True
+        if not isinstance(error.__cause__, TelegramError):
+            return False
+        error = error.__cause__
+    return False
+
+
 def _seconds(error: RetryAfter) -> float:
     wait = error.retry_after
     return wait.total_seconds() if isinstance(wait, timedelta) else float(wait)

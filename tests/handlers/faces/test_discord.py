@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from engine.errors import TokenRefusedError
 from engine.ports import Message, Outcome
 from handlers.answers import Answer, Button
 from handlers.commands import all_commands
@@ -127,6 +128,28 @@ async def test_every_refusal_is_classified(rig: Rig, answer: web.Response, kind:
         assert found.retry_after == pytest.approx(45, abs=1)
 
 
+async def test_messages_go_though_the_commands_are_refused() -> None:
+    """The day's quota of registrations is used up: they are tried again later, and that is said."""
+    kit, server = await Kit.make(), DiscordServer()
+    await server.start()
+    refused = reply({"message": "Max number of daily application command creates has been reached", "code": 30034}, 400)
+    body, headers = refused.body, dict(refused.headers)
+
+    def fault(method: str, path: str) -> web.Response | None:
+        sync = method == "PUT" and path.endswith("/commands")
+        return web.Response(body=body, status=400, headers=headers) if sync else None
+
+    server.faults.append(fault)
+    rig = Rig(kit, server)
+    rig._task = asyncio.create_task(rig.face.run())
+    await until(lambda: rig.face.ready)
+    assert (await rig.face.send(rig.message())).kind == "sent"
+    await until(lambda: "commands not registered" in rig.face.state)
+    await rig.stop()
+    await server.stop()
+    await kit.close()
+
+
 async def test_a_server_that_is_gone_is_tried_again(rig: Rig) -> None:
     await rig.server.stop()
     assert (await rig.face.send(rig.message())).kind in ("retry", "unknown")
@@ -137,7 +160,8 @@ async def test_a_wrong_token_ends_the_face_and_says_so() -> None:
     await server.start()
     pictures = Pictures(kit.services)
     face = DiscordFace(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
-    await asyncio.wait_for(face.run(), 10)
+    with pytest.raises(TokenRefusedError):
+        await asyncio.wait_for(face.run(), 10)
     assert face.state == "token refused"
     lines, well = await check_discord("wrong-token-wrong", server.api, server.gateway)
     assert (lines, well) == (["the token was refused"], False)
@@ -154,7 +178,7 @@ async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> No
     answers = [
         web.json_response({"id": "5"}),
         web.json_response({"retry_after": 3}, status=429),
-        web.Response(status=404),
+        web.json_response({"code": 10015, "message": "Unknown Webhook"}, status=404),
     ]
 
     async def take(request: web.Request) -> web.Response:
@@ -174,7 +198,7 @@ async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> No
     assert outcomes == [
         Outcome("sent", remote_id="5"),
         Outcome("retry", "429", retry_after=3.0),
-        Outcome("gone", "HTTP 404"),
+        Outcome("gone", "HTTP 404, 10015"),
     ]
     assert seen[0]["allowed_mentions"] == {"parse": []}
     await runner.cleanup()

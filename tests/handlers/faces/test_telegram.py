@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from engine.errors import TokenRefusedError
 from engine.ports import Message
+from handlers.access import REFUSED, STOPPED
 from handlers.answers import Answer, Button
 from handlers.faces.telegram import TelegramFace, check_telegram
 from handlers.faces.telegram_idiom import fit, render_telegram, units
@@ -16,7 +18,7 @@ from handlers.messages import alert_answer
 from handlers.pictures import Pictures
 from tests.conftest import until
 from tests.handlers.kit import Kit
-from tests.servers.telegram import RefusedError, TelegramServer, _Checker
+from tests.servers.telegram import PageError, RefusedError, TelegramServer, _Checker
 
 
 class Rig:
@@ -44,7 +46,8 @@ class Rig:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    monkeypatch.setattr("handlers.faces.telegram.SEND_READ_SECONDS", 2.0)
     kit, server = await Kit.make(), TelegramServer()
     await server.start()
     made = Rig(kit, server)
@@ -69,7 +72,7 @@ async def test_a_message_arrives_with_markup_and_buttons(rig: Rig) -> None:
     [
         (RefusedError(429, "Too Many Requests: retry after 7", retry_after=7), "retry"),
         (RefusedError(403, "Forbidden: bot was blocked by the user"), "gone"),
-        (RefusedError(400, "Bad Request: chat not found"), "gone"),
+        (RefusedError(400, "Bad Request: chat not found"), "refused"),
         (RefusedError(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=-1005), "moved"),
         (RefusedError(400, "Bad Request: can't parse entities: oops"), "plain"),
         (RefusedError(401, "Unauthorized"), "retry"),
@@ -151,12 +154,72 @@ async def test_whoever_blocks_the_bot_is_let_be_and_welcomed_back(rig: Rig) -> N
     assert alert_answer(told.body).headline == "Welcome back: your alert is on again"
 
 
-async def test_another_instance_that_polls_makes_this_one_stop(rig: Rig) -> None:
-    rig.server.faults.append(
-        lambda method, fields: RefusedError(409, "Conflict: terminated by other") if method == "getUpdates" else None
-    )
+async def test_while_another_instance_polls_messages_are_sent_and_polling_is_tried_again(rig: Rig) -> None:
+    """One 409 comes whenever a bot is restarted; it must end nothing."""
+    other = True
+    conflict = RefusedError(409, "Conflict: terminated by other getUpdates request")
+    rig.server.faults.append(lambda method, _: conflict if method == "getUpdates" and other else None)
     rig.server.say(7, "/status")
-    await until(lambda: rig.face.state == "another instance polls")
+    await until(lambda: "another instance polls" in rig.face.state)
+    assert (await rig.face.send(rig.message())).kind == "sent"
+    other = False
+    await until(lambda: len(rig.server.to(7)) >= 2, 40)
+    await until(lambda: rig.face.state == "ok")
+
+
+async def test_a_token_refused_for_a_while_after_a_good_start_is_asked_for_again_and_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.faces.telegram.DEAF_SECONDS", 1.0)
+    monkeypatch.setattr("handlers.faces.telegram.CHECK_SECONDS", 0.2)
+    store = rig.kit.store
+    await store.add_operator("discord", "99")
+    chat = await store.see_chat("discord", "99", "private", "")
+    refused = True
+    rig.server.faults.append(lambda *_: RefusedError(401, "Unauthorized") if refused else None)
+    await until(lambda: rig.face.state == "token refused", 40)
+    told = await store.claim("discord", 10**9, ())
+    assert told is not None
+    assert (told.chat_id, alert_answer(told.body).headline) == (
+        chat.id,
+        "Telegram refuses the token. I go on trying.",
+    )
+    refused = False
+    await until(lambda: rig.face.state == "ok", 60)
+    assert await store.claim("discord", 1000, ()) is None, "told once"
+
+
+async def test_a_proxys_refusal_at_the_first_connect_is_no_word_of_the_platforms() -> None:
+    kit, server = await Kit.make(), TelegramServer()
+    await server.start()
+    pictures = Pictures(kit.services)
+    face = TelegramFace(kit.services, pictures.draw, server.token, server.url)
+    pages = [PageError(404, "<html>not found</html>")]
+    server.faults.append(lambda *_: pages.pop() if pages else None)
+    task = asyncio.create_task(face.run())
+    await until(lambda: face.state == "ok", 20)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    pictures.close()
+    await server.stop()
+    await kit.close()
+
+
+async def test_whoever_writes_can_be_written_to(rig: Rig) -> None:
+    """They had blocked the bot, and unblocked it unseen."""
+    rig.server.say(7, "/threshold normal")
+    await until(lambda: rig.server.to(7))
+    (chat,) = [c for c in await rig.kit.store.chats("telegram") if c.remote_id == "7"]
+    for reason, comes_back in (("bot was blocked by the user", True), (STOPPED, False), (REFUSED, False)):
+        await rig.kit.store.switch_chat(chat.id, active=False, reason=reason)
+        rig.kit.services.watch.book.pause(chat.id)
+        known = len(rig.server.to(7))
+        rig.server.say(7, "/alerts")
+        await until(lambda n=known: len(rig.server.to(7)) > n)  # type: ignore[misc]  # its own number
+        again = await rig.kit.store.chat(chat.id)
+        assert again is not None
+        assert again.active is comes_back
+        assert bool(rig.kit.services.watch.book.of_chat(chat.id)) is comes_back
 
 
 async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -166,9 +229,10 @@ async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptur
     pictures = Pictures(kit.services)
     caplog.set_level(logging.DEBUG, "handlers")
     face = TelegramFace(kit.services, pictures.draw, wrong, server.url)
-    await asyncio.wait_for(face.run(), 10)
+    with pytest.raises(TokenRefusedError) as refused:
+        await asyncio.wait_for(face.run(), 10)
     assert face.state == "token refused"
-    assert wrong not in caplog.text
+    assert wrong not in caplog.text + str(refused.value)
     lines, well = await check_telegram(wrong, server.url)
     assert not well
     assert wrong not in " ".join(lines)
