@@ -216,7 +216,7 @@ async def test_a_wrong_token_ends_the_program_and_a_venue_that_is_down_stops_not
         world.program._settings["CLIFFWATCH_DISCORD_TOKEN"] = "wrong-discord-token"
         await world.program.start()
         assert await world.program.ended() == 2
-        assert "discord: token refused" in world.program.errors
+        assert "token was refused" in world.program.errors
         assert "wrong-discord-token" not in world.program.errors
         assert "Traceback" not in world.program.errors
     finally:

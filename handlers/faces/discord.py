@@ -80,7 +80,9 @@ class DiscordFace:
             client = self._make_client()
             started = asyncio.create_task(client.start(self._token), name="discord")
             try:
-                await started
+                # Not awaited itself: the library may swallow a cancellation that is handed on to it.
+                await asyncio.wait([started])
+                started.result()
             except (discord.LoginFailure, discord.PrivilegedIntentsRequired) as error:
                 what = "token" if isinstance(error, discord.LoginFailure) else "intents"
                 a_page = str(getattr(error.__cause__, "text", "")).lstrip().startswith("<")
@@ -99,12 +101,11 @@ class DiscordFace:
                 log.warning("discord: %s; next try in %.0f s", type(error).__name__, wait)
             finally:
                 self._client = None
-                if self.syncing is not None:
-                    self.syncing.cancel()
-                    await asyncio.gather(self.syncing, return_exceptions=True)
-                started.cancel()
+                ending = [started, *([self.syncing] if self.syncing is not None else [])]
+                for task in ending:
+                    task.cancel()
                 await client.close()
-                await asyncio.gather(started, return_exceptions=True)
+                await asyncio.gather(*ending, return_exceptions=True)
             await asyncio.sleep(wait)
             wait = min(wait * 2, RETRY_SECONDS[1])
 
