@@ -41,6 +41,7 @@ from handlers.check import check, health_of
 from handlers.commands import answer
 from handlers.context import NoMembership, Request, Services
 from handlers.faces import make_faces
+from handlers.health import HEARTBEAT, read_heartbeat
 from handlers.logs import set_up_logging
 from handlers.messages import alert_answer
 from handlers.progress import show_history
@@ -88,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     check_ = commands.add_parser("check", help="settings, what can be reached, links to invite the bot")
     check_.add_argument("--env", type=Path, metavar="FILE", help="settings file")
     check_.set_defaults(run=_check)
+
+    health = commands.add_parser("health", help="how a running one is: exit code 0 for well, 1 for trouble")
+    health.add_argument("--env", type=Path, metavar="FILE", help="settings file")
+    health.set_defaults(run=_health)
 
     demo = commands.add_parser("demo", help="a simulated market in the terminal; no network")
     demo.add_argument("--seed", type=_seed, default=11, help="another market (default %(default)s)")
@@ -544,6 +549,25 @@ def _demo(options: argparse.Namespace) -> int:
             await exchange.stop()
 
     return asyncio.run(run())
+
+
+def _health(options: argparse.Namespace) -> int:
+    settings = load_settings(options.env)
+    if not settings.database.exists():
+        raise StorageError(f"there is no database {settings.database.name}")
+
+    async def read() -> str | None:
+        store = Store(settings.database, SystemClock(), reading=True)
+        await store.open()
+        try:
+            return await store.get_meta(HEARTBEAT)
+        finally:
+            await store.close()
+
+    lines, well = read_heartbeat(asyncio.run(read()), SystemClock().now())
+    for line in lines:
+        print(line)
+    return 0 if well else 1
 
 
 def _check(options: argparse.Namespace) -> int:

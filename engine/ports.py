@@ -394,6 +394,14 @@ class Outbox(Protocol):
 
     async def counts(self) -> dict[str, int]: ...
 
+    async def oldest_due(self) -> int:
+        """Since when the message has been due that waits longest, UTC ms; 0 where none does."""
+        ...
+
+    async def dead_since(self, at: int) -> int:
+        """How many messages made since then were given up."""
+        ...
+
     async def rules_of_message(self, message_id: int) -> list[int]:
         """The rules whose alerts a message tells."""
         ...
@@ -422,6 +430,11 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
     @property
     def trouble(self) -> str:
         """What is wrong with the database as a whole, empty where nothing is."""
+        ...
+
+    @property
+    def lost(self) -> str:
+        """Why what is open is not what its path names any more, empty while it is."""
         ...
 
     async def rescue(self, at: str) -> Path | None:

@@ -146,8 +146,13 @@ class Watch:
         new = {rule_id for rule_id in following if self.book.is_new(rule_id)}
         verdict = decide_values(rules, self.book.states, seen, silent, new)
         record.states |= verdict.states
+        known: dict[tuple[Any, ...], dict[str, Any]] = {}
         for d in verdict.decisions:
-            facts, only = value_facts(board, d, now), d.rule.every_ms == ONCE
+            # Ten thousand may wait for one price: what they are told is worked out once for each wording.
+            same = (d.rule.kind, d.rule.level, d.value, d.reason, d.rule.text)
+            if same not in known:
+                known[same] = value_facts(board, d, now)
+            facts, only = known[same], d.rule.every_ms == ONCE
             top = d.rule.kind == "cascade" and d.value >= GROWN * (d.rule.level or d.value)
             record.alerts.append(
                 AlertRecord(d.key, d.rule.kind, asset, d.rule.chat_id, d.rule.id, now, facts, top_tier=top, only=only)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 
 from engine.clock import MACHINE
 from engine.errors import VenueError
@@ -99,7 +100,16 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
         note,
         feed.prices_refused,
         MACHINE.jumps_back,
+        feed.wicks,
+        _clock_ahead(feed.workers),
+        feed.doubts,
     )
+
+
+def _clock_ahead(workers: Sequence[VenueWorker]) -> float | None:
+    """How far this machine's clock is ahead of the venues', seconds, as most of them see it."""
+    said = [ahead for worker in workers if (ahead := worker.venue.meter.clock_ahead_seconds) is not None]
+    return median(said) if said else None
 
 
 def _history(worker: VenueWorker, now: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -77,7 +78,13 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the program itself is doing."""
+    """How the program itself is doing.
+
+    Attributes:
+        wicks: extremes that one venue alone showed.
+        clock_ahead: of this machine against the venues', seconds; None where none has said.
+        doubts: markets that are not believed now, with why.
+    """
 
     started_at: int
     sources: tuple[SourceState, ...] = ()
@@ -87,6 +94,9 @@ class Health:
     history_note: str = ""
     prices_refused: int = 0
     clock_set_back: int = 0
+    wicks: int = 0
+    clock_ahead: float | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -102,6 +112,7 @@ class Services:
         ready: set once there is a first map; commands wait for it before they say that it is not.
         budget: how much each person and chat may ask for.
         people: who can say who is who, by platform.
+        ticked_at: when the last tick was stored, by the time that passes, seconds.
     """
 
     watch: Watch
@@ -118,6 +129,7 @@ class Services:
     wall: Clock = field(default_factory=SystemClock)
     budget: Budget = field(default_factory=Budget)
     people: dict[str, Membership] = field(default_factory=dict)
+    ticked_at: float = field(default_factory=time.monotonic)
 
     @property
     def assets(self) -> tuple[str, ...]:

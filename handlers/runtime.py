@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from engine.announce import final_count
 from engine.clock import MACHINE
-from engine.errors import OffloadError, TokenRefusedError
+from engine.errors import OffloadError, StorageError, TokenRefusedError
 from engine.history import iso
 from engine.liquidation.spans import calibrate_from
 from engine.offload import offload
@@ -18,8 +19,10 @@ from engine.ports import Clock, Feed, MarketStore, Message
 from engine.track import track_record
 from engine.watch import Watch
 from handlers.answers import Answer
+from handlers.commands.status import signs_of
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher
+from handlers.health import HEARTBEAT, HEARTBEAT_SECONDS, heartbeat
 from handlers.language import language_of, speaking
 from handlers.messages import alert_answer
 
@@ -62,6 +65,7 @@ class Runtime:
             *(asyncio.create_task(d.run(), name=f"dispatcher {d.platform}") for d in self.dispatchers),
             asyncio.create_task(self._checkpoints(), name="checkpoints"),
             asyncio.create_task(self._keep_time(), name="keep time"),
+            asyncio.create_task(self._heartbeat(), name="heartbeat"),
         ]
         faces = {name: asyncio.create_task(self._face(name, run), name=name) for name, run in self.faces.items()}
         stopped = asyncio.create_task(stop.wait(), name="stop")
@@ -98,7 +102,7 @@ class Runtime:
         """In an order in which nothing is cut in two: the tick, then what is being sent, then the faces."""
         async with self._ticking:
             for task in essential:
-                if task.get_name() in ("watch", "checkpoints", "keep time"):
+                if task.get_name() in ("watch", "checkpoints", "keep time", "heartbeat"):
                     task.cancel()
         for dispatcher in self.dispatchers:
             dispatcher.stop()
@@ -113,6 +117,7 @@ class Runtime:
         async for delivered in self.feed.ticks():
             async with self._ticking:
                 record = await services.watch.tick(delivered)
+            services.ticked_at = time.monotonic()
             if record.alerts:
                 services.wake()
             if not services.ready.is_set() and not delivered.silent and not delivered.late:
@@ -127,6 +132,20 @@ class Runtime:
             if MACHINE.taken_over != taken_over:
                 taken_over = MACHINE.taken_over
                 await self.clock_was_set(MACHINE.moved_ms)
+
+    async def _heartbeat(self) -> None:
+        """Leave word of how the program is, and see that the database is still the one that was opened.
+
+        Raises:
+            StorageError: when it is not: what was open is then written beside it.
+        """
+        services = self.services
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            if lost := services.store.lost:
+                rescued = await services.store.rescue(f"{services.wall.now() // 1000}")
+                raise StorageError(f"{lost}; what was open is in {rescued.name if rescued else 'no file'}")
+            await services.store.set_meta(HEARTBEAT, heartbeat(services.wall.now(), await signs_of(services)))
 
     async def clock_was_set(self, moved_ms: int) -> None:
         """Take in that the machine's clock was set, by so much."""

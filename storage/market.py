@@ -105,13 +105,13 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
 
 def reported_since(db: Database, asset: str, since: int) -> list[Reported]:
     """Forced orders of an asset since then, oldest first."""
-    query = "SELECT at, side, usd, market FROM liquidation WHERE asset = ? AND at > ? ORDER BY at"
+    query = "SELECT at, side, usd, market FROM liquidation WHERE asset = ? AND at > ? AND side IN ('long', 'short') ORDER BY at"
     return list(db.conn.execute(query, (asset, since)))
 
 
 def forced_since(db: Database, asset: str, since: int) -> Forced:
     """What was forced out of an asset since then, added up."""
-    where = "FROM liquidation WHERE asset = ? AND at > ?"
+    where = "FROM liquidation WHERE asset = ? AND at > ? AND side IN ('long', 'short')"
     sums = db.conn.execute(f"SELECT market, side, SUM(usd), COUNT(*) {where} GROUP BY market, side", (asset, since))
     by_venue: dict[str, dict[Side, float]] = {}
     count = 0

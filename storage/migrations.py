@@ -175,7 +175,8 @@ _TABLES_0006 = (
     "CREATE INDEX message_by_lease ON message (lease_until) WHERE state = 'sending'",
     "CREATE INDEX message_by_expiry ON message (expires) WHERE state = 'ready'",
     "CREATE INDEX message_by_age ON message (created_at) WHERE state IN ('sent', 'dead')",
-    "CREATE INDEX alert_by_time ON alert (at)",
+    "CREATE INDEX message_by_text ON message (created_at) WHERE state IN ('sent', 'dead') AND rendered IS NOT NULL",
+    "CREATE INDEX alert_untold ON alert (at) WHERE message_id IS NULL",
 )
 
 

@@ -489,13 +489,43 @@ def give_up(db: Database, message_id: int, error: str) -> None:
     db.conn.execute("UPDATE message SET state = 'dead', error = ? WHERE id = ?", (error, message_id))
 
 
-def forget_sent(db: Database, created_before: int) -> None:
-    """Delete old messages that were sent or given up, their alerts and the events nobody refers to any more."""
-    done = "SELECT id FROM message WHERE state IN ('sent', 'dead') AND created_at < ?"
-    db.conn.execute(f"DELETE FROM alert WHERE message_id IN ({done})", (created_before,))
-    db.conn.execute("DELETE FROM alert WHERE message_id IS NULL AND at < ?", (created_before,))
-    db.conn.execute(f"DELETE FROM message WHERE id IN ({done})", (created_before,))
-    db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
+SLICE = 500
+"""Rows that housekeeping touches in one transaction: alerts are not kept waiting for it."""
+
+
+def thin_out(db: Database, created_before: int) -> int:
+    """Drop the texts of old messages that are done, a slice at a time, keeping what became of them; return how many."""
+    return db.conn.execute(
+        "UPDATE message SET rendered = NULL, body = json_object('kind', coalesce("
+        f"{KIND}, '?'), 'asset', CASE WHEN json_valid(body) THEN json_extract(body, '$.asset') END, 'thin', 1) "
+        "WHERE id IN (SELECT id FROM message INDEXED BY message_by_text "
+        "WHERE state IN ('sent', 'dead') AND rendered IS NOT NULL AND created_at < ? LIMIT ?)",
+        (created_before, SLICE),
+    ).rowcount
+
+
+def forget_sent(db: Database, created_before: int) -> int:
+    """Delete a slice of old messages that are done, with their alerts and events; return how many rows went."""
+    done = db.conn.execute(
+        "SELECT id FROM message INDEXED BY message_by_age "
+        "WHERE state IN ('sent', 'dead') AND created_at < ? ORDER BY created_at LIMIT ?",
+        (created_before, SLICE),
+    ).fetchall()
+    numbers = json.dumps([row[0] for row in done])
+    gone = "SELECT value FROM json_each(?)"
+    events = db.conn.execute(f"SELECT DISTINCT event_id FROM alert WHERE message_id IN ({gone})", (numbers,)).fetchall()
+    count = db.conn.execute(f"DELETE FROM alert WHERE message_id IN ({gone})", (numbers,)).rowcount
+    untold = db.conn.execute(
+        "SELECT id, event_id FROM alert WHERE message_id IS NULL AND at < ? LIMIT ?", (created_before, SLICE)
+    ).fetchall()
+    db.conn.executemany("DELETE FROM alert WHERE id = ?", [(row[0],) for row in untold])
+    count += db.conn.execute(f"DELETE FROM message WHERE id IN ({gone})", (numbers,)).rowcount + len(untold)
+    candidates = json.dumps([*(row[0] for row in events), *(row[1] for row in untold)])
+    db.conn.execute(
+        f"DELETE FROM event WHERE id IN ({gone}) AND NOT EXISTS (SELECT 1 FROM alert WHERE event_id = event.id)",
+        (candidates,),
+    )
+    return count
 
 
 def clock_set_back(db: Database, now: int, back_ms: int) -> int:
@@ -522,6 +552,22 @@ def has_unsent(db: Database, chat_id: int, kind: str) -> bool:
     """Whether a message of a kind waits for a chat."""
     query = f"SELECT 1 FROM message WHERE chat_id = ? AND state IN ('ready', 'sending') AND {KIND} = ? LIMIT 1"
     return db.conn.execute(query, (chat_id, kind)).fetchone() is not None
+
+
+def oldest_due(db: Database, now: int) -> int:
+    """Return since when the message has been due that waits longest, UTC ms; 0 where none does."""
+    row = db.conn.execute(
+        "SELECT MIN(due) FROM message JOIN chat ON chat.id = chat_id "
+        "WHERE state = 'ready' AND due <= ? AND expires >= ? AND chat.active AND edits IS NULL",
+        (now, now),
+    ).fetchone()
+    return int(row[0] or 0)
+
+
+def dead_since(db: Database, at: int) -> int:
+    """Return how many messages made since then were given up, changes of messages left out."""
+    query = "SELECT COUNT(*) FROM message WHERE state = 'dead' AND created_at >= ? AND edits IS NULL"
+    return int(db.conn.execute(query, (at,)).fetchone()[0])
 
 
 def counts(db: Database) -> dict[str, int]:

@@ -25,6 +25,9 @@ STALE_SINCE = "stale_since "
 KEEP_STATES_MS = 14 * DAY_MS
 KEEP_MARKET_MS = 40 * DAY_MS
 KEEP_SENT_MS = 90 * DAY_MS
+KEEP_TEXT_MS = 7 * DAY_MS
+MAX_SLICES = 40
+"""Slices of one round of housekeeping: what is left is done with the next hour's."""
 
 
 class Store:
@@ -47,6 +50,11 @@ class Store:
     def trouble(self) -> str:
         """What is wrong with the database as a whole, empty where nothing is."""
         return self._db.lost or ("another program holds it locked" if self._db.waiting else "")
+
+    @property
+    def lost(self) -> str:
+        """Why what is open is not what the path names any more, empty while it is."""
+        return self._db.lost
 
     async def rescue(self, at: str) -> Path | None:
         """Write what is open beside the path that no longer names it; the file, None for one in memory."""
@@ -150,9 +158,19 @@ class Store:
             rules.forget_expired(db, now)
             market.forget_before(db, now - KEEP_MARKET_MS)
             market.forget_after(db, now + 2 * DAY_MS)
-            outbox.forget_sent(db, wall - KEEP_SENT_MS)
 
         await self._db.write(work)
+        await self.tidy(wall)
+
+    async def tidy(self, wall: int) -> None:
+        """Let old texts and messages go, a slice at a time, so that ticks are not kept waiting; keep the log small."""
+        for _ in range(MAX_SLICES):
+            if not await self._db.write(lambda db: outbox.thin_out(db, wall - KEEP_TEXT_MS)):
+                break
+        for _ in range(MAX_SLICES):
+            if not await self._db.write(lambda db: outbox.forget_sent(db, wall - KEEP_SENT_MS)):
+                break
+        await self._db.tidy()
 
     async def load_checkpoint(self, asset: str) -> dict[str, Any] | None:
         return await self._db.read(lambda db: market.load_checkpoint(db, asset))
@@ -351,6 +369,13 @@ class Store:
     async def resend(self, message_ids: Sequence[int]) -> int:
         now = self._wall.now()
         return await self._db.write(lambda db: outbox.resend(db, message_ids, now))
+
+    async def oldest_due(self) -> int:
+        now = self._wall.now()
+        return await self._db.read(lambda db: outbox.oldest_due(db, now))
+
+    async def dead_since(self, at: int) -> int:
+        return await self._db.read(lambda db: outbox.dead_since(db, at))
 
     async def counts(self) -> dict[str, int]:
         """How many messages are in each state."""

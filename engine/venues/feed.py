@@ -118,6 +118,14 @@ class LiveFeed:
                 yield delivered
                 await asyncio.sleep(0)
 
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Markets that are not believed now, with why."""
+        found = {key: why for doubts in self._doubts.values() for key, why in doubts.items()}
+        for board in self._boards.values():
+            found |= board.vetting.doubts
+        return found
+
     def leads(self, market: Market) -> bool:
         """Whether a market's extremes are needed to bear out its asset's."""
         return market.key in self._references.get(market.asset, ())

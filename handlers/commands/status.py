@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+
+from engine.market import DAY_MS
 from handlers import wording
 from handlers.answers import Answer
 from handlers.commands.pages import refresh
 from handlers.commands.registry import command
-from handlers.context import Request, SourceState
-from handlers.language import _, n_
+from handlers.context import Health, Request, Services, SourceState
+from handlers.health import DUE_SECONDS, START_SECONDS, Signs, troubles
+from handlers.language import N_, _, n_
 from handlers.numbers import span
 
 
@@ -25,35 +30,106 @@ async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
         maps.append(f"{asset} {services.watch.set_aside.get(asset, days)}")
     lines.append(_("Maps: {maps}", maps=", ".join(maps[:10])))
     counts = await services.store.counts()
-    waiting, dead = counts.get("ready", 0) + counts.get("sending", 0), counts.get("dead", 0)
-    lines.append(
-        _(
-            "Messages: {sent} sent, {waiting} waiting, {dead} given up",
-            sent=counts.get("sent", 0),
-            waiting=waiting,
-            dead=dead,
-        )
-    )
-    if health.faces:
-        states = ", ".join(f"{face} {state}" for face, state in health.faces.items())
-        lines.append(_("Chats: {states}", states=states))
-    if health.late_runs or health.skipped_runs:
-        lines.append(_("Polls: {late} late, {skipped} skipped", late=health.late_runs, skipped=health.skipped_runs))
-    if health.clock_set_back:
-        lines.append(
-            n_(
-                "The machine's clock was set back {count} time; mine went on at half speed",
-                "The machine's clock was set back {count} times; mine went on at half speed",
-                health.clock_set_back,
-            )
-        )
-    if health.prices_refused:
-        lines.append(_("Prices refused as far from the other venues': {count}", count=health.prices_refused))
-    well = all(source.state == "ok" for source in health.sources) and not services.watch.set_aside and not dead
-    head = _("Cliffwatch is well") if well else _("Cliffwatch has trouble")
+    signs = await signs_of(services)
+    lines += _delivery(health, counts, signs) + _market_lines(health)
+    if await request.by_operator():
+        aside = list(services.store.set_aside.items())
+        lines += [f"{what}: {why}" for what, why in aside[:5]]
+        if len(aside) > 5:
+            lines.append(_("and {count} more", count=len(aside) - 5))
+    wrong = troubles(signs)
+    lines += [_(_TROUBLES[name], words=words) for name, words in wrong.items() if name in _TROUBLES]
+    head = _("Cliffwatch has trouble") if wrong else _("Cliffwatch is well")
+    if not wrong and signs.venues_well < signs.venues:
+        missing = signs.venues - signs.venues_well
+        head += ", " + n_("{count} venue missing", "{count} venues missing", missing)
     if health.started_at:
         head += ", " + _("up {span}", span=span((now - health.started_at) / 1000))
     return Answer(head, tuple(lines), buttons=(refresh("/status"),))
+
+
+def _delivery(health: Health, counts: Mapping[str, int], signs: Signs) -> list[str]:
+    """Messages, and how the chat platforms are."""
+    lines, waiting = [], counts.get("ready", 0) + counts.get("sending", 0)
+    lines.append(
+        _(
+            "Messages: {sent} sent, {waiting} waiting, {dead} given up within a day",
+            sent=counts.get("sent", 0),
+            waiting=waiting,
+            dead=signs.dead,
+        )
+    )
+    if counts.get("perhaps"):
+        lines.append(_("Perhaps delivered: {count}", count=counts["perhaps"]))
+    if signs.oldest_due > DUE_SECONDS:
+        lines.append(_("The oldest has been due for {span}", span=span(signs.oldest_due)))
+    if health.faces:
+        states = ", ".join(f"{face} {state}" for face, state in health.faces.items())
+        lines.append(_("Chats: {states}", states=states))
+    return lines
+
+
+def _market_lines(health: Health) -> list[str]:
+    """Polls, the clock, and what the venues do not bear out."""
+    lines = []
+    if health.late_runs or health.skipped_runs:
+        lines.append(_("Polls: {late} late, {skipped} skipped", late=health.late_runs, skipped=health.skipped_runs))
+    lines += _clock(health)
+    if health.prices_refused:
+        lines.append(_("Prices refused as far from the other venues': {count}", count=health.prices_refused))
+    if health.wicks:
+        lines.append(_("Extremes that one venue alone showed: {count}", count=health.wicks))
+    for key, why in list(health.doubts.items())[:3]:
+        lines.append(_("Not believed: {market}: {reason}", market=_market(key), reason=wording.reason(why)))
+    return lines
+
+
+_TROUBLES = {
+    "figures": N_("Old figures: {words}"),
+    "ticks": N_("No tick for {words}"),
+    "set aside": N_("Set aside: {words}"),
+    "database": N_("Database: {words}"),
+    "clock": N_("This machine's clock is off by {words}"),
+}
+"""What the other lines do not say already."""
+
+
+async def signs_of(services: Services) -> Signs:
+    """What the verdict on the program rests on."""
+    health, wall, now = services.health(), services.wall.now(), services.clock.now()
+    boards = services.watch.boards
+    ages = {name: max(now - board.as_of, 0) / 1000 if board.ready else None for name, board in boards.items()}
+    due, dead = await services.store.oldest_due(), await services.store.dead_since(wall - DAY_MS)
+    return Signs(
+        ages=ages,
+        tick_age=time.monotonic() - services.ticked_at,
+        oldest_due=max(wall - due, 0) / 1000 if due else 0.0,
+        platforms=dict(health.faces),
+        dead=dead,
+        clock_ahead=health.clock_ahead if not services.simulated else None,
+        set_aside=(*services.watch.set_aside, *services.store.set_aside),
+        database=services.store.trouble,
+        up=(now - health.started_at) / 1000 / services.clock.speed if health.started_at else START_SECONDS,
+        venues_well=sum(source.state == "ok" for source in health.sources),
+        venues=len(health.sources),
+    )
+
+
+def _clock(health: Health) -> list[str]:
+    if not health.clock_set_back:
+        return []
+    return [
+        n_(
+            "The machine's clock was set back {count} time",
+            "The machine's clock was set back {count} times",
+            health.clock_set_back,
+        )
+    ]
+
+
+def _market(key: str) -> str:
+    venue, _space, symbol = key.partition(" ")
+    return f"{wording.venue(venue)} {symbol.split(':')[0]}"
 
 
 def _source(source: SourceState) -> str:
