@@ -105,7 +105,10 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
 
 def reported_since(db: Database, asset: str, since: int) -> list[Reported]:
     """Forced orders of an asset since then, oldest first."""
-    query = "SELECT at, side, usd, market FROM liquidation WHERE asset = ? AND at > ? AND side IN ('long', 'short') ORDER BY at"
+    query = (
+        "SELECT at, side, usd, market FROM liquidation "
+        "WHERE asset = ? AND at > ? AND side IN ('long', 'short') ORDER BY at"
+    )
     return list(db.conn.execute(query, (asset, since)))
 
 

@@ -97,7 +97,8 @@ def damage(path: Path, table: str, column: str, value: Any, chat_id: int) -> boo
     conn.execute("PRAGMA ignore_check_constraints = ON")
     names = [row[1] for row in conn.execute(f"PRAGMA table_info({table})")]
     keys = [row[1] for row in conn.execute(f"PRAGMA table_info({table})") if row[5]]
-    where, given = "1", ()
+    where = "1"
+    given: tuple[int, ...] = ()
     if table == "chat":
         where, given = "id = ?", (chat_id,)
     elif "chat_id" in names:
