@@ -14,8 +14,28 @@ from handlers.language import N_, _, written
 
 _NUMBER = re.compile(r"([+-]?)\$?(\d[\d.,'_]*)([kmb%]?)\$?", re.IGNORECASE)
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
+_RANGE = re.compile(r"\$?\d[\d.,'_]*[km]?(?:-|\.\.|to)\$?\d[\d.,'_]*[km]?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d{1,5})\s*(m|min|h|d)", re.IGNORECASE)
 _DURATION_MS = {"m": MINUTE_MS, "min": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+
+_AS_TYPED = {
+    **dict.fromkeys(map(ord, "\u2212\u2013\u2014\u2012\uff0d"), "-"),
+    **{ord(full): plain for full, plain in zip("\uff1a\uff0c\uff0e\uff05\uff0b\uff04\uff0f", ":,.%+$/", strict=True)},
+    **{0xFF10 + digit: str(digit) for digit in range(10)},
+    0x3000: " ",
+    0x60C: ",",
+    0x66B: ".",
+}
+"""Signs of other keyboards, by the one that is meant."""
+
+_UNIT_LETTERS = {
+    **dict.fromkeys(("к", "тыс", "тысяч", "mil", "nghìn", "ngàn", "千", "thousand"), "k"),
+    **dict.fromkeys(("млн", "миллион", "mio", "mln", "triệu", "million", "millions"), "m"),
+    **dict.fromkeys(("млрд", "mrd", "bn", "billion", "billions", "tỷ"), "b"),
+}
+_UNIT_WORDS = re.compile(
+    rf"(\d)\s*({'|'.join(sorted(_UNIT_LETTERS, key=len, reverse=True))})\.?(?![\w])", re.IGNORECASE
+)
 
 MOST_TEXT = 200
 """Arguments longer than this are cut before anything reads them."""
@@ -31,10 +51,15 @@ class DidYouMeanError(InputError):
 
 
 def clean(text: str) -> str:
-    """Text without what cannot be shown: control characters and lone surrogates; other minus signs become -."""
+    """Text as a keyboard would have it: no control characters and lone surrogates, plain signs, digits and units.
+
+    Phones put other minus signs, apostrophes and full-width signs, and units in other scripts.
+    """
     text = text.encode("utf-8", errors="replace").decode("utf-8")
     text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
-    return re.sub(r"[\u2212\u2013\u2014]", "-", text)
+    text = text.translate(_AS_TYPED)
+    text = re.sub(r"(?<=\d)['\u2018\u2019\u02bc\u2032`\u00b4](?=\d)", "'", text)
+    return _UNIT_WORDS.sub(lambda match: match[1] + _UNIT_LETTERS[match[2].casefold()], text)
 
 
 def parse_price(text: str, mark: float) -> float:
@@ -46,7 +71,9 @@ def parse_price(text: str, mark: float) -> float:
         DidYouMeanError: for 88 where 88k would be near.
         InputError: when it is no number, or a price the map does not reach.
     """
-    compact = re.sub(r"[\s\u00a0\u202f~≈]|usdt?$", "", text.strip(), flags=re.IGNORECASE)
+    compact = re.sub(r"[\s\u00a0\u202f~≈]|usdt?$|[?!;,.\u2026]+$", "", text.strip(), flags=re.IGNORECASE)
+    if _RANGE.fullmatch(compact):
+        raise InputError("One price at a time, not {word}.", "/liq 88000", word=text.strip()[:20])
     match = _NUMBER.fullmatch(compact)
     shown = text.strip()[:20]
     if not match:
@@ -105,12 +132,12 @@ def _readings(digits: str) -> list[float]:
 
 
 def parse_duration(text: str) -> int:
-    """A time span such as 30m, 4h or 2d, in milliseconds.
+    """A time span such as 30m, 4h or 2d, in milliseconds; a bare number is hours.
 
     Raises:
         InputError: when it is none, or over 30 days.
     """
-    match = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(text.strip() + ("h" if text.strip().isdecimal() else ""))
     if not match or not 0 < (span := int(match[1]) * _DURATION_MS[match[2].lower()]) <= 30 * DAY_MS:
         raise InputError("{word!r} is not a time span between 1m and 30d.", "4h", word=text.strip()[:20])
     return span
@@ -121,13 +148,42 @@ def is_number(word: str) -> bool:
     return bool(_NUMBER.fullmatch(word))
 
 
+COIN_NAMES = {
+    "bitcoin": "BTC",
+    "ethereum": "ETH",
+    "ether": "ETH",
+    "solana": "SOL",
+    "ripple": "XRP",
+    "dogecoin": "DOGE",
+    "cardano": "ADA",
+    "avalanche": "AVAX",
+    "chainlink": "LINK",
+    "polkadot": "DOT",
+    "litecoin": "LTC",
+    "toncoin": "TON",
+    "tron": "TRX",
+    "shiba": "SHIB",
+    "polygon": "POL",
+    "uniswap": "UNI",
+    "cosmos": "ATOM",
+    "биткоин": "BTC",
+    "биткойн": "BTC",
+    "эфир": "ETH",
+    "比特币": "BTC",
+    "以太坊": "ETH",
+    "xbt": "BTC",
+}
+"""Coins as people call them, by their ticker."""
+
+
 def find_asset(word: str, known: Sequence[str]) -> str:
     """The asset that somebody means.
 
     Raises:
         InputError: naming the nearest known one.
     """
-    name = word.upper().lstrip("$").removesuffix("USDT").removesuffix("USD").rstrip("/-:") or word.upper()
+    name = word.upper().lstrip("$").removesuffix("USDT").removesuffix("USD").rstrip("/-:?!,.") or word.upper()
+    name = COIN_NAMES.get(name.casefold(), name) if name not in known else name
     if name in known:
         return name
     close = get_close_matches(name, known, n=1, cutoff=0.5)

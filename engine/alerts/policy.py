@@ -26,7 +26,8 @@ EXEMPT = frozenset({"swept", "cascade"})
 PUBLIC, PRIVATE = "public", "private"
 NO_PLACES = frozenset({"Factory", "localtime", "posixrules", "leapseconds", "tzdata.zi"})
 
-_QUIET = re.compile(r"([01]?\d|2[0-3])(?::([0-5]\d))?\s*[-\N{EN DASH}]\s*([01]?\d|2[0-3])(?::([0-5]\d))?")
+_TIME = r"(\d{1,2})(?:[:.h]([0-5]\d))?\s*(?:h|hrs?|uhr|o'clock)?\s*([ap]\.?m\.?)?"
+_QUIET = re.compile(rf"(?:from\s+)?{_TIME}\s*(?:-|to|until|till)\s*{_TIME}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def quiet_until(wishes: Wishes, now: int) -> int | None:
     if not inside:
         return None
     day = local.date() if minute < end else local.date() + timedelta(days=1)
-    ends = datetime.combine(day, time(end // 60, end % 60), ZoneInfo(wishes.timezone))
+    # Where that hour comes twice the later one is meant: the earlier may be over already.
+    ends = datetime.combine(day, time(end // 60, end % 60, fold=1), ZoneInfo(wishes.timezone))
     return max(int(ends.timestamp() * 1000), now + 1)
 
 
@@ -125,13 +127,25 @@ def parse_quiet(text: str) -> tuple[int, int]:
     Raises:
         InputError: when it is none, or of no length.
     """
-    match = _QUIET.fullmatch(text.strip())
+    match = _QUIET.fullmatch(text.strip().replace("\u2013", "-"))
     if not match:
         raise InputError("{word!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00", word=text[:20])
-    start, end = (int(match[i]) * 60 + int(match[i + 1] or 0) for i in (1, 3))
+    start, end = (_minute_of(match[i], match[i + 1], match[i + 2]) for i in (1, 4))
+    if start is None or end is None:
+        raise InputError("{word!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00", word=text[:20])
     if start == end:
         raise InputError("Quiet hours need a beginning and another end.", "/quiet 23:00-07:00")
     return start, end
+
+
+def _minute_of(hours: str, minutes: str | None, half: str | None) -> int | None:
+    """The minute of the day of a time on a clock of 24 hours, or of 12 with am or pm; None where there is none."""
+    hour = int(hours)
+    if half:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half.lower().startswith("p") else 0)
+    return hour * 60 + int(minutes or 0) if hour < 24 else None
 
 
 def quiet_text(quiet: tuple[int, int] | None) -> str:
@@ -147,12 +161,58 @@ def parse_timezone(text: str) -> str:
     Raises:
         InputError: when there is none of that name.
     """
-    name = text.strip().replace(" ", "_")
-    offset = re.fullmatch(r"(?:utc|gmt)?([+-])(\d{1,2})", name, flags=re.IGNORECASE)
+    name = re.sub(r"\s+", "_", text.strip())
+    offset = _OFFSET.fullmatch(name)
     if offset and int(offset[2]) <= 14:
-        # In that database the signs are the other way round.
-        name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])}"
+        return _zone_of_offset(offset[1], int(offset[2]), int(offset[3] or 0))
     found = _zones().get(name.casefold())
     if found is not None:
         return found
+    city = "/" + name.casefold()
+    places = sorted({zone for key, zone in _zones().items() if key.endswith(city)})
+    known = [zone for zone in places if not zone.startswith(NO_CITIES)]
+    if len(known or places) == 1:
+        return (known or places)[0]
+    if places:
+        raise InputError("Which one: {zones}?", f"/timezone {places[0]}", zones=", ".join(places[:4]))
     raise InputError("There is no time zone {word!r}.", "/timezone Europe/Berlin", word=text[:30])
+
+
+NO_CITIES = ("Etc/", "US/", "Brazil/", "Canada/", "Mexico/", "Chile/")
+_OFFSET = re.compile(r"(?:utc|gmt)?_?([+-])(\d{1,2})(?::?([0-5]\d))?", re.IGNORECASE)
+_BROKEN = {
+    ("+", 3, 30): "Asia/Tehran",
+    ("+", 4, 30): "Asia/Kabul",
+    ("+", 5, 30): "Asia/Kolkata",
+    ("+", 5, 45): "Asia/Kathmandu",
+    ("+", 6, 30): "Asia/Yangon",
+    ("+", 8, 45): "Australia/Eucla",
+    ("+", 9, 30): "Australia/Darwin",
+    ("-", 9, 30): "Pacific/Marquesas",
+}
+"""Offsets of half hours and quarters, by the place that keeps to them all year."""
+
+_SEASONAL = {
+    ("-", 3, 30): "America/St_Johns",
+    ("-", 2, 30): "America/St_Johns",
+    ("+", 10, 30): "Australia/Adelaide",
+    ("+", 12, 45): "Pacific/Chatham",
+    ("+", 13, 45): "Pacific/Chatham",
+}
+
+
+def _zone_of_offset(sign: str, hours: int, minutes: int) -> str:
+    """The zone that keeps to an offset.
+
+    Raises:
+        InputError: naming the place to write instead, where the offset is that of a season.
+    """
+    if not minutes:
+        # In that database the signs are the other way round.
+        return f"Etc/GMT{'-' if sign == '+' else '+'}{hours}" if hours else "UTC"
+    if (zone := _BROKEN.get((sign, hours, minutes))) is not None:
+        return zone
+    shown = f"UTC{sign}{hours}:{minutes:02}"
+    if (place := _SEASONAL.get((sign, hours, minutes))) is not None:
+        raise InputError("{offset} holds for a part of the year: write the place.", f"/timezone {place}", offset=shown)
+    raise InputError("No place keeps to {offset}. Write yours.", "/timezone Asia/Kolkata", offset=shown)

@@ -14,7 +14,6 @@ from handlers.commands.arguments import asset_and_rest, fresh, unexpected
 from handlers.commands.pages import page_buttons, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.commands.rule_past import (
-    MOST_BOARDS,
     boards_of,
     closest,
     doubt,
@@ -100,7 +99,7 @@ async def offer(request: Request, arguments: str) -> Answer:
 async def _wish(request: Request, arguments: str, name: str) -> Answer:
     """Take up a rule, or ask again where it would never speak or never be still."""
     in_group = request.chat.kind != "private"
-    rule, sure = read_rule(request, arguments)
+    rule, sure = read_rule(request, arguments, name)
     if not sure and (asked := doubt(request, rule, name)) is not None:
         return asked
     request = await personal(request, prove=True)
@@ -126,10 +125,16 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     services.watch.book.remove(gone)
     for new in added:
         services.watch.book.add(new)
-    boards = boards_of(request, rule)[:MOST_BOARDS]
-    lines = [would_have(board, rule, request.now) for board in boards] if not rule.of_values else []
-    lines += [line for board in boards for line in in_range(board, rule, request.now)]
-    lines += [line for board in boards for line in stands(board, rule, request.now)]
+    boards = boards_of(request, rule)
+    first = boards[:1]  # of a rule for all coins the first one shows what it means; a line for each would hide that
+    lines = [would_have(board, rule, request.now) for board in first] if not rule.of_values else []
+    lines += [line for board in first for line in in_range(board, rule, request.now)]
+    elsewhere = sum(len(in_range(board, rule, request.now)) for board in boards[1:])
+    if elsewhere:
+        lines.append(
+            n_("In range now of {count} cluster elsewhere", "In range now of {count} clusters elsewhere", elsewhere)
+        )
+    lines += [line for board in first for line in stands(board, rule, request.now)]
     if not rule.of_values:
         lines.append(_("Each cluster you are told of is followed until it is swept or left."))
     lines.append(hours(request.chat.wishes))

@@ -84,12 +84,13 @@ def _span(arguments: str) -> tuple[str, int]:
     Raises:
         InputError: for another span than those that are kept.
     """
-    found = re.search(r"(?<!\S)(\d{1,4})\s*h(?!\S)", arguments, flags=re.IGNORECASE)
+    found = re.search(r"(?<!\S)(\d{1,4})\s*(m|h|d)?(?!\S)", arguments, flags=re.IGNORECASE)
     if not found:
         return arguments, SPANS[-1]
-    hours = int(found[1])
-    if hours not in SPANS:
-        raise InputError("{word} is not kept: 1h, 4h or 24h are.", "/rekt btc 4h", word=f"{hours}h")
+    unit = (found[2] or "h").lower()
+    hours = int(found[1]) * (24 if unit == "d" else 1)
+    if unit == "m" or hours not in SPANS:
+        raise InputError("{word} is not kept: 1h, 4h or 24h are.", "/rekt btc 4h", word=f"{found[1]}{unit}")
     return arguments[: found.start()] + arguments[found.end() :], hours
 
 

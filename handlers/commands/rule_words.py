@@ -25,27 +25,33 @@ SAVE = "save"
 _LIFE = frozenset({"once", "always", "every", "for"})
 
 
-def read_rule(request: Request, arguments: str) -> tuple[Rule, bool]:
+def read_rule(request: Request, arguments: str, name: str = "threshold") -> tuple[Rule, bool]:
     """The rule that is meant, and whether it shall be saved whatever it would have done.
+
+    The grammar's own words come first: a coin of such a name is meant where none of them fits, or as $NEAR.
+
+    Args:
+        name: the command: for /threshold a small bare number is a distance, for /alert numbers are prices.
 
     Raises:
         InputError: naming the word that was not understood.
     """
-    asset: str | None = None
-    words: list[str] = []
-    for word in re.sub(r"(\d)\s+%", r"\1%", arguments).split():
-        if word.upper() in request.services.assets:
-            asset = word.upper()
-        else:
-            words.append(word.lower())
+    asset, words = _coin_and_words(request, re.sub(r"(\d)\s+%", r"\1%", arguments).split())
     sure = words[-1:] == [SAVE]
     words = words[:-1] if sure else words
+    if words and words[0] == "off":
+        raise InputError("Alerts are removed one by one, or all of them.", "/alerts")
+    if words and words[0] in ("oi", "funding"):
+        words = [words[0], *(re.sub(r"^[+-](?=\d)", "", word) for word in words[1:])]
     if words and words[0] in VALUE_KINDS:
         return _value_rule(request, asset, words), sure
     if words and words[0] in RULE_KINDS:
         return replace(parse_rule(" ".join(words), request.now), asset=asset), sure
-    if words and words[0][0].isdigit() and not words[0].endswith("%"):
-        return _value_rule(request, asset, ["price", *words]), sure  # a bare number is a price
+    if words and words[0][:1].isdigit() and not words[0].endswith("%"):
+        if name == "threshold" and re.fullmatch(r"\d{1,2}([.,]\d+)?", words[0]):
+            words[0] += "%"
+        else:
+            return _value_rule(request, asset, ["price", *words]), sure  # a bare number is a price
     rest = []
     for word in words:
         if word.isalpha() and not _belongs(words, word):
@@ -59,6 +65,45 @@ def read_rule(request: Request, arguments: str) -> tuple[Rule, bool]:
             _check(word, words)
             rest.append(word)
     return replace(parse_rule(" ".join(["near", *rest]), request.now), asset=asset), sure
+
+
+FILLERS = frozenset(
+    {"me", "at", "when", "if", "is", "it", "alert", "hits", "reaches", "above", "below", "over", "under"}
+)
+"""Words around a price that say no more than it: above and below are where it lies."""
+
+
+def _coin_and_words(request: Request, given: list[str]) -> tuple[str | None, list[str]]:
+    """The coin that words name, None for all, and the other words, lower case."""
+    known = request.services.assets
+    asset: str | None = None
+    words: list[str] = []
+    for at, written in enumerate(given):
+        word = re.sub(r"^[<>]=?", "", written.lower())
+        if written.startswith("$") and written[1:].upper() in known:
+            asset = written[1:].upper()
+        elif _is_grammar(word, words, given[at + 1 :]):
+            if word != ALL:
+                words.append(word)
+        elif word.upper() in known:
+            asset = word.upper()
+        elif word and not (word in FILLERS or (word == "price" and not words)):
+            words.append(word)
+    return asset, words
+
+
+ALL = "all"
+
+
+def _is_grammar(word: str, before: list[str], after: list[str]) -> bool:
+    """Whether a word has a meaning of the rules' own where it stands."""
+    if not before and word in RULE_KINDS:
+        return word != "price" or bool(after)
+    if word in ("for", "every"):
+        return bool(after) and bool(re.fullmatch(r"\d{1,5}[mhd]", after[0].lower()))
+    if word == SAVE:
+        return not after
+    return word in TIERS or word in SIDE_WORDS or word in ("once", "always", ALL)
 
 
 def _belongs(words: list[str], word: str) -> bool:
