@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.alerts.decide import Decision
+from engine.alerts.ground import Ground
+from engine.alerts.riding import PERCENTILES, Riding, tier_of
 from engine.alerts.values import ValueDecision
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.prior import REPORTING
 from engine.liquidation.view import MapView
-from engine.market import Side
+from engine.market import HOUR_MS, SIDES, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,46 @@ def value_facts(board: AssetBoard, decision: ValueDecision, now: int) -> dict[st
         "next_above": _next(board, "short", board.view.mark),
         **source_facts(board, now),
     }
+
+
+def riding_facts(board: AssetBoard, riding: Riding, now: int) -> dict[str, Any]:
+    """All that the message of a surge, or of fresh ground, says, JSON values."""
+    side, mark, ground = riding.side, board.view.mark, riding.ground
+    hours = board.hours.hours(2)
+    facts: dict[str, Any] = {
+        "kind": riding.kind,
+        "asset": board.asset,
+        "at": now,
+        "side": side,
+        "price": ground.entry_price if ground is not None else mark,
+        "mark": mark,
+        "reason": riding.kind,
+        "rule": riding.rule.text,
+        "top_tier": riding.top_tier,
+        "hour_usd": {each: board.reported_usd(each, now - HOUR_MS, REPORTING) for each in SIDES},
+        "move_1h": mark / float(hours.before[-1]) - 1 if len(hours) else None,
+        "next_below": _next(board, "long", mark),
+        "next_above": _next(board, "short", mark),
+        **source_facts(board, now),
+    }
+    if ground is None:
+        return facts | {"usd": riding.value, "threshold_usd": riding.level, "percentile": _rank_of(riding)}
+    return facts | ground_facts(board, ground)
+
+
+def ground_facts(board: AssetBoard, ground: Ground) -> dict[str, Any]:
+    """An untraded stretch, and what is expected to be liquidated to its far end, JSON values."""
+    found: dict[str, Any] = {"days": ground.days, "all_known": ground.all_known, "far": ground.far_price}
+    mark, far = board.view.mark, ground.far_price
+    if far is not None and (far < mark if ground.side == "long" else far > mark):
+        forced = forced_facts(board.view, board, far)
+        found |= {name: forced[name] for name in ("forced_usd", "forced_low_usd", "forced_high_usd")}
+    return found
+
+
+def _rank_of(riding: Riding) -> float:
+    """The percentile of the asset's hours that a surge passed."""
+    return PERCENTILES["calm" if riding.top_tier else tier_of(riding.rule)]
 
 
 def _expected(board: AssetBoard, decision: Decision) -> dict[str, Any]:

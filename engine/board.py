@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from engine.alerts.decide import AssetTick
-from engine.alerts.rules import default_distance
+from engine.alerts.ground import UNTRADED_DAYS, Ground, entered, ground_from
+from engine.alerts.riding import MIN_HOURS, PERCENTILES
+from engine.alerts.rules import Tier, default_distance
 from engine.alerts.tiers import Candidates
 from engine.consensus import agreed_rate
 from engine.errors import NotReadyError
 from engine.liquidation.clusters import Cluster, ClusterTracker
-from engine.liquidation.grid import bin_of
+from engine.liquidation.grid import BIN, bin_of
 from engine.liquidation.hours import HourBuilder
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.prior import FORCED, MAP, REPORTING, ForcedPrior, MapPrior, scale_for
@@ -99,6 +101,19 @@ class MarketFacts:
     liquidated_24h_usd: Mapping[Side, float] | None
 
 
+def _percentiles(usd: np.ndarray) -> dict[Tier, float]:
+    """What hours of reports reach by tier, USD, over up to 60 days; none where too few are known.
+
+    Args:
+        usd: (n,) float64, NaN for hours that were not heard.
+    """
+    known = usd[-60 * 24 :]
+    known = known[np.isfinite(known)]
+    if len(known) < MIN_HOURS:
+        return {}
+    return {tier: max(float(np.percentile(known, share)), 1.0) for tier, share in PERCENTILES.items()}
+
+
 class AssetBoard:
     """One asset. advance() takes what a tick brought; everything else answers questions."""
 
@@ -140,6 +155,8 @@ class AssetBoard:
         self._reported_since: dict[str, int] = {}
         self._summed_until: dict[str, int] = {}
         self._has_feed = False
+        self._thresholds: dict[Side, dict[Tier, float]] = {}
+        self._thresholds_at = -1
 
     # -- questions
 
@@ -413,7 +430,36 @@ class AssetBoard:
         path = (self._mark, *update.path)
         self.candidates.follow(path, clusters, view, now)
         marks = tuple(self.tracker.follow(path, view))
-        return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates)
+        grounds = {} if silent else self._grounds(path, now)
+        return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates, grounds)
+
+    def _grounds(self, path: tuple[float, ...], now: int) -> dict[tuple[Side, int], Ground]:
+        """What a path of prices came into that nobody had traded for long, before its own bars are taken in."""
+        width = default_distance(self.asset)
+        found = {
+            (side, days): entered(self.traded, side, path, days, now, width)
+            for side in SIDES
+            for days in UNTRADED_DAYS.values()
+        }
+        return {key: ground for key, ground in found.items() if ground is not None}
+
+    def ground_ahead(self, side: Side, now: int) -> Ground | None:
+        """The longest untraded stretch that begins where price is, on one side; None where there is none."""
+        mark = self._mark
+        beyond = mark * (1 - BIN) if side == "long" else mark * (1 + BIN)
+        for days in UNTRADED_DAYS.values():
+            ground = ground_from(self.traded, side, beyond, days, now, default_distance(self.asset)) if mark else None
+            if ground is not None:
+                return ground
+        return None
+
+    def surge_thresholds(self, side: Side) -> dict[Tier, float]:
+        """What a side's liquidations within an hour must reach, USD by tier; none where too few hours were heard."""
+        if self._thresholds_at != self.hours.last_closed_at:
+            self._thresholds_at = self.hours.last_closed_at
+            reported = self.hours.hours().reported
+            self._thresholds = {each: _percentiles(reported[:, column]) for column, each in enumerate(SIDES)}
+        return self._thresholds.get(side, {})
 
     def _step(self, market: Market, bar: Bar) -> None:
         """Step one market's map over a closed bar; one that it has been over already is left out."""

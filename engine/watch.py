@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 from engine.alerts.book import RuleBook, ended
 from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.near import NearState
-from engine.alerts.rules import ONCE
+from engine.alerts.riding import decide_fresh, decide_surge, fresh_place, surge_place
+from engine.alerts.rules import ONCE, Rule
 from engine.alerts.values import GROWN, ValueTick, decide_values
-from engine.announce import alert_facts, cluster_facts, source_facts, value_facts
+from engine.announce import alert_facts, cluster_facts, riding_facts, source_facts, value_facts
 from engine.board import AssetBoard, AssetUpdate
-from engine.market import MINUTE_MS
+from engine.liquidation.prior import REPORTING
+from engine.market import HOUR_MS, MINUTE_MS, SIDES
 from engine.ports import AlertRecord, Delivered, TickRecord, TickStore
 
 log = logging.getLogger(__name__)
@@ -105,6 +108,7 @@ class Watch:
             record.states |= self._held.get(asset, {}) | verdict.states
             record.alerts += self._alerts(board, verdict.decisions, now)
             self._figures(board, tick, update, following, record)
+            self._ride(board, tick, following, record)
             if update.samples or asset not in self._stale_since:
                 # Bars that still trickle in while no venue says what is now are not the end of it.
                 record.alerts += self._catch_up(board, in_range, now)
@@ -160,6 +164,49 @@ class Watch:
         for d in verdict.changes:
             record.changes[d.key] = value_facts(board, d, now)
         self.book.apply_values(seen, verdict)
+
+    def _ride(self, board: AssetBoard, tick: AssetTick, following: Collection[int], record: TickRecord) -> None:
+        """What near rules tell of besides clusters: surges of liquidations, and fresh ground entered."""
+        asset, now = board.asset, record.now
+        muted = self.book.muted(asset)
+
+        def silent(rule: Rule) -> int:
+            return muted.get(rule.chat_id, 0)
+
+        verdicts = []
+        for side in SIDES:
+            usd, thresholds = board.reported_usd(side, now - HOUR_MS, REPORTING), board.surge_thresholds(side)
+            known = self.book.states.by_cluster.get(surge_place(asset, side), {})
+            if usd >= min(thresholds.values(), default=math.inf):
+                rules = [rule for rule in self.book.near_rules(asset, now) if rule.wants(side)]
+            else:
+                rules = [rule for rule in self.book.rules_by_id(known) if rule.concerns(asset)]
+            states = self.book.states
+            verdicts.append(decide_surge(rules, states, asset, side, usd, thresholds, now, silent, following))
+        remembered = any(fresh_place(asset, side) in self.book.states.by_cluster for side in SIDES)
+        if tick.grounds or remembered:
+            rules = self.book.near_rules(asset, now)
+            verdicts.append(
+                decide_fresh(rules, self.book.states, asset, tick.grounds, tick.path, now, silent, following)
+            )
+        known_facts: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for verdict in verdicts:
+            record.states |= verdict.states
+            self.book.states.put(verdict.states)
+            for riding in (*verdict.decisions, *verdict.changes):
+                same = (riding.kind, riding.side, riding.level, riding.value, riding.rule.text)
+                if same not in known_facts:
+                    known_facts[same] = riding_facts(board, riding, now)
+                riding_row = known_facts[same]
+                if riding in verdict.changes:
+                    record.changes[riding.key] = riding_row
+                    continue
+                rule = riding.rule
+                record.alerts.append(
+                    AlertRecord(
+                        riding.key, riding.kind, asset, rule.chat_id, rule.id, now, riding_row, False, riding.top_tier
+                    )
+                )
 
     # -- while no venue answers
 

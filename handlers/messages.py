@@ -11,7 +11,7 @@ from engine.history import iso
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.language import N_, _, n_, written
-from handlers.numbers import label, percent, price, ratio, span, usd, usd_range
+from handlers.numbers import label, percent, price, ratio, signed_percent, span, usd, usd_range
 
 Facts = Mapping[str, Any]
 LATE_MS = 90_000
@@ -137,6 +137,69 @@ def _wick(facts: Facts) -> Answer:
         footer=_by_mark(facts),
         buttons=_buttons(asset, cluster)[:2],
     )
+
+
+_SURGE = {
+    "long": N_("{asset} {price}: {usd} of longs liquidated within the hour"),
+    "short": N_("{asset} {price}: {usd} of shorts liquidated within the hour"),
+}
+_FRESH = {
+    "long": N_("{asset} {price}: below all prices of {days} d"),
+    "short": N_("{asset} {price}: above all prices of {days} d"),
+}
+
+
+def _surge(facts: Facts) -> Answer:
+    side, asset, hour = facts["side"], facts["asset"], facts["hour_usd"]
+    lines = [
+        _("More than in {share}% of hours", share=written(f"{facts['percentile']:g}"))
+        + (" · " + _("price {change} in 1h", change=signed_percent(facts["move_1h"])) if facts.get("move_1h") else ""),
+        _("Longs {longs} · shorts {shorts}", longs=usd(hour["long"]), shorts=usd(hour["short"])),
+        *_next(facts),
+        wording.context(facts),
+        _("Feeds under-report · edited here while it grows"),
+    ]
+    head = _(_SURGE[side], asset=asset, price=price(facts["mark"]), usd=usd(facts["usd"]))
+    return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_riding_buttons(asset))
+
+
+def _fresh(facts: Facts) -> Answer:
+    side, asset, hour = facts["side"], facts["asset"], facts["hour_usd"]
+    lines = [
+        ground_line(side, facts),
+        _("No level here is denser than its surroundings: nobody has traded here for so long"),
+        _("Liquidated within the hour: {usd}", usd=usd(sum(hour.values()))) if sum(hour.values()) else "",
+        wording.context(facts),
+        wording.rough(facts),
+    ]
+    head = _(_FRESH[side], asset=asset, price=price(facts["price"]), days=facts["days"])
+    return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_riding_buttons(asset))
+
+
+def _riding_buttons(asset: str) -> tuple[Button, ...]:
+    name = asset.lower()
+    return (
+        Button(_("Map"), f"/map {name}"),
+        Button(_("Forced out"), f"/rekt {name} 1h"),
+        Button(_("Mute {asset} 4h", asset=asset), f"/mute {name} 4h"),
+    )
+
+
+def ground_line(side: str, facts: Facts) -> str:
+    """An untraded stretch, in a line: how far it goes and what is expected there."""
+    far = facts.get("far")
+    if far is None:
+        text = N_("Untraded ground from here down, as far as the map reaches")
+        return _(text if side == "long" else N_("Untraded ground from here up, as far as the map reaches"))
+    if "forced_usd" not in facts:
+        text = N_("Untraded ground down to {price}") if side == "long" else N_("Untraded ground up to {price}")
+        return _(text, price=price(far))
+    text = (
+        N_("Untraded ground from here down: ~{usd} to the next traded level, {price}")
+        if side == "long"
+        else N_("Untraded ground from here up: ~{usd} to the next traded level, {price}")
+    )
+    return _(text, usd=usd(facts["forced_usd"]), price=price(far))
 
 
 def _stale(facts: Facts) -> Answer:
@@ -360,6 +423,8 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "entered": _entered,
     "swept": _swept,
     "wick": _wick,
+    "surge": _surge,
+    "fresh": _fresh,
     "offline": _offline,
     "stale": _stale,
     "back": _back,

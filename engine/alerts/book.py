@@ -202,6 +202,14 @@ class RuleBook:
         due = dict.fromkeys(self._joined[first:])
         return [rule for rule_id in due if (rule := self._rules.get(rule_id)) is not None and rule.concerns(asset)]
 
+    def near_rules(self, asset: str, now: int) -> list[Rule]:
+        """The near rules that decide about an asset."""
+        return [rule for rule in self.for_asset(asset) if rule.kind == "near" and not ended(rule, now)]
+
+    def rules_by_id(self, rule_ids: Iterable[int]) -> list[Rule]:
+        """The rules of some ids that are there."""
+        return [self._rules[rule_id] for rule_id in rule_ids if rule_id in self._rules]
+
     def is_new(self, rule_id: int) -> bool:
         """Whether a rule was made since the program started."""
         return rule_id not in self._known

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from engine.alerts.ground import Ground
 from engine.alerts.near import NearState, crossing, rearm
 from engine.alerts.rules import AlertKind, Rule, as_tier, default_distance
 from engine.alerts.tiers import Candidates
@@ -24,7 +25,8 @@ class AssetTick:
     """What happened to one asset since the last tick.
 
     path holds prices oldest first, the last tick's at its head; clusters and view are as before the path;
-    marks are what the path did to the clusters.
+    marks are what the path did to the clusters; grounds what it came into that nobody had traded for long, by side and
+    days.
     """
 
     asset: str
@@ -34,6 +36,7 @@ class AssetTick:
     marks: tuple[Mark, ...]
     view: MapView
     candidates: Candidates
+    grounds: Mapping[tuple[Side, int], Ground] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,26 @@ class TradedLevels:
         latest = int(self._at[start:end].max(initial=0))
         return latest or None
 
+    def untraded(self, level: int, step: int, before: int, most: int) -> int:
+        """Return how many levels in a row from a level on, stepwise outward, nobody traded since before a time."""
+        levels = level + step * np.arange(most)
+        traded = np.flatnonzero(self._times(levels) >= before)
+        return int(traded[0]) if len(traded) else most
+
+    def first_untraded(self, start: int, end: int, before: int) -> int | None:
+        """Return the first of the levels from one to another that nobody traded since before a time; None without."""
+        step = 1 if end >= start else -1
+        levels = np.arange(start, end + step, step)
+        old = np.flatnonzero(self._times(levels) < before)
+        return int(levels[old[0]]) if len(old) else None
+
+    def _times(self, levels: np.ndarray) -> np.ndarray:
+        """When each of some levels was last traded, UTC ms, 0 for never, (n,) int64."""
+        places = levels - self._first
+        inside = (places >= 0) & (places < len(self._at))
+        times: np.ndarray = np.where(inside, self._at[np.clip(places, 0, max(len(self._at) - 1, 0))], 0)
+        return times
+
     def snapshot(self) -> dict[str, Any]:
         return {"since": self.since, "first": self._first, "at": self._at.copy()}
 

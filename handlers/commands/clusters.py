@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from engine.announce import cluster_facts
+from engine.announce import cluster_facts, ground_facts
+from engine.board import AssetBoard
+from engine.market import SIDES
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
@@ -10,6 +12,7 @@ from handlers.commands.pages import others, page_buttons, picture_of, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.language import _
+from handlers.messages import ground_line
 from handlers.numbers import label, price, signed_percent, span, usd
 
 A_PAGE = 8
@@ -46,7 +49,11 @@ async def clusters(request: Request, arguments: str) -> Answer:
         shorts=counts["short"],
     )
     legend = _("L longs, S shorts; ↑ grew, ↓ shrank by a tenth in 4 h") if rows else ""
-    lines = (legend or _("No dense level within 10% either way."), wording.rough(source))
+    lines = (
+        legend or ("" if grounds_of(board, now) else _("No dense level within 10% either way.")),
+        *grounds_of(board, now),
+        wording.rough(source),
+    )
     named = ", ".join(wording.cluster_line(row, mark) for row in rows[:A_PAGE])
     return Answer(
         head,
@@ -63,6 +70,12 @@ async def clusters(request: Request, arguments: str) -> Answer:
         picture=picture_of(request, "clusters", board, alt=f"{head}: {named}") if rows and page == 1 else None,
         data={"asset": asset, "at": now, "reference_price": mark, "clusters": rows, **source},
     )
+
+
+def grounds_of(board: AssetBoard, now: int) -> tuple[str, ...]:
+    """Untraded ground that begins where price is, a line a side: nothing there is denser than its surroundings."""
+    found = ((side, board.ground_ahead(side, now)) for side in SIDES)
+    return tuple(ground_line(side, ground_facts(board, ground)) for side, ground in found if ground is not None)
 
 
 def _trend(growth: float | None) -> str:

@@ -7,6 +7,7 @@ from engine.errors import InputError
 from handlers import wording
 from handlers.answers import Answer, Button, PictureRequest
 from handlers.commands.arguments import asset_and_rest, fresh
+from handlers.commands.clusters import grounds_of
 from handlers.commands.pages import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
@@ -40,7 +41,7 @@ async def draw_map(request: Request, arguments: str) -> Answer:
             price=price(mark),
             range=shown,
         ),
-        tuple(line for line in (_("Dense: {clusters}", clusters=_named(board, reach)), wording.rough(source)) if line),
+        tuple(line for line in (_dense(board, reach, request.now), wording.rough(source)) if line),
         footer=wording.sources(source, shares=True),
         buttons=(
             refresh(f"/map {name} {shown}%"),
@@ -63,6 +64,13 @@ def map_request(request: Request, board: AssetBoard, reach: float) -> PictureReq
         clusters=_named(board, reach),
     )
     return picture_of(request, "map", board, alt=alt, reach=reach)
+
+
+def _dense(board: AssetBoard, reach: float, now: int) -> str:
+    """The dense levels within reach; where there are none, that nobody has traded here for long."""
+    grounds = grounds_of(board, now)
+    seen = any(abs(c.label_price / board.view.mark - 1) <= reach for c in board.clusters)
+    return " · ".join(grounds) if grounds and not seen else _("Dense: {clusters}", clusters=_named(board, reach))
 
 
 def _named(board: AssetBoard, reach: float) -> str:

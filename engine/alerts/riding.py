@@ -1,0 +1,179 @@
+"""What rides on a near rule besides clusters: a surge of liquidations, and fresh ground entered. Pure.
+
+A near rule of a tier is to tell what matters, not only what is near. Both keep what they remember in the rule's own
+states, under places of their own, and are capped, muted and held as any alert of the rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from engine.alerts.ground import UNTRADED_DAYS, Ground
+from engine.alerts.near import REARM_FACTOR, NearState
+from engine.alerts.rules import Rule, Tier, as_tier, default_distance
+from engine.alerts.values import CHANGED, GROWN
+from engine.market import HOUR_MS, Side
+
+PERCENTILES: dict[Tier, float] = {"calm": 99.9, "normal": 99.5, "busy": 99.0}
+"""Of the asset's own hours: as large as this many in a hundred or a thousand are not."""
+
+MIN_HOURS = 14 * 24
+"""Hours of reports before a percentile of them is worth anything."""
+
+SURGE_REARM_MS = 12 * HOUR_MS
+SURGE_OVER = 0.5
+"""A surge is over when the last hour brought less than so much of its threshold."""
+
+FRESH_REARM_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Riding:
+    """Something that near rules tell of besides clusters.
+
+    Attributes:
+        kind: surge or fresh.
+        value: of a surge what was liquidated within the hour, USD; of fresh ground its days.
+        level: of a surge the threshold it passed.
+        key: never comes twice for the same happening.
+        top_tier: a calm rule would tell of it.
+    """
+
+    kind: str
+    rule: Rule
+    side: Side
+    value: float
+    level: float
+    key: str
+    top_tier: bool
+    ground: Ground | None = None
+
+
+@dataclass(slots=True)
+class RidingVerdict:
+    """What a tick decided: alerts, messages to be changed, and states."""
+
+    decisions: list[Riding] = field(default_factory=list)
+    changes: list[Riding] = field(default_factory=list)
+    states: dict[tuple[int, str], NearState | None] = field(default_factory=dict)
+
+
+def tier_of(rule: Rule) -> Tier:
+    """The tier by which a rule rides: its own, or normal where its size is in USD."""
+    return as_tier(rule.size) if isinstance(rule.size, str) else "normal"
+
+
+def surge_place(asset: str, side: Side) -> str:
+    """Where a rule remembers a surge."""
+    return f"@{asset}/surge/{side}"
+
+
+def fresh_place(asset: str, side: Side) -> str:
+    """Where a rule remembers the ground it told of."""
+    return f"@{asset}/fresh/{side}"
+
+
+def decide_surge(
+    rules: Iterable[Rule],
+    states: Mapping[tuple[int, str], NearState],
+    asset: str,
+    side: Side,
+    usd: float,
+    thresholds: Mapping[Tier, float],
+    now: int,
+    silent: Callable[[Rule], int],
+    new: Collection[int] = (),
+) -> RidingVerdict:
+    """Decide near rules about what was liquidated of a side within the last hour.
+
+    A surge is told once, its message changed while it grows by a quarter, and told anew at threefold.
+
+    Args:
+        usd: liquidated within the hour.
+        thresholds: by tier, USD; none where too little is known.
+        new: rules that have their baseline in this tick: a surge that is on already is not news to them.
+    """
+    verdict = RidingVerdict()
+    for rule in rules:
+        level = thresholds.get(tier_of(rule), math.inf)
+        key = (rule.id, surge_place(asset, side))
+        state = states.get(key)
+        top = usd >= thresholds.get("calm", math.inf)
+        on = state is not None and not state.armed
+        if on and usd < SURGE_OVER * level and now - state.since >= SURGE_REARM_MS:  # type: ignore[union-attr]  # it is one
+            verdict.states[key] = NearState(True, now, arming=state.arming + 1)  # type: ignore[union-attr]
+            continue
+        grown = on and usd >= GROWN * state.forced_usd  # type: ignore[union-attr]
+        if usd >= level and (not on or grown):
+            arming = state.arming + int(on) if state is not None else 0
+            told = rule.id not in new and silent(rule) <= now
+            verdict.states[key] = NearState(False, now, told, arming=arming, forced_usd=usd, forced_low_usd=usd)
+            if told:
+                verdict.decisions.append(Riding("surge", rule, side, usd, level, _key(rule, key[1], arming), top))
+        elif on and state is not None and state.fired and usd >= CHANGED * state.forced_low_usd:
+            verdict.states[key] = replace(state, forced_low_usd=usd)
+            verdict.changes.append(Riding("surge", rule, side, usd, level, _key(rule, key[1], state.arming), top))
+    return verdict
+
+
+def decide_fresh(
+    rules: Iterable[Rule],
+    states: Mapping[tuple[int, str], NearState],
+    asset: str,
+    grounds: Mapping[tuple[Side, int], Ground],
+    path: Sequence[float],
+    now: int,
+    silent: Callable[[Rule], int],
+    new: Collection[int] = (),
+) -> RidingVerdict:
+    """Decide near rules about ground that price came into, once a stretch.
+
+    Args:
+        grounds: what the path came into, by side and days.
+        path: prices since the last tick, the last tick's at its head.
+    """
+    verdict = RidingVerdict()
+    for rule in rules:
+        days = UNTRADED_DAYS[tier_of(rule)]
+        for side in ("long", "short"):
+            ground = grounds.get((side, days))
+            key = (rule.id, fresh_place(asset, side))
+            state = states.get(key)
+            if state is not None and _left(state, side, path, default_distance(asset), now):
+                state = None
+                verdict.states[key] = None
+            if ground is None or not rule.wants(side) or (state is not None and _same_stretch(state, ground)):
+                continue
+            told = rule.id not in new and silent(rule) <= now
+            # Where it begins and where it ends: price goes on within one stretch without a word.
+            far = ground.far_price or 0.0
+            verdict.states[key] = NearState(False, now, told, forced_usd=ground.entry_price, forced_low_usd=far)
+            if told:
+                number = f"{now // HOUR_MS}"
+                top = (side, UNTRADED_DAYS["calm"]) in grounds
+                verdict.decisions.append(
+                    Riding("fresh", rule, side, days, 0.0, _key(rule, key[1], number), top, ground)
+                )
+    return verdict
+
+
+def _same_stretch(state: NearState, ground: Ground) -> bool:
+    """Whether ground is of the stretch that was told: not beyond where that ended."""
+    far = state.forced_low_usd
+    if not far:
+        return True
+    return ground.entry_price >= far if ground.side == "long" else ground.entry_price <= far
+
+
+def _left(state: NearState, side: Side, path: Sequence[float], distance: float, now: int) -> bool:
+    """Whether price has come back out of the ground that was told, far enough and for long enough."""
+    if now - state.since < FRESH_REARM_MS:
+        return False
+    back = path[-1] / state.forced_usd - 1 if side == "long" else state.forced_usd / path[-1] - 1
+    return back >= REARM_FACTOR * distance
+
+
+def _key(rule: Rule, place: str, number: int | str) -> str:
+    return f"{rule.id}/{place}/{number}/{rule.created_at}"
