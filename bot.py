@@ -223,7 +223,8 @@ def _alert_row(facts: dict[str, Any]) -> dict[str, Any]:
     keys = ("id", "label", "low", "high", "peak", "forced_usd", "side")
     cluster: dict[str, Any] | None = None
     if "cluster" in facts:
-        cluster = dict[str, Any]((key, facts["cluster"][key]) for key in keys)
+        source: dict[str, Any] = facts["cluster"]
+        cluster = {key: source[key] for key in keys}
     row = {
         "time": iso(facts["at"]),
         **{key: facts[key] for key in ("kind", "asset", "side", "price", "reason", "rule") if key in facts},

@@ -128,6 +128,8 @@ def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, An
         "cluster": cluster_facts(board, cluster, now),
         **source_facts(board, now, cluster.far_price),
     }
+    if decision.told is not None and decision.told.label:
+        facts["cluster"]["label"] = decision.told.label  # a story keeps its name
     sides = ranked(board, cluster.side, mark)
     ids = [c.id for c in sides]
     facts["rank"] = ids.index(cluster.id) + 1 if cluster.id in ids else None
@@ -221,8 +223,9 @@ def _aftermath(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any
         "since": since,
         "reported_usd": reported[cluster.side] if board.has_liquidation_feed else None,
         "long_share": reported["long"] / total if total else None,
-        "expected_low_usd": told.forced_low_usd if told else cluster.forced_low_usd,
-        "expected_high_usd": told.forced_high_usd if told else cluster.forced_high_usd,
+        # What nobody was told of is held against the first sight of it: what is left by its sweep says nothing.
+        "expected_low_usd": told.forced_low_usd if told else cluster.entry_forced_low_usd or cluster.forced_low_usd,
+        "expected_high_usd": told.forced_high_usd if told else cluster.entry_forced_high_usd or cluster.forced_high_usd,
         "swept_share": min(cluster.swept_usd / cluster.entry_usd, 1.0) if cluster.entry_usd else None,
         "next_below": _next(board, "long", mark),
         "next_above": _next(board, "short", mark),

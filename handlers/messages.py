@@ -85,7 +85,8 @@ def _near(facts: Facts) -> Answer:
         _NEAR[side],
         asset=asset,
         price=price(facts["price"]),
-        distance=percent(facts["distance"]),
+        # To what is named, not to its edge: the name and the distance speak of the same level.
+        distance=percent(cluster["label"] / facts["price"] - 1),
         label=label(cluster["label"]),
     )
     return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_buttons(asset, cluster))

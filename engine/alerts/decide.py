@@ -175,7 +175,8 @@ def baseline(
 def _told(tick: AssetTick, sizes: Sizes, cluster: Cluster, price: float, arming: int) -> NearState:
     """The state of a rule whose chat was told of a cluster at a price, with the figures that were said."""
     forced, low, high = sizes.forced_from(cluster, price)
-    return NearState(False, tick.now, True, arming=arming, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
+    state = NearState(False, tick.now, True, arming=arming, label=cluster.label_price)
+    return replace(state, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
 
 
 def _near(

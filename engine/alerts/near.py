@@ -25,6 +25,7 @@ class NearState:
         fired: whether somebody was told, so that the sweep is told too; the figures are what was said then.
         left: whether price has been twice the distance away since.
         arming: how often it has been armed; part of the key that keeps an alert from being made twice.
+        label: what the cluster was called when it was told of, USD; 0 where nobody was told.
     """
 
     armed: bool
@@ -35,6 +36,7 @@ class NearState:
     forced_usd: float = 0.0
     forced_low_usd: float = 0.0
     forced_high_usd: float = 0.0
+    label: float = 0.0
 
 
 def state_of(row: Mapping[str, Any]) -> NearState:
@@ -45,7 +47,7 @@ def state_of(row: Mapping[str, Any]) -> NearState:
     """
     known = {each.name: row[each.name] for each in fields(NearState) if each.name in row}
     state = NearState(**known)
-    numbers = (state.since, state.arming, state.forced_usd, state.forced_low_usd, state.forced_high_usd)
+    numbers = (state.since, state.arming, state.forced_usd, state.forced_low_usd, state.forced_high_usd, state.label)
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         raise ValueError("a number in it is none")
     return state

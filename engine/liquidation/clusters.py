@@ -21,7 +21,9 @@ FADE_MS = 6 * HOUR_MS
 LEAST_OVERLAP = 0.30
 SWEPT_SHARE = 0.80
 FORGET_DISTANCE = 0.01
-LABEL_MOVE = 0.005
+LABEL_MOVE = 10
+"""Levels, half a per cent: counted, as a distance in logs of just so much is decided by rounding."""
+
 
 DETECT_LEVELS = 400
 """Levels outward from the close in which clusters are looked for: to 20 %."""
@@ -44,6 +46,7 @@ class Cluster:
         entry_usd: what lay there when price first entered, 0 while it has not.
         swept_usd: how much of that has been swept.
         reached: outward coordinate up to which that has been counted.
+        entry_forced_usd: F over its levels, with its band, as it stood when price first entered.
     """
 
     id: str
@@ -64,6 +67,9 @@ class Cluster:
     entry_usd: float = 0.0
     swept_usd: float = 0.0
     reached: int = -(2**31)
+    entry_forced_usd: float = 0.0
+    entry_forced_low_usd: float = 0.0
+    entry_forced_high_usd: float = 0.0
 
     @property
     def near_price(self) -> float:
@@ -151,6 +157,13 @@ class ClusterTracker:
         entry = cluster.entry_usd or view.mass_between(cluster.side, cluster.first, cluster.last)
         swept = view.mass_between(cluster.side, max(cluster.first, cluster.reached + 1), min(cluster.last, reach))
         moved = replace(cluster, entry_usd=max(entry, 1.0), swept_usd=cluster.swept_usd + swept, reached=reach)
+        if not cluster.entered:
+            moved = replace(
+                moved,
+                entry_forced_usd=cluster.forced_usd,
+                entry_forced_low_usd=cluster.forced_low_usd,
+                entry_forced_high_usd=cluster.forced_high_usd,
+            )
         self._live[cluster.id] = moved
         if not cluster.entered:
             yield Mark("entered", moved, price)
@@ -193,7 +206,8 @@ class ClusterTracker:
         if cluster.entered:  # its extent is the one that is being swept
             return replace(cluster, seen_at=view.at)
         moved = replace(cluster, first=peak.first, peak=peak.peak, last=peak.last, seen_at=view.at)
-        if abs(math.log(moved.peak_price / cluster.label_price)) > LABEL_MOVE:
+        apart = abs(outward(cluster.side, bin_of(cluster.label_price)) - moved.peak)
+        if apart > LABEL_MOVE or not moved.low <= cluster.label_price <= moved.high:
             self.relabelled += 1
             moved = replace(moved, label_price=moved.peak_price)
         return moved

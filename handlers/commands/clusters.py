@@ -38,8 +38,8 @@ async def clusters(request: Request, arguments: str) -> Answer:
     table = [(_("level"), _("away"), "~USD", _("untraded"))]
     for row, cluster in list(zip(rows, nearest_first, strict=True))[start : start + A_PAGE]:
         called = f"{wording.side_letter(row['side'])} {label(row['label'])}{_trend(row['growth'])}"
-        new = _("new") if not cluster.mature(now) else span(row["untraded_hours"] * 3600)
-        table.append((called, signed_percent(row["label"] / mark - 1), usd(row["forced_usd"]), new))
+        untraded = span(row["untraded_hours"] * 3600) + ("" if cluster.mature(now) else NEW)
+        table.append((called, signed_percent(row["label"] / mark - 1), usd(row["forced_usd"]), untraded))
     counts = {side: sum(row["side"] == side for row in rows) for side in ("long", "short")}
     head = _(
         "{asset} {price}: {longs} long and {shorts} short clusters",
@@ -48,7 +48,7 @@ async def clusters(request: Request, arguments: str) -> Answer:
         longs=counts["long"],
         shorts=counts["short"],
     )
-    legend = _("L longs, S shorts; ↑ grew, ↓ shrank by a tenth in 4 h") if rows else ""
+    legend = _("L longs, S shorts; ↑ grew, ↓ shrank by a tenth in 4 h; * new") if rows else ""
     lines = (
         legend or ("" if grounds_of(board, now) else _("No dense level within 10% either way.")),
         *grounds_of(board, now),
@@ -70,6 +70,10 @@ async def clusters(request: Request, arguments: str) -> Answer:
         picture=picture_of(request, "clusters", board, alt=f"{head}: {named}") if rows and page == 1 else None,
         data={"asset": asset, "at": now, "reference_price": mark, "clusters": rows, **source},
     )
+
+
+NEW = "*"
+"""Behind what is younger than two hours, of which no near alert speaks yet."""
 
 
 def grounds_of(board: AssetBoard, now: int) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from handlers.language import N_, _
 from handlers.numbers import DidYouMeanError, label, parse_price, percent, price, ratio, usd, usd_range
 
 NEAR = 0.005
-"""Half width of "at this price", a fraction."""
+"""How much before a price is called its last part, a fraction."""
 
 _HEAD = {
     "long": N_("{asset} {price}: ~{usd} longs forced out on the way (likely {likely})"),
@@ -90,7 +90,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
     )
     lines = [
         " · ".join(part for part in (wording.away(target, view.mark), usual) if part),
-        _("At {price} ±{near}: ~{usd}", price=price(target), near=percent(NEAR), usd=usd(near_usd)),
+        _("~{usd} of it in the last {near} before {price}", usd=usd(near_usd), near=percent(NEAR), price=price(target)),
         _zone_line(board, side, target, found, wording.rank(position, len(order), side)),
         _opposite(board, side, now),
         wording.context(source),
@@ -161,10 +161,11 @@ def _cluster_at(board: AssetBoard, side: Side, target: float) -> Cluster | None:
 
 
 def _near_usd(board: AssetBoard, side: Side, target: float) -> float:
-    """F over half a per cent either way, a difference of F."""
-    curve = board.view.curves[side]
-    ends = (curve.forced_usd(target * (1 - NEAR)), curve.forced_usd(target * (1 + NEAR)))
-    return max(ends) - min(ends)
+    """F over the last half per cent before a price, a difference of F: a part of what lies on the way there."""
+    curve, mark = board.view.curves[side], board.view.mark
+    before = target * (1 + NEAR) if side == "long" else target * (1 - NEAR)
+    before = min(before, mark) if side == "long" else max(before, mark)
+    return max(curve.forced_usd(target) - curve.forced_usd(before), 0.0)
 
 
 def _zone_line(board: AssetBoard, side: Side, target: float, found: dict[str, Any] | None, place: str) -> str:

@@ -48,7 +48,12 @@ async def rekt(request: Request, arguments: str) -> Answer:
     if not board.has_liquidation_feed:
         headline = _("{asset}: no liquidation feed has spoken yet", asset=asset)
         return Answer(headline, (_("/status says which venues stream them."),), footer=footer, data=data)
+    since_when = board.reported_since()
+    heard_from = min((since_when[venue] for venue in by_venue if venue in since_when), default=since)
     head = _("{asset}: {usd} liquidated in {hours}h", asset=asset, usd=usd(total), hours=hours)
+    if heard_from > since + GRACE_MS:
+        heard = span((now - heard_from) / 1000)
+        head = _("{asset}: {usd} liquidated in {span}, no longer heard", asset=asset, usd=usd(total), span=heard)
     if total:
         head += ", " + _("{share} longs", share=f"{longs / total:.0%}")
     lines = [_("Longs {longs} · shorts {shorts}", longs=usd(longs), shorts=usd(shorts))] if total else []

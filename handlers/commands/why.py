@@ -47,7 +47,7 @@ async def why(request: Request, arguments: str) -> Answer:
     )
     return Answer(
         _(
-            "{asset} {label}: ~{usd} of {open} open on the way",
+            "{asset} {label}: ~{usd} forced out on the way; {open} open there now",
             asset=asset,
             label=label(target),
             usd=usd(forced["forced_usd"]),
