@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import signal
 import sys
@@ -62,6 +63,7 @@ RANKED = "ranked assets"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 after a failure, 2 for what was typed or set wrongly."""
     options = _parser().parse_args(arguments)
+    os.umask(0o077)  # what it writes is its operator's alone
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
@@ -223,8 +225,7 @@ def _alert_row(facts: dict[str, Any]) -> dict[str, Any]:
     keys = ("id", "label", "low", "high", "peak", "forced_usd", "side")
     cluster: dict[str, Any] | None = None
     if "cluster" in facts:
-        source: dict[str, Any] = facts["cluster"]
-        cluster = {key: source[key] for key in keys}
+        cluster = dict[str, Any]((key, facts["cluster"][key]) for key in keys)
     row = {
         "time": iso(facts["at"]),
         **{key: facts[key] for key in ("kind", "asset", "side", "price", "reason", "rule") if key in facts},

@@ -272,9 +272,13 @@ class RuleStore(Protocol):
     """Where wishes are kept."""
 
     async def replace_rules(
-        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str]
-    ) -> tuple[list[Rule], list[int]]:
-        """Put rules in the place of a chat's of those kinds; the new ones with their ids, and the ids that went."""
+        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str], most: int | None = None
+    ) -> tuple[list[Rule], list[Rule]]:
+        """Put rules in the place of a chat's of those kinds; the new ones with their ids, and those that went.
+
+        Raises:
+            InputError: when the chat would have more than most.
+        """
         ...
 
     async def pause_rule(self, rule_id: int, *, paused: bool) -> None: ...
@@ -349,6 +353,22 @@ class ChatStore(Protocol):
     async def operators(self) -> set[tuple[str, str]]: ...
 
     async def add_operator(self, platform: str, user_id: str) -> None: ...
+
+    async def claim_operator(self, code: str, platform: str, user_id: str) -> bool:
+        """Make somebody the operator who gave the code, which is spent; whether it was that."""
+        ...
+
+    async def remove_operator(self, platform: str, user_id: str) -> bool:
+        """Dismiss an operator, unless it is the last; whether one was."""
+        ...
+
+    async def note_asked(self, chat_id: int) -> None:
+        """Remember that somebody asked for something in a chat that was not let in."""
+        ...
+
+    async def asked(self) -> list[Chat]:
+        """Chats that asked for something and were not let in, the last first."""
+        ...
 
     async def get_meta(self, key: str) -> str | None: ...
 

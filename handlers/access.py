@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hmac
+import logging
 import re
 import secrets
 from dataclasses import replace
 
 from engine.errors import InputError
 from engine.ports import Chat, ChatStore
-from handlers.context import Request
+from handlers.context import Membership, Request, Services
+
+log = logging.getLogger(__name__)
 
 CLAIM_CODE = "claim_code"
 CODE = re.compile(r"[0-9a-f]{10}")
@@ -19,6 +21,13 @@ TOPIC = "/"
 """Between a group's id and that of a topic of it: a topic is a chat of its own."""
 
 FREE_COMMANDS = frozenset({"start", "help"})
+OWN_COMMANDS = frozenset({"stop", "mute", "unmute", "alerts", "export", "forget", "cancel"})
+"""What somebody may always do in their own chat: be told less, see what is kept of them, and have it deleted."""
+
+KEPT_MS = 5 * 60_000
+"""How long a platform's word on who is a member is kept: it is not asked with every message."""
+
+ASKED_AGAIN_MS = 24 * 3_600_000
 
 
 async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
@@ -36,11 +45,9 @@ async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
 async def claim(request: Request, code: str) -> bool:
     """Make whoever gives the right code the operator; the code is spent. Their chat is approved."""
     store = request.services.store
-    wanted = await store.get_meta(CLAIM_CODE)
-    if wanted is None or not request.user_id or not hmac.compare_digest(wanted.encode(), code.strip().encode()):
+    if not request.user_id or not await store.claim_operator(code.strip(), request.platform, request.user_id):
+        log.warning("%s: somebody gave a code that is not valid", request.platform)
         return False
-    await store.set_meta(CLAIM_CODE, None)
-    await store.add_operator(request.platform, request.user_id)
     await store.approve_chat(request.chat.id, approved=True)
     return True
 
@@ -63,11 +70,49 @@ async def allowed(request: Request) -> bool:
         return True
     if mode == "list" or request.chat.kind != "private" or not request.user_id:
         return False
-    for chat in await request.services.store.chats(request.platform):
-        shared = chat.approved and chat.kind != "private"
-        if shared and await request.membership.is_member(chat.remote_id, request.user_id):
-            return True
-    return False
+    return await shares_a_group(request.services, request.platform, request.membership, request.user_id)
+
+
+async def shares_a_group(services: Services, platform: str, people: Membership, user_id: str) -> bool:
+    """Whether somebody is a member of a group that was let in. The platform's word is kept for some minutes."""
+    now, key = services.wall.now(), (platform, user_id)
+    known = services.let_in.get(key)
+    if known is not None and 0 <= now - known[0] < KEPT_MS:
+        return known[1]
+    found = False
+    for chat in await services.store.chats(platform):
+        if chat.approved and chat.active and chat.kind != "private" and TOPIC not in chat.remote_id:
+            found = await people.is_member(chat.remote_id, user_id)
+            if found:
+                break
+    if len(services.let_in) > MAX_KEPT:
+        services.let_in.clear()
+    services.let_in[key] = (now, found)
+    return found
+
+
+MAX_KEPT = 20_000
+
+
+async def may_be_told(services: Services, chat: Chat) -> bool:
+    """Whether an alert may still go to a private chat: asked again once a day of those who are let in as members."""
+    people = services.people.get(chat.platform)
+    if services.access == "open" or chat.approved or chat.kind != "private" or people is None:
+        return True
+    if (chat.platform, chat.remote_id) in await services.store.operators() | services.configured_operators:
+        return True
+    now = services.wall.now()
+    asked_at = services.members_at.get(chat.id, 0)
+    if 0 <= now - asked_at < ASKED_AGAIN_MS:
+        return True
+    user_id = people.user_of(chat.remote_id)
+    if user_id is None or services.access == "list":
+        return user_id is None
+    services.let_in.pop((chat.platform, user_id), None)
+    if not await shares_a_group(services, chat.platform, people, user_id):
+        return False
+    services.members_at[chat.id] = now
+    return True
 
 
 async def require_admin(request: Request) -> None:

@@ -32,6 +32,10 @@ class Membership(Protocol):
         """Remote id of the private chat with a person, None where there can be none."""
         ...
 
+    def user_of(self, remote_chat: str) -> str | None:
+        """Id of the person whose private chat that is, None where the platform's ids do not tell."""
+        ...
+
 
 class NoMembership:
     """A face with one chat and one person, who may do everything in it."""
@@ -47,6 +51,9 @@ class NoMembership:
 
     async def private_chat(self, user_id: str) -> str | None:
         return user_id
+
+    def user_of(self, remote_chat: str) -> str | None:
+        return remote_chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,8 @@ class Services:
         ready: set once there is a first map; commands wait for it before they say that it is not.
         budget: how much each person and chat may ask for.
         people: who can say who is who, by platform.
+        let_in: what platforms said of who shares a group that was let in: when, and whether, by platform and user.
+        members_at: when each private chat was last found to be a member's.
         ticked_at: when the last tick was stored, by the time that passes, seconds.
     """
 
@@ -129,6 +138,8 @@ class Services:
     wall: Clock = field(default_factory=SystemClock)
     budget: Budget = field(default_factory=Budget)
     people: dict[str, Membership] = field(default_factory=dict)
+    let_in: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
+    members_at: dict[int, int] = field(default_factory=dict)
     ticked_at: float = field(default_factory=time.monotonic)
 
     @property

@@ -237,7 +237,7 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
         if not env_file.is_file():
             raise SettingError(f"there is no settings file {env_file}")
         try:
-            given |= {name: value or "" for name, value in dotenv_values(env_file).items()}
+            given |= {name: value or "" for name, value in dotenv_values(env_file, interpolate=False).items()}
         except (OSError, UnicodeDecodeError):
             raise SettingError(f"{env_file} is not a readable text file") from None
     given |= environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -137,11 +138,22 @@ def switch_chat(db: Database, chat_id: int, *, active: bool, reason: str = "") -
 
 
 def forget_chat(db: Database, chat_id: int) -> int:
-    """Delete a chat's rules with what they remember, its mutes, alerts, messages and wishes; how many rows."""
+    """Delete a chat's rules with what they remember, its mutes, alerts, messages and wishes; return how many rows.
+
+    Of a chat that was let in or shut out its id stays, with that alone.
+    """
     count = 0
     for table in ("mute", "alert", "message", "rule", "change"):
         count += db.conn.execute(f"DELETE FROM {table} WHERE chat_id = ?", (chat_id,)).rowcount
     db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
+    # A person's id in the logs of groups, where their private chat has it.
+    count += db.conn.execute(
+        "UPDATE change SET who = '' WHERE who <> '' AND who = (SELECT remote_id FROM chat WHERE id = ? "
+        "AND kind = 'private') AND chat_id IN (SELECT id FROM chat WHERE platform = (SELECT platform FROM chat "
+        "WHERE id = ?))",
+        (chat_id, chat_id),
+    ).rowcount
+    count += db.conn.execute("DELETE FROM chat WHERE id = ? AND NOT approved AND off_reason = ''", (chat_id,)).rowcount
     db.conn.execute(
         "UPDATE chat SET title = '', timezone = 'UTC', quiet = '', loud = 0, cap = NULL, language = '', locale = '', "
         "light = 0, role = '', room = 'public' WHERE id = ?",
@@ -207,6 +219,49 @@ def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
 
 def add_operator(db: Database, platform: str, user_id: str, now: int) -> None:
     db.conn.execute("INSERT OR IGNORE INTO operator VALUES (?, ?, ?)", (platform, user_id, now))
+
+
+def claim_operator(db: Database, code: str, key: str, platform: str, user_id: str, now: int) -> bool:
+    """Make somebody an operator who gave the code kept under a key; it is spent. Return whether it was that code."""
+    wanted = get_meta(db, key)
+    if wanted is None or not hmac.compare_digest(wanted.encode(), code.encode()):
+        return False
+    set_meta(db, key, None)
+    add_operator(db, platform, user_id, now)
+    return True
+
+
+def remove_operator(db: Database, platform: str, user_id: str) -> bool:
+    """Dismiss an operator; return whether there was one, and another is left."""
+    others = db.conn.execute(
+        "SELECT COUNT(*) FROM operator WHERE NOT (platform = ? AND user_id = ?)", (platform, user_id)
+    ).fetchone()[0]
+    if not others:
+        return False
+    query = "DELETE FROM operator WHERE platform = ? AND user_id = ?"
+    return bool(db.conn.execute(query, (platform, user_id)).rowcount)
+
+
+def note_asked(db: Database, chat_id: int, now: int) -> None:
+    """Remember that somebody asked for something in a chat that was not let in."""
+    db.conn.execute("UPDATE chat SET asked_at = ? WHERE id = ? AND NOT approved", (now, chat_id))
+
+
+def asked(db: Database) -> list[Chat]:
+    """Return chats that asked for something and were not let in, the last first."""
+    query = f"SELECT {_COLUMNS} FROM chat WHERE asked_at AND NOT approved ORDER BY asked_at DESC LIMIT 100"
+    return [_chat(db, row) for row in db.conn.execute(query).fetchall()]
+
+
+def forget_strangers(db: Database, before: int) -> int:
+    """Delete chats that were not let in, have no alerts and have not asked since; return how many."""
+    return db.conn.execute(
+        "DELETE FROM chat WHERE NOT approved AND created_at < ? AND asked_at < ? "
+        "AND platform IN ('telegram', 'discord') AND timezone = 'UTC' AND quiet = '' AND off_reason = '' "
+        "AND NOT EXISTS (SELECT 1 FROM rule WHERE chat_id = chat.id) "
+        "AND NOT EXISTS (SELECT 1 FROM message WHERE chat_id = chat.id)",
+        (before, before),
+    ).rowcount
 
 
 def operators(db: Database) -> set[tuple[str, str]]:

@@ -169,6 +169,7 @@ _TABLES_0006 = (
     "DELETE FROM bar WHERE market LIKE 'gate %'",
     "DELETE FROM checkpoint",
     "ALTER TABLE chat ADD COLUMN refused_since INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE chat ADD COLUMN asked_at INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE message ADD COLUMN copies INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE message ADD COLUMN tried_at INTEGER",
     "CREATE INDEX message_by_due ON message (due, id) WHERE state = 'ready'",

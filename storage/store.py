@@ -12,6 +12,7 @@ from engine.alerts.book import RuleBook
 from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
 from engine.board import Reported
+from engine.errors import InputError
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, Market
 from engine.ports import Change, Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
@@ -20,11 +21,13 @@ from storage.database import Database
 
 T = TypeVar("T")
 
+CLAIM_CODE = "claim_code"
 PRICED_UNTIL = "priced_until "
 STALE_SINCE = "stale_since "
 KEEP_STATES_MS = 14 * DAY_MS
 KEEP_MARKET_MS = 40 * DAY_MS
 KEEP_SENT_MS = 90 * DAY_MS
+KEEP_STRANGERS_MS = 7 * DAY_MS
 KEEP_TEXT_MS = 7 * DAY_MS
 MAX_SLICES = 40
 """Slices of one round of housekeeping: what is left is done with the next hour's."""
@@ -158,6 +161,7 @@ class Store:
             rules.forget_expired(db, now)
             market.forget_before(db, now - KEEP_MARKET_MS)
             market.forget_after(db, now + 2 * DAY_MS)
+            chats.forget_strangers(db, wall - KEEP_STRANGERS_MS)
 
         await self._db.write(work)
         await self.tidy(wall)
@@ -196,23 +200,28 @@ class Store:
         return await self._db.read(work)
 
     async def replace_rules(
-        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str]
-    ) -> tuple[list[Rule], list[int]]:
-        """Put rules in the place of a chat's rules of those kinds and assets; the new ones and the ids that went."""
+        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str], most: int | None = None
+    ) -> tuple[list[Rule], list[Rule]]:
+        """Put rules in the place of a chat's rules of those kinds and assets; the new ones and those that went."""
 
-        def work(db: Utils) -> tuple[list[Rule], list[int]]:
+        def work(db: Utils) -> tuple[list[Rule], list[Rule]]:
             assets = {rule.asset for rule in new}
             levels = {rule.level for rule in new}
             sides = {rule.side for rule in new} | {None}  # one for both sides makes way for one of a side
+            mine = rules.rules_of_chat(db, chat_id)
             gone = [
-                rule.id
-                for rule in rules.rules_of_chat(db, chat_id)
+                rule
+                for rule in mine
                 if rule.kind in kinds
                 and (rule.asset in assets or None in assets)
                 and (rule.kind != "price" or rule.level in levels)  # people wait for several prices
                 and (rule.side in sides or None in {made.side for made in new})
             ]
-            rules.remove_rules(db, gone)
+            if most is not None and len(mine) - len(gone) + len(new) > most:
+                raise InputError(
+                    "This chat has {count} alerts already. /alerts lists them; remove one first.", "/alerts", count=most
+                )
+            rules.remove_rules(db, [rule.id for rule in gone])
             return [rules.add_rule(db, rule) for rule in new], gone
 
         return await self._db.write(work)
@@ -299,6 +308,20 @@ class Store:
     async def add_operator(self, platform: str, user_id: str) -> None:
         now = self._wall.now()
         await self._db.write(lambda db: chats.add_operator(db, platform, user_id, now))
+
+    async def claim_operator(self, code: str, platform: str, user_id: str) -> bool:
+        now = self._wall.now()
+        return await self._db.write(lambda db: chats.claim_operator(db, code, CLAIM_CODE, platform, user_id, now))
+
+    async def remove_operator(self, platform: str, user_id: str) -> bool:
+        return await self._db.write(lambda db: chats.remove_operator(db, platform, user_id))
+
+    async def note_asked(self, chat_id: int) -> None:
+        now = self._wall.now()
+        await self._db.write(lambda db: chats.note_asked(db, chat_id, now))
+
+    async def asked(self) -> list[Chat]:
+        return await self._db.read(chats.asked)
 
     async def get_meta(self, key: str) -> str | None:
         return await self._db.read(lambda db: chats.get_meta(db, key))

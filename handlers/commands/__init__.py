@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
-from handlers.access import FREE_COMMANDS, alive, allowed
+from handlers.access import FREE_COMMANDS, OWN_COMMANDS, alive, allowed
 from handlers.answers import Answer, Button
 from handlers.budget import PICTURE_COST
 from handlers.commands import (
@@ -83,7 +83,7 @@ def _cost(request: Request) -> float:
         command = find_command(split(request.text)[0])
     except InputError:
         return 1.0
-    if command.name in QUIETING:
+    if command.name in QUIETING and (request.chat.approved or request.services.access == "open"):
         return 0.0
     return PICTURE_COST if command.draws else 1.0
 
@@ -116,7 +116,9 @@ async def _answered(request: Request) -> Answer:
 async def _answer(request: Request) -> Answer:
     name, arguments = split(request.text)
     command = find_command(name)
-    if name not in FREE_COMMANDS and not await allowed(request):
+    own = name in OWN_COMMANDS and request.chat.kind == "private"
+    if name not in FREE_COMMANDS and not own and not await allowed(request):
+        await request.services.store.note_asked(request.chat.id)
         return Answer(
             _("This bot is private."),
             (_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}"),),

@@ -116,13 +116,8 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     """Put a rule in the place of the chat's of that kind and asset; what it would have done, and what is in range."""
     services = request.services
     await resume(request)
-    mine = await services.store.rules_of_chat(request.chat.id)
-    if len(mine) >= MOST_RULES:
-        raise InputError(
-            "This chat has {count} alerts already. /alerts lists them; remove one first.", "/alerts", count=MOST_RULES
-        )
-    added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind])
-    services.watch.book.remove(gone)
+    added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind], MOST_RULES)
+    services.watch.book.remove([old.id for old in gone])
     for new in added:
         services.watch.book.add(new)
     boards = boards_of(request, rule)

@@ -85,7 +85,7 @@ async def channel(request: Request, arguments: str) -> Answer:
 
 
 def _cap(wishes: Wishes, word: str) -> Wishes:
-    if not word.isdecimal() or not CAPS[0] <= int(word[:6]) <= CAPS[1]:
+    if not word.isdecimal() or len(word) > 6 or not CAPS[0] <= int(word) <= CAPS[1]:
         raise InputError("A cap lies between 1 and 100 messages a day, not {word}.", EXAMPLE, word=word[:20])
     return replace(wishes, cap=int(word))
 

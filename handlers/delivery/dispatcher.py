@@ -40,6 +40,7 @@ WAITS = (5.0, 3600.0)
 """A wait that is no number, and the longest that is believed: a longer one is asked for again after it."""
 
 MAX_MOVES = 5
+LEFT = "no longer a member"
 
 AT_ONCE = 8
 
@@ -76,6 +77,7 @@ class Dispatcher:
         chat_lost: told when a chat has been switched off because the platform says it is gone.
         undelivered: told of each message that was given up: its id, its chat where that matters, and why.
         people: told of chats that are refused, come back, and of a platform that is ill.
+        may_be_told: whether a chat may still be told anything.
         limiter: shared with what else is sent to the platform; one of its own where there is nothing else.
     """
 
@@ -90,12 +92,13 @@ class Dispatcher:
         undelivered: Callable[[int, int | None, str], Awaitable[None]],
         people: Callable[[Notice, int, str], Awaitable[None]] | None = None,
         limiter: Limiter | None = None,
+        may_be_told: Callable[[int], Awaitable[bool]] | None = None,
     ) -> None:
         self._platform, self._store, self._wall = platform, store, wall
         self._answer_of, self._chat_lost, self._undelivered = answer_of, chat_lost, undelivered
         self._expired_at = -EXPIRE_SECONDS
         self._limiter = limiter or Limiter(limits, time.monotonic)
-        self._people = people
+        self._people, self._may_be_told = people, may_be_told
         self._illness = Illness()
         self._ill_told = False
         self._switched_off: dict[int, tuple[int, int]] = {}
@@ -193,6 +196,12 @@ class Dispatcher:
 
     async def _deliver(self, message: Message, flight: Flight) -> None:
         try:
+            if self._may_be_told is not None and not await self._may_be_told(message.chat_id):
+                self._limiter.dropped(flight)
+                await self._store.give_up(message.id, LEFT)
+                await self._store.switch_chat(message.chat_id, active=False, reason=LEFT)
+                await self._chat_lost(message.chat_id)
+                return
             if message.rendered is None:
                 try:
                     rendered = self._platform.render(self._answer_of(message))

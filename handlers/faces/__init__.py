@@ -11,7 +11,7 @@ from typing import Protocol
 
 from engine.alerts.rules import Rule, Tier
 from engine.ports import Chat, Clock
-from handlers.access import ensure_claim_code
+from handlers.access import ensure_claim_code, may_be_told
 from handlers.context import Membership, Services
 from handlers.delivery.dispatcher import SAID_SECONDS, Dispatcher, Notice, Platform
 from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limiter, Limits
@@ -86,6 +86,10 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
             if lost is not None and lost.kind != "private" and people is not None:
                 await tell_subscriber(services, lost, people)
 
+        async def told(chat_id: int) -> bool:
+            chat = await services.store.chat(chat_id)
+            return chat is None or await may_be_told(services, chat)
+
         async def notice(what: Notice, chat_id: int, error: str) -> None:
             await tell_of(services, face.platform, people, what, chat_id, error)
 
@@ -93,7 +97,7 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
             services.people[face.platform] = people
         made.faces[face.platform] = face
         made.dispatchers.append(
-            Dispatcher(face, services.store, wall, limits, answers, chat_lost, undelivered, notice, limiter)
+            Dispatcher(face, services.store, wall, limits, answers, chat_lost, undelivered, notice, limiter, told)
         )
         if run is not None:
             made.runners[face.platform] = run
@@ -109,10 +113,14 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
         take_up(generic_webhook.GenericWebhookFace(settings.webhook_url, settings.webhook_secret), WEBHOOK)
     _add_platforms(made, settings, services, take_up)
     if settings.telegram_token or settings.discord_token:
-        code = await ensure_claim_code(services.store, configured=bool(settings.operators))
-        if code:
-            sys.stderr.write(f"cliffwatch: to become its operator, send the bot: /start {code}\n")
+        await _offer_claim(settings, services)
     return made
+
+
+async def _offer_claim(settings: Settings, services: Services) -> None:
+    code = await ensure_claim_code(services.store, configured=bool(settings.operators))
+    if code:
+        sys.stderr.write(f"cliffwatch: to become its operator, send the bot: /start {code}\n")
 
 
 def _add_platforms(made: Faces, settings: Settings, services: Services, take_up: Callable[..., None]) -> None:

@@ -224,6 +224,9 @@ class DiscordFace:
             return None
         return str(channel.id)
 
+    def user_of(self, remote_chat: str) -> str | None:  # noqa: ARG002  # a private channel has an id of its own
+        return None
+
     async def _member(self, remote_chat: str, user_id: str) -> tuple[Any, discord.Member] | None:
         """A channel and a member of its guild, asked of Discord now."""
         if self._client is None or not user_id:

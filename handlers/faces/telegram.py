@@ -266,6 +266,9 @@ class TelegramFace:
     async def private_chat(self, user_id: str) -> str | None:
         return user_id or None
 
+    def user_of(self, remote_chat: str) -> str | None:
+        return remote_chat if remote_chat.isdecimal() else None
+
     async def _status(self, remote_chat: str, user_id: str) -> str:
         if self._app is None or not user_id:
             return ChatMemberStatus.LEFT

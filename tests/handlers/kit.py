@@ -74,6 +74,9 @@ class People:
     async def private_chat(self, user_id: str) -> str | None:
         return user_id
 
+    def user_of(self, remote_chat: str) -> str | None:
+        return remote_chat
+
 
 @dataclass
 class Kit:

@@ -79,7 +79,7 @@ async def test_rules_and_what_they_remember_come_back(kit: Kit) -> None:
     assert book.rules == (rule,)
     assert book.states == {(rule.id, "c"): state}
     _, gone = await kit.store.replace_rules(chat.id, [replace(rule, size="calm")], ["near"])
-    assert gone == [rule.id]
+    assert gone == [rule]
     assert (await kit.store.load_book()).states == {}
 
 

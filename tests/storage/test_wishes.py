@@ -235,7 +235,7 @@ async def test_a_new_rule_never_has_the_number_of_an_old_one(kit: Kit) -> None:
     chat = await kit.chat()
     (first,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
     (second,), gone = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", size="calm")], ["near"])
-    assert gone == [first.id]
+    assert gone == [first]
     assert second.id > first.id
     await kit.store.remove_rules([second.id])
     (third,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
