@@ -222,17 +222,18 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _alert_row(facts: dict[str, Any]) -> dict[str, Any]:
-    keys = ("id", "label", "low", "high", "peak", "forced_usd", "side")
-    cluster: dict[str, Any] | None = None
-    if "cluster" in facts:
-        cluster = dict[str, Any]((key, facts["cluster"][key]) for key in keys)
-    row = {
+    cluster = _shown(facts["cluster"]) if "cluster" in facts else None
+    row: dict[str, Any] = {
         "time": iso(facts["at"]),
         **{key: facts[key] for key in ("kind", "asset", "side", "price", "reason", "rule") if key in facts},
     }
     if "forced_usd" in facts:
         row |= {key: facts[key] for key in ("forced_usd", "forced_low_usd", "forced_high_usd")}
     return {**row, "cluster": cluster}
+
+
+def _shown(cluster: dict[str, Any]) -> dict[str, Any]:
+    return {key: cluster[key] for key in ("id", "label", "low", "high", "peak", "forced_usd", "side")}
 
 
 def _alert_text(facts: dict[str, Any]) -> str:
