@@ -45,6 +45,7 @@ async def admin(request: Request, arguments: str) -> Answer:
         raise InputError("Say approve or refuse and the number of a chat.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
     let_in = words[0] == "approve"
+    request.services.let_in.clear()  # its members are asked for anew
     topics = [other for other in chats.values() if other.remote_id.startswith(f"{chat.remote_id}{TOPIC}")]
     for one in (chat, *topics):
         await store.approve_chat(one.id, approved=let_in)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine.alerts.policy import Wishes
 from engine.announce import forced_facts
 from engine.board import AssetBoard, AssetUpdate
+from engine.clock import ManualClock
 from engine.liquidation.hours import COLUMNS
 from engine.liquidation.margin import Tier
 from engine.liquidation.prior import TIE
@@ -23,7 +24,7 @@ from engine.market import Liquidation
 from engine.outlook.depth import aggregate
 from engine.ports import AlertRecord, TickRecord
 from engine.track import track_record
-from handlers.access import ensure_claim_code
+from handlers.access import KEPT_MS, ensure_claim_code
 from handlers.answers import MOST_LINES, TABLE_WIDTH, set_table
 from handlers.commands import all_commands
 from handlers.commands.registry import split
@@ -267,6 +268,7 @@ async def test_unmuting_everything_unmutes_each_coin(kit: Kit) -> None:
 
 async def test_access_is_for_approved_chats_their_members_and_operators() -> None:
     kit = await Kit.make("chats")
+    kit.services.wall = wall = ManualClock(kit.clock.now())
     refused = await kit.ask("/liq 86000", "8")
     assert "private" in refused.headline
     assert "/admin approve" in refused.lines[0]
@@ -274,6 +276,8 @@ async def test_access_is_for_approved_chats_their_members_and_operators() -> Non
     await kit.store.approve_chat(group.id, approved=True)
     assert "private" in (await kit.ask("/liq 86000", "8")).headline
     kit.people.members.add("8")
+    assert "private" in (await kit.ask("/liq 86000", "8")).headline, "the platform is not asked with every message"
+    wall.at += KEPT_MS
     assert "forced out" in (await kit.ask("/liq 86000", "8")).headline
     kit.services.access = "list"
     assert "private" in (await kit.ask("/liq 86000", "8")).headline
@@ -559,7 +563,7 @@ async def test_forget_asks_and_then_leaves_nothing(kit: Kit) -> None:
     asked = await kit.ask("/forget")
     assert asked.headline.endswith("?")
     assert len(await kit.store.rules_of_chat(chat.id)) == 1
-    assert (await kit.ask(asked.buttons[0].command)).headline == "Forgotten: 2 rows of this chat are deleted."
+    assert (await kit.ask(asked.buttons[0].command)).headline == "Forgotten: 3 rows of this chat are deleted."
     assert await kit.store.rules_of_chat(chat.id) == []
     assert not kit.services.watch.book.of_chat(chat.id)
     assert await kit.store.counts() == {}
