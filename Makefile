@@ -31,6 +31,7 @@ bench: $(DEV)
 # Texts for translators: new ones are added to the catalogues, empty; a test fails until they are translated.
 MARKS := -k _ -k N_ -k n_:1,2 -k InputError -k NotReadyError -k command:2 -k Parameter:2
 messages: $(DEV)
+	@mkdir -p build
 	$(PY) -m babel.messages.frontend -q extract --no-default-keywords $(MARKS) --no-wrap --no-location --sort-output \
 	  --omit-header -o build/cliffwatch.pot engine handlers
 	for tag in zh-Hans es ru pt-BR vi; do \

@@ -414,10 +414,14 @@ class AssetBoard:
     def _take_bars(self, update: AssetUpdate) -> None:
         """Step maps over closed bars, as far as the venues bear each other out."""
         for late in update.backfill:
-            for market, bar in self.vetting.late(*self._in_new_contracts(*late), self.maps):
+            self._follow_size(late[0])
+            for market, bar in self.vetting.late(*late, self.maps):
                 self._step(market, bar)
-        for _, rows in groupby(update.bars, key=lambda row: row[1].closed_at):
-            for market, bar in self.vetting.front([self._in_new_contracts(*row) for row in rows], self.maps):
+        for _, together in groupby(update.bars, key=lambda row: row[1].closed_at):
+            rows = list(together)
+            for market, _ in rows:
+                self._follow_size(market)
+            for market, bar in self.vetting.front(rows, self.maps):
                 self._end_hour(bar)
                 self._step(market, bar)
         if update.bars and update.bars[-1][1].closed_at % HOUR_MS == 0:
@@ -491,7 +495,7 @@ class AssetBoard:
             kept.popleft()
         self._count_bar(market.key, bar)
 
-    def _in_new_contracts(self, market: Market, bar: Bar) -> tuple[Market, Bar]:
+    def _follow_size(self, market: Market) -> None:
         """Take in that a market's contracts have another size now: what is kept of it is counted in the new ones."""
         known = self.maps.get(market.key)
         if known is not None and known.opened and known.market.kind == market.kind:
@@ -503,7 +507,6 @@ class AssetBoard:
                 self.vetting.rescaled(market.key)
                 rows = self._contracts.get(market.key, ())
                 self._contracts[market.key] = deque((at, contracts * ratio) for at, contracts in rows)
-        return market, bar
 
     def _end_hour(self, bar: Bar | None) -> None:
         """Note a whole hour for the tie: when a bar of the next one comes, or with its own last bars (None)."""

@@ -28,8 +28,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import TypeVar
 
 from engine.market import Bar, Market, venue_of
+
+Said = TypeVar("Said")
 
 COIN_FACTOR = 10.0
 """Prices further apart than this are not of one coin."""
@@ -181,6 +184,18 @@ def other_coins(prices: Mapping[str, float], sizes: Mapping[str, float], last: f
     return set(prices) - set(kept)
 
 
+def voices_of(rows: Iterable[tuple[Market, float, Said]]) -> dict[str, Said]:
+    """Return what speaks for each venue: what its largest market says.
+
+    Args:
+        rows: a market, its open interest in USD, and what it says.
+    """
+    found: dict[str, Said] = {}
+    for market, _, said in sorted(rows, key=lambda row: (row[1], row[0].key)):
+        found[market.venue] = said
+    return found
+
+
 Row = tuple[Market, Bar]
 
 
@@ -213,7 +228,7 @@ def vet_bars(rows: Sequence[Row], last: float, spread: Spread) -> VettedBars:
     others = other_coins(closes, sizes, last)
     kept = [row for row in rows if row[0].key not in others]
     vetted.refused |= dict.fromkeys(sorted(others), "another coin of that name")
-    voices = _voices(kept, sizes)
+    voices = voices_of((market, sizes[market.key], bar) for market, bar in kept)
     far = _far_voices(voices, last, spread.tolerance)
     for market, _ in kept:
         if market.venue in far:
@@ -241,7 +256,7 @@ def path_of_bars(rows: Sequence[Row], last: float) -> tuple[float, float, float,
         last: the close that was agreed on before, USD; 0 where there was none.
     """
     sizes = {market.key: market.usd(bar.contracts or 0.0, bar.close) for market, bar in rows}
-    voices = _voices(rows, sizes)
+    voices = voices_of((market, sizes[market.key], bar) for market, bar in rows)
     if len(voices) == 1:
         (bar,) = voices.values()
         return bar.path
@@ -273,14 +288,6 @@ def contracts_doubtful(change: float, others: Sequence[float], *, price_change: 
     if not others:
         return abs(change) > ALONE_JUMP and abs(price_change) < CONTRACTS_STILL
     return abs(change) > CONTRACTS_JUMP and abs(median(others)) < CONTRACTS_STILL
-
-
-def _voices(rows: Sequence[Row], sizes: Mapping[str, float]) -> dict[str, Bar]:
-    """The bar that speaks for each venue: its largest market's."""
-    largest: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda row: (sizes[row[0].key], row[0].key)):
-        largest[row[0].venue] = row
-    return {venue: bar for venue, (_, bar) in largest.items()}
 
 
 def _far_voices(voices: Mapping[str, Bar], last: float, tolerance: float) -> set[str]:

@@ -15,6 +15,9 @@ from engine.board import AssetUpdate, Reported
 from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, Market, Side
 
+CLAIM_CODE = "claim_code"
+"""Under which the code is kept by which the first operator claims the bot."""
+
 
 class Clock(Protocol):
     """Where the time comes from. speed is how many of its seconds pass in one of the machine's."""
@@ -358,16 +361,8 @@ class ChatStore(Protocol):
         """Make somebody the operator who gave the code, which is spent; whether it was that."""
         ...
 
-    async def remove_operator(self, platform: str, user_id: str) -> bool:
-        """Dismiss an operator, unless it is the last; whether one was."""
-        ...
-
     async def note_asked(self, chat_id: int) -> None:
         """Remember that somebody asked for something in a chat that was not let in."""
-        ...
-
-    async def asked(self) -> list[Chat]:
-        """Chats that asked for something and were not let in, the last first."""
         ...
 
     async def get_meta(self, key: str) -> str | None: ...

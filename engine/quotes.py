@@ -12,7 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from engine.consensus import JUMP, JUMP_LOOKS, Spread, agreed_price, other_coins, second_highest, second_lowest
+from engine.consensus import (
+    JUMP,
+    JUMP_LOOKS,
+    Spread,
+    agreed_price,
+    other_coins,
+    second_highest,
+    second_lowest,
+    voices_of,
+)
 from engine.market import MINUTE_MS, Sample
 
 FAR_LOOKS = 3
@@ -97,7 +106,7 @@ class Quotes:
             self._forget()  # the clock was put back: what is known is of no time
         doubts = self._doubts(samples, now, last)
         believed = [sample for sample in samples if sample.market.key not in doubts]
-        voices = _voices(believed)
+        voices = voices_of((s.market, s.market.usd(s.contracts, s.mark), s) for s in believed)
         price = agreed_price({venue: s.mark for venue, s in voices.items()}, last, spread.tolerance)
         spread.see([sample.mark for sample in voices.values()])
         far = self._far_from(price.far, voices)
@@ -235,14 +244,6 @@ class Quotes:
         self._motions.clear()
         self._far.clear()
         self._priced_at = 0
-
-
-def _voices(samples: Sequence[Sample]) -> dict[str, Sample]:
-    """The figures that speak for each venue: its largest market's."""
-    found: dict[str, Sample] = {}
-    for sample in sorted(samples, key=lambda s: (s.market.usd(s.contracts, s.mark), s.market.key)):
-        found[sample.market.venue] = sample
-    return found
 
 
 def _cut_back(samples: Sequence[Sample], witnesses: Mapping[str, Sample]) -> tuple[Sample, ...]:

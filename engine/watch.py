@@ -11,7 +11,7 @@ from typing import Any
 from engine.alerts.book import RuleBook, ended
 from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.near import NearState
-from engine.alerts.riding import decide_fresh, decide_surge, fresh_place, surge_place
+from engine.alerts.riding import Riding, decide_fresh, decide_surge, fresh_place, surge_place
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.values import GROWN, ValueTick, decide_values
 from engine.announce import alert_facts, cluster_facts, riding_facts, source_facts, value_facts
@@ -190,25 +190,24 @@ class Watch:
                 decide_fresh(rules, self.book.states, asset, tick.grounds, tick.path, now, silent, following)
             )
         known_facts: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+        def facts_of(riding: Riding) -> dict[str, Any]:
+            same = (riding.kind, riding.side, riding.level, riding.value, riding.rule.text)
+            if same not in known_facts:
+                known_facts[same] = riding_facts(board, riding, now)
+            return known_facts[same]
+
         for verdict in verdicts:
             record.states |= verdict.states
             self.book.states.put(verdict.states)
-            for riding in (*verdict.decisions, *verdict.changes):
-                same = (riding.kind, riding.side, riding.level, riding.value, riding.rule.text)
-                if same not in known_facts:
-                    known_facts[same] = riding_facts(board, riding, now)
-                riding_row = known_facts[same]
-                if riding in verdict.changes:
-                    record.changes[riding.key] = riding_row
-                    continue
-                rule = riding.rule
+            record.changes |= {riding.key: facts_of(riding) for riding in verdict.changes}
+            for riding in verdict.decisions:
+                told, rule = facts_of(riding), riding.rule
                 record.alerts.append(
                     AlertRecord(
-                        riding.key, riding.kind, asset, rule.chat_id, rule.id, now, riding_row, False, riding.top_tier
+                        riding.key, riding.kind, asset, rule.chat_id, rule.id, now, told, False, riding.top_tier
                     )
                 )
-
-    # -- while no venue answers
 
     def _without_figures(self, board: AssetBoard, now: int, record: TickRecord) -> None:
         """A tick on which no venue said what is now: told once when the last such figures have become old."""

@@ -8,12 +8,11 @@ import secrets
 from dataclasses import replace
 
 from engine.errors import InputError
-from engine.ports import Chat, ChatStore
+from engine.ports import CLAIM_CODE, Chat, ChatStore
 from handlers.context import Membership, Request, Services
 
 log = logging.getLogger(__name__)
 
-CLAIM_CODE = "claim_code"
 CODE = re.compile(r"[0-9a-f]{10}")
 REFUSED = "refused by the operator"
 STOPPED = "stopped"
@@ -26,6 +25,9 @@ OWN_COMMANDS = frozenset({"stop", "mute", "unmute", "alerts", "export", "forget"
 
 KEPT_MS = 5 * 60_000
 """How long a platform's word on who is a member is kept: it is not asked with every message."""
+
+MAX_KEPT = 20_000
+"""People whose membership is kept at once."""
 
 ASKED_AGAIN_MS = 24 * 3_600_000
 
@@ -70,49 +72,57 @@ async def allowed(request: Request) -> bool:
         return True
     if mode == "list" or request.chat.kind != "private" or not request.user_id:
         return False
-    return await shares_a_group(request.services, request.platform, request.membership, request.user_id)
+    return bool(await shares_a_group(request.services, request.platform, request.membership, request.user_id))
 
 
-async def shares_a_group(services: Services, platform: str, people: Membership, user_id: str) -> bool:
-    """Whether somebody is a member of a group that was let in. The platform's word is kept for some minutes."""
+async def shares_a_group(services: Services, platform: str, people: Membership, user_id: str) -> bool | None:
+    """Whether somebody is a member of a group that was let in; None when the platform does not say.
+
+    The platform's word is kept for some minutes; that it said nothing is not.
+    """
     now, key = services.wall.now(), (platform, user_id)
     known = services.let_in.get(key)
     if known is not None and 0 <= now - known[0] < KEPT_MS:
         return known[1]
-    found = False
+    found: bool | None = False
     for chat in await services.store.chats(platform):
         if chat.approved and chat.active and chat.kind != "private" and TOPIC not in chat.remote_id:
-            found = await people.is_member(chat.remote_id, user_id)
-            if found:
+            said = await people.is_member(chat.remote_id, user_id)
+            if said:
+                found = True
                 break
-    if len(services.let_in) > MAX_KEPT:
-        services.let_in.clear()
-    services.let_in[key] = (now, found)
+            found = None if said is None else found
+    if found is not None:
+        if len(services.let_in) > MAX_KEPT:
+            services.let_in.clear()
+        services.let_in[key] = (now, found)
     return found
 
 
-MAX_KEPT = 20_000
+async def may_be_told(services: Services, chat_id: int) -> bool:
+    """Whether an alert may still go to a chat: asked again once a day of those who are let in as members.
 
-
-async def may_be_told(services: Services, chat: Chat) -> bool:
-    """Whether an alert may still go to a private chat: asked again once a day of those who are let in as members."""
-    people = services.people.get(chat.platform)
-    if services.access == "open" or chat.approved or chat.kind != "private" or people is None:
+    Only the platform's own word that somebody has left silences their chat.
+    """
+    now = services.wall.now()
+    if services.access == "open" or 0 <= now - services.members_at.get(chat_id, 0) < ASKED_AGAIN_MS:
+        return True
+    chat = await services.store.chat(chat_id)
+    people = services.people.get(chat.platform) if chat is not None else None
+    if chat is None or chat.approved or chat.kind != "private" or people is None:
         return True
     if (chat.platform, chat.remote_id) in await services.store.operators() | services.configured_operators:
         return True
-    now = services.wall.now()
-    asked_at = services.members_at.get(chat.id, 0)
-    if 0 <= now - asked_at < ASKED_AGAIN_MS:
-        return True
     user_id = people.user_of(chat.remote_id)
-    if user_id is None or services.access == "list":
-        return user_id is None
-    services.let_in.pop((chat.platform, user_id), None)
-    if not await shares_a_group(services, chat.platform, people, user_id):
+    if user_id is None:
+        return True
+    if services.access == "list":
         return False
-    services.members_at[chat.id] = now
-    return True
+    services.let_in.pop((chat.platform, user_id), None)
+    found = await shares_a_group(services, chat.platform, people, user_id)
+    if found:
+        services.members_at[chat_id] = now
+    return found is not False
 
 
 async def require_admin(request: Request) -> None:

@@ -22,7 +22,9 @@ class Membership(Protocol):
 
     async def is_admin(self, remote_chat: str, user_id: str) -> bool: ...
 
-    async def is_member(self, remote_chat: str, user_id: str) -> bool: ...
+    async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
+        """Whether somebody is a member of a chat; None when the platform does not say."""
+        ...
 
     async def resolve(self, name: str) -> tuple[str, str] | None:
         """Remote id and title of a channel that somebody named, None where there is none or the bot is not in it."""

@@ -49,11 +49,8 @@ class Signs:
     venues: int = 0
 
 
-TROUBLES = ("figures", "ticks", "messages", "platform", "dead", "clock", "set aside", "database", "venues")
-
-
 def troubles(signs: Signs) -> dict[str, str]:
-    """Return what is wrong, by the names of TROUBLES, with a few words or figures each; empty where all is well."""
+    """Return what is wrong, by what it is of, with a few words or figures each; empty where all is well."""
     found: dict[str, str] = {}
     settled = signs.up >= START_SECONDS
     stale = [name for name, age in signs.ages.items() if (age is None and settled) or (age or 0.0) > STALE_SECONDS]

@@ -16,6 +16,18 @@ from storage.aside import set_aside
 WISHES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
 """Columns that make a chat's wishes."""
 
+_UNSET = {
+    "timezone": "'UTC'",
+    "quiet": "''",
+    "loud": "0",
+    "cap": "NULL",
+    "language": "''",
+    "light": "0",
+    "role": "''",
+    "room": "'public'",
+}
+"""Columns that people set themselves, with what they are before, in SQL."""
+
 MAX_CAP = 100_000
 """A chat of this machine's own has this one; see platforms."""
 
@@ -155,8 +167,8 @@ def forget_chat(db: Database, chat_id: int) -> int:
     ).rowcount
     count += db.conn.execute("DELETE FROM chat WHERE id = ? AND NOT approved AND off_reason = ''", (chat_id,)).rowcount
     db.conn.execute(
-        "UPDATE chat SET title = '', timezone = 'UTC', quiet = '', loud = 0, cap = NULL, language = '', locale = '', "
-        "light = 0, role = '', room = 'public' WHERE id = ?",
+        f"UPDATE chat SET title = '', locale = '', {', '.join(f'{name} = {value}' for name, value in _UNSET.items())} "
+        "WHERE id = ?",
         (chat_id,),
     )
     return count
@@ -231,35 +243,20 @@ def claim_operator(db: Database, code: str, key: str, platform: str, user_id: st
     return True
 
 
-def remove_operator(db: Database, platform: str, user_id: str) -> bool:
-    """Dismiss an operator; return whether there was one, and another is left."""
-    others = db.conn.execute(
-        "SELECT COUNT(*) FROM operator WHERE NOT (platform = ? AND user_id = ?)", (platform, user_id)
-    ).fetchone()[0]
-    if not others:
-        return False
-    query = "DELETE FROM operator WHERE platform = ? AND user_id = ?"
-    return bool(db.conn.execute(query, (platform, user_id)).rowcount)
-
-
 def note_asked(db: Database, chat_id: int, now: int) -> None:
     """Remember that somebody asked for something in a chat that was not let in."""
     db.conn.execute("UPDATE chat SET asked_at = ? WHERE id = ? AND NOT approved", (now, chat_id))
 
 
-def asked(db: Database) -> list[Chat]:
-    """Return chats that asked for something and were not let in, the last first."""
-    query = f"SELECT {_COLUMNS} FROM chat WHERE asked_at AND NOT approved ORDER BY asked_at DESC LIMIT 100"
-    return [_chat(db, row) for row in db.conn.execute(query).fetchall()]
-
-
 def forget_strangers(db: Database, before: int) -> int:
-    """Delete chats that were not let in, have no alerts and have not asked since; return how many."""
+    """Delete chats that were not let in, have set nothing and have not asked since; return how many."""
     return db.conn.execute(
         "DELETE FROM chat WHERE NOT approved AND created_at < ? AND asked_at < ? "
-        "AND platform IN ('telegram', 'discord') AND timezone = 'UTC' AND quiet = '' AND off_reason = '' "
+        "AND platform IN ('telegram', 'discord') AND off_reason = '' "
+        f"AND {' AND '.join(f'{name} IS {value}' for name, value in _UNSET.items())} "
         "AND NOT EXISTS (SELECT 1 FROM rule WHERE chat_id = chat.id) "
-        "AND NOT EXISTS (SELECT 1 FROM message WHERE chat_id = chat.id)",
+        "AND NOT EXISTS (SELECT 1 FROM message WHERE chat_id = chat.id) "
+        "AND NOT EXISTS (SELECT 1 FROM mute WHERE chat_id = chat.id)",
         (before, before),
     ).rowcount
 

@@ -15,13 +15,12 @@ from engine.board import Reported
 from engine.errors import InputError
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, Market
-from engine.ports import Change, Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
+from engine.ports import CLAIM_CODE, Change, Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
 T = TypeVar("T")
 
-CLAIM_CODE = "claim_code"
 PRICED_UNTIL = "priced_until "
 STALE_SINCE = "stale_since "
 KEEP_STATES_MS = 14 * DAY_MS
@@ -313,15 +312,9 @@ class Store:
         now = self._wall.now()
         return await self._db.write(lambda db: chats.claim_operator(db, code, CLAIM_CODE, platform, user_id, now))
 
-    async def remove_operator(self, platform: str, user_id: str) -> bool:
-        return await self._db.write(lambda db: chats.remove_operator(db, platform, user_id))
-
     async def note_asked(self, chat_id: int) -> None:
         now = self._wall.now()
         await self._db.write(lambda db: chats.note_asked(db, chat_id, now))
-
-    async def asked(self) -> list[Chat]:
-        return await self._db.read(chats.asked)
 
     async def get_meta(self, key: str) -> str | None:
         return await self._db.read(lambda db: chats.get_meta(db, key))

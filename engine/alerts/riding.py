@@ -98,23 +98,21 @@ def decide_surge(
     verdict = RidingVerdict()
     for rule in rules:
         level = thresholds.get(tier_of(rule), math.inf)
-        key = (rule.id, surge_place(asset, side))
-        state = states.get(key)
+        place = surge_place(asset, side)
+        key = (rule.id, place)
+        state = states.get(key, NearState(True, 0))
         top = usd >= thresholds.get("calm", math.inf)
-        on = state is not None and not state.armed
-        if on and usd < SURGE_OVER * level and now - state.since >= SURGE_REARM_MS:  # type: ignore[union-attr]  # it is one
-            verdict.states[key] = NearState(True, now, arming=state.arming + 1)  # type: ignore[union-attr]
-            continue
-        grown = on and usd >= GROWN * state.forced_usd  # type: ignore[union-attr]
-        if usd >= level and (not on or grown):
-            arming = state.arming + int(on) if state is not None else 0
+        if not state.armed and usd < SURGE_OVER * level and now - state.since >= SURGE_REARM_MS:
+            verdict.states[key] = NearState(True, now, arming=state.arming + 1)
+        elif usd >= level and (state.armed or usd >= GROWN * state.forced_usd):
+            arming = state.arming + int(not state.armed)
             told = rule.id not in new and silent(rule) <= now
             verdict.states[key] = NearState(False, now, told, arming=arming, forced_usd=usd, forced_low_usd=usd)
             if told:
-                verdict.decisions.append(Riding("surge", rule, side, usd, level, _key(rule, key[1], arming), top))
-        elif on and state is not None and state.fired and usd >= CHANGED * state.forced_low_usd:
+                verdict.decisions.append(Riding("surge", rule, side, usd, level, _key(rule, place, arming), top))
+        elif not state.armed and state.fired and usd >= CHANGED * state.forced_low_usd:
             verdict.states[key] = replace(state, forced_low_usd=usd)
-            verdict.changes.append(Riding("surge", rule, side, usd, level, _key(rule, key[1], state.arming), top))
+            verdict.changes.append(Riding("surge", rule, side, usd, level, _key(rule, place, state.arming), top))
     return verdict
 
 

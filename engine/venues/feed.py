@@ -359,6 +359,8 @@ class LiveFeed:
     def _ask_again(self, asset: str, board: AssetBoard) -> None:
         """Have the listing of a market read anew whose count of contracts jumped: they may be of another size now."""
         jumped = board.vetting.jumped
+        if not jumped and not self._asked_again:
+            return
         for worker in self.workers:
             for market in worker.venue.markets_of(asset):
                 if market.key in jumped and market.key not in self._asked_again:

@@ -87,8 +87,7 @@ async def make_faces(settings: Settings, services: Services, wall: Clock, *, ter
                 await tell_subscriber(services, lost, people)
 
         async def told(chat_id: int) -> bool:
-            chat = await services.store.chat(chat_id)
-            return chat is None or await may_be_told(services, chat)
+            return await may_be_told(services, chat_id)
 
         async def notice(what: Notice, chat_id: int, error: str) -> None:
             await tell_of(services, face.platform, people, what, chat_id, error)

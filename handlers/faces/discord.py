@@ -208,9 +208,9 @@ class DiscordFace:
         rights = channel.permissions_for(member)
         return bool(rights.administrator or rights.manage_guild or rights.manage_channels)
 
-    async def is_member(self, remote_chat: str, user_id: str) -> bool:
+    async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
         found = await self._member(remote_chat, user_id)
-        return found is not None and found[0].permissions_for(found[1]).view_channel
+        return found[0].permissions_for(found[1]).view_channel if found is not None else None
 
     async def resolve(self, name: str) -> tuple[str, str] | None:  # noqa: ARG002  # channels are subscribed where they are
         return None

@@ -23,7 +23,7 @@ from telegram import (
     BotCommandScopeDefault,
 )
 from telegram.constants import ChatMemberStatus, ParseMode
-from telegram.error import Conflict, InvalidToken, TelegramError
+from telegram.error import BadRequest, Conflict, InvalidToken, TelegramError
 from telegram.ext import ApplicationBuilder
 from telegram.request import HTTPXRequest
 
@@ -53,6 +53,9 @@ DEAF_SECONDS = 2.0 * POLL_SECONDS + 15
 REPEAT_NOTE = "(may be a repeat)\n"
 ANSWERS = (TelegramError, KeyError, TypeError, AttributeError, ValueError)
 """What the library raises for answers, odd ones included."""
+
+NO_MEMBER = ("user not found", "member not found", "participant_id_invalid", "user_not_participant", "user_id_invalid")
+"""How it says of somebody that they are not in a chat, where it does not answer that they left."""
 
 SEND_READ_SECONDS = 60.0
 """How long to wait for an answer to a send: one that is late has still been delivered."""
@@ -250,8 +253,9 @@ class TelegramFace:
     async def is_admin(self, remote_chat: str, user_id: str) -> bool:
         return await self._status(remote_chat, user_id) in ADMINS
 
-    async def is_member(self, remote_chat: str, user_id: str) -> bool:
-        return await self._status(remote_chat, user_id) in MEMBERS
+    async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
+        status = await self._status(remote_chat, user_id)
+        return status in MEMBERS if status else None
 
     async def resolve(self, name: str) -> tuple[str, str] | None:
         if self._app is None:
@@ -270,12 +274,14 @@ class TelegramFace:
         return remote_chat if remote_chat.isdecimal() else None
 
     async def _status(self, remote_chat: str, user_id: str) -> str:
+        """What somebody is in a chat, empty when the platform does not say."""
         if self._app is None or not user_id:
-            return ChatMemberStatus.LEFT
+            return ""
         try:
             member = await self._app.bot.get_chat_member(address(remote_chat)[0], int(user_id))
-        except TelegramError:
-            return ChatMemberStatus.LEFT
+        except ANSWERS as error:
+            words = str(error).lower() if isinstance(error, BadRequest) else ""
+            return ChatMemberStatus.LEFT if any(each in words for each in NO_MEMBER) else ""
         if member.status == ChatMemberStatus.RESTRICTED and not getattr(member, "is_member", False):
             return ChatMemberStatus.LEFT
         return str(member.status)

@@ -61,12 +61,14 @@ class People:
     admins: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
     channels: dict[str, str] = field(default_factory=dict)
+    silent: bool = False
+    """The platform does not say who is a member."""
 
     async def is_admin(self, remote_chat: str, user_id: str) -> bool:
         return user_id in self.admins
 
-    async def is_member(self, remote_chat: str, user_id: str) -> bool:
-        return user_id in self.members
+    async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
+        return None if self.silent else user_id in self.members
 
     async def resolve(self, name: str) -> tuple[str, str] | None:
         return (self.channels[name], name) if name in self.channels else None

@@ -11,7 +11,7 @@ import pytest
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 from engine.clock import ManualClock
-from engine.market import Bar, Liquidation, Market
+from engine.market import DAY_MS, Bar, Liquidation, Market
 from engine.ports import AlertRecord, Chat, TickRecord
 from storage.store import Store
 
@@ -180,3 +180,13 @@ async def test_a_chat_that_migrated_keeps_its_rules_under_the_new_id(kit: Kit) -
     (left,) = await kit.store.chats()
     assert (left.id, left.remote_id) == (chat.id, "-1005")
     assert len(await kit.store.rules_of_chat(chat.id)) == 1
+
+
+async def test_strangers_are_forgotten_and_nobody_who_was_let_in_or_set_something(kit: Kit) -> None:
+    stranger, guest, speaker, asker = [await kit.chat(str(number)) for number in (7, 8, 9, 10)]
+    await kit.store.approve_chat(guest.id, approved=True)
+    await kit.store.set_wishes(speaker.id, replace(speaker.wishes, language="es"))
+    kit.clock.at += 8 * DAY_MS
+    await kit.store.note_asked(asker.id)
+    await kit.store.save_checkpoints({})
+    assert {chat.id for chat in await kit.store.chats()} == {guest.id, speaker.id, asker.id}, stranger

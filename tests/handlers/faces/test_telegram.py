@@ -205,6 +205,20 @@ async def test_a_proxys_refusal_at_the_first_connect_is_no_word_of_the_platforms
     await kit.close()
 
 
+async def test_an_ill_platform_does_not_say_that_somebody_left(rig: Rig) -> None:
+    face = rig.face
+    rig.server.members[-5] = {8}
+    assert await face.is_member("-5", "8")
+    assert await face.is_member("-5", "9") is False
+    answers: list[RefusedError] = []
+    rig.server.faults.append(lambda method, _: answers.pop() if method == "getChatMember" and answers else None)
+    for ill in (PageError(502, "<html>"), RefusedError(400, "Bad Request: chat not found"), PageError(200, "{}")):
+        answers.append(ill)
+        assert await face.is_member("-5", "8") is None
+    answers.append(RefusedError(400, "Bad Request: user not found"))
+    assert await face.is_member("-5", "9") is False
+
+
 async def test_whoever_writes_can_be_written_to(rig: Rig) -> None:
     """They had blocked the bot, and unblocked it unseen."""
     rig.server.say(7, "/threshold normal")

@@ -1,0 +1,52 @@
+"""Who is told and who is kept: members are asked for again, and a platform that says nothing decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engine.clock import ManualClock
+from handlers.access import ASKED_AGAIN_MS, may_be_told
+from tests.handlers.kit import Kit
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = await Kit.make("chats")
+    made.services.wall = ManualClock(made.clock.now())
+    made.services.people["telegram"] = made.people
+    yield made
+    await made.close()
+
+
+async def let_in(kit: Kit) -> int:
+    """Let a group in whose member 8 has a private chat; the chat's number."""
+    group = await kit.chat("-5", "group")
+    await kit.store.approve_chat(group.id, approved=True)
+    kit.people.members.add("8")
+    return (await kit.chat("8")).id
+
+
+async def test_who_has_left_a_group_is_not_told_any_more(kit: Kit) -> None:
+    number = await let_in(kit)
+    assert await may_be_told(kit.services, number)
+    kit.people.members.clear()
+    assert await may_be_told(kit.services, number), "asked once a day"
+    kit.services.wall.at += ASKED_AGAIN_MS  # type: ignore[attr-defined]  # a clock of the test's
+    assert not await may_be_told(kit.services, number)
+
+
+async def test_a_platform_that_does_not_say_who_is_a_member_silences_nobody(kit: Kit) -> None:
+    number = await let_in(kit)
+    kit.people.silent = True
+    assert await may_be_told(kit.services, number)
+    assert "private" in (await kit.ask("/liq 86000", "8")).headline
+    kit.people.silent = False
+    assert "forced out" in (await kit.ask("/liq 86000", "8")).headline, "no answer is not kept as one"
+
+
+async def test_what_is_somebodys_own_is_theirs_whoever_lets_them_in(kit: Kit) -> None:
+    assert "private" in (await kit.ask("/liq 86000", "8")).headline
+    for text in ("/stop", "/mute btc 4h", "/unmute btc", "/alerts", "/export", "/forget"):
+        assert "private." not in (await kit.ask(text, "8")).headline, text
