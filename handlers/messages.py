@@ -186,21 +186,29 @@ def _riding_buttons(asset: str) -> tuple[Button, ...]:
     )
 
 
+_GROUND = {
+    "long": (
+        N_("Untraded ground from here down, as far as the map reaches"),
+        N_("Untraded ground down to {price}"),
+        N_("Untraded ground from here down: ~{usd} to the next traded level, {price}"),
+    ),
+    "short": (
+        N_("Untraded ground from here up, as far as the map reaches"),
+        N_("Untraded ground up to {price}"),
+        N_("Untraded ground from here up: ~{usd} to the next traded level, {price}"),
+    ),
+}
+
+
 def ground_line(side: str, facts: Facts) -> str:
     """An untraded stretch, in a line: how far it goes and what is expected there."""
+    endless, unknown, expected = _GROUND[side]
     far = facts.get("far")
     if far is None:
-        text = N_("Untraded ground from here down, as far as the map reaches")
-        return _(text if side == "long" else N_("Untraded ground from here up, as far as the map reaches"))
+        return _(endless)
     if "forced_usd" not in facts:
-        text = N_("Untraded ground down to {price}") if side == "long" else N_("Untraded ground up to {price}")
-        return _(text, price=price(far))
-    text = (
-        N_("Untraded ground from here down: ~{usd} to the next traded level, {price}")
-        if side == "long"
-        else N_("Untraded ground from here up: ~{usd} to the next traded level, {price}")
-    )
-    return _(text, usd=usd(facts["forced_usd"]), price=price(far))
+        return _(unknown, price=price(far))
+    return _(expected, usd=usd(facts["forced_usd"]), price=price(far))
 
 
 def _stale(facts: Facts) -> Answer:

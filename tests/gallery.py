@@ -120,6 +120,11 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     yield "swept", near | told | {"kind": "swept"}
     yield "swept, an hour later", near | told | {"kind": "swept", "final": True, "reported_usd": 5.2e6}
     yield "wick", near | told | {"kind": "wick", "swept_share": 0.13}
+    hour = {"usd": 2.1e7, "hour_usd": {"long": 2.1e7, "short": 1.4e6}, "move_1h": -0.021, "percentile": 99.5}
+    yield "surge", value | hour | {"kind": "surge", "side": "long", "threshold_usd": 1.8e7}
+    ground = {"days": 7, "all_known": False, "far": 84_200.0, "forced_usd": 1.9e7}
+    yield "fresh", value | hour | ground | {"kind": "fresh", "side": "long"}
+    yield "fresh, as far as the map reaches", value | hour | {"kind": "fresh", "side": "short", "days": 30, "far": None}
     yield "price", value | {"kind": "price", "level": 95_000.0, "value": 95_000.0}
     yield "funding", value | {"kind": "funding", "level": 0.0005, "value": 0.00061}
     yield "oi", value | {"kind": "oi", "level": 0.1, "value": -0.123}
@@ -139,6 +144,11 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     yield "test", {"kind": "test"}
     yield "welcome", {"kind": "welcome", "rules": 2}
     yield "lost", {"kind": "lost", "chat": "Traders"}
+    yield "waits", {"kind": "waits", "chat": "Traders"}
+    yield "refused", {"kind": "refused", "chat": 3, "error": "HTTP 403, 50083"}
+    yield "perhaps", {"kind": "perhaps", "chat": 3, "error": "no answer in time"}
+    for state in ("token refused", "refusing"):
+        yield f"platform, {state}", {"kind": "platform", "platform": "telegram", "state": state}
     yield "undelivered", {"kind": "undelivered", "message": 17, "chat": 3, "error": "forbidden"}
 
 

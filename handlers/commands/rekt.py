@@ -53,7 +53,7 @@ async def rekt(request: Request, arguments: str) -> Answer:
     head = _("{asset}: {usd} liquidated in {hours}h", asset=asset, usd=usd(total), hours=hours)
     if heard_from > since + GRACE_MS:
         heard = span((now - heard_from) / 1000)
-        head = _("{asset}: {usd} liquidated in {span}, no longer heard", asset=asset, usd=usd(total), span=heard)
+        head = _("{asset}: {usd} liquidated in {span}, all that was heard", asset=asset, usd=usd(total), span=heard)
     if total:
         head += ", " + _("{share} longs", share=f"{longs / total:.0%}")
     lines = [_("Longs {longs} · shorts {shorts}", longs=usd(longs), shorts=usd(shorts))] if total else []
