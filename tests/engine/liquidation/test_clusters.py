@@ -79,10 +79,11 @@ def test_identity_survives_a_shift_step_by_step_and_the_label_follows_late() -> 
     (first,) = tracker.live
     for hour in range(1, 11):
         tracker.detect(view(density((0.03 + 0.0005 * hour, 5e6)), hour * HOUR_MS), {})
-    (after,) = tracker.live
+        (after,) = tracker.live
+        assert after.low <= after.label_price <= after.high
     assert after.id == first.id
     assert tracker.born == 1
-    assert tracker.relabelled == 1  # once it had gone half a per cent, not at every step
+    assert tracker.relabelled == 2  # whenever it had left what it was called, not at each of ten steps
     assert after.label_price < first.label_price
 
 
