@@ -63,11 +63,14 @@ class People:
     channels: dict[str, str] = field(default_factory=dict)
     silent: bool = False
     """The platform does not say who is a member."""
+    asked: int = 0
+    """How often it was asked for that."""
 
     async def is_admin(self, remote_chat: str, user_id: str) -> bool:
         return user_id in self.admins
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
+        self.asked += 1
         return None if self.silent else user_id in self.members
 
     async def resolve(self, name: str) -> tuple[str, str] | None:

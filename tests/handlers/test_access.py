@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from engine.clock import ManualClock
-from handlers.access import ASKED_AGAIN_MS, may_be_told
+from handlers.access import ASKED_AGAIN_MS, ensure_claim_code, may_be_told
 from tests.handlers.kit import Kit
 
 
@@ -50,3 +51,20 @@ async def test_what_is_somebodys_own_is_theirs_whoever_lets_them_in(kit: Kit) ->
     assert "private" in (await kit.ask("/liq 86000", "8")).headline
     for text in ("/stop", "/mute btc 4h", "/unmute btc", "/alerts", "/export", "/forget"):
         assert "private." not in (await kit.ask(text, "8")).headline, text
+
+
+async def test_a_stranger_does_not_make_the_bot_ask_the_platform_with_each_message(kit: Kit) -> None:
+    for number in range(5):
+        group = await kit.chat(f"-{number + 1}", "group")
+        await kit.store.approve_chat(group.id, approved=True)
+    for _ in range(10):
+        await kit.ask("/stop", "9")
+        await kit.ask("/liq 86000", "9")
+    assert kit.people.asked == 5, "once a group, and not again for minutes"
+
+
+async def test_of_two_who_give_the_code_at_once_one_is_the_operator(kit: Kit) -> None:
+    code = await ensure_claim_code(kit.store, configured=False)
+    given = [kit.store.claim_operator(str(code), "telegram", user) for user in ("8", "9")]
+    assert sorted(await asyncio.gather(*given)) == [False, True]
+    assert len(await kit.store.operators()) == 1

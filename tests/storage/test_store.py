@@ -11,6 +11,7 @@ import pytest
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 from engine.clock import ManualClock
+from engine.errors import InputError
 from engine.market import DAY_MS, Bar, Liquidation, Market
 from engine.ports import AlertRecord, Chat, TickRecord
 from storage.store import Store
@@ -190,3 +191,37 @@ async def test_strangers_are_forgotten_and_nobody_who_was_let_in_or_set_somethin
     await kit.store.note_asked(asker.id)
     await kit.store.save_checkpoints({})
     assert {chat.id for chat in await kit.store.chats()} == {guest.id, speaker.id, asker.id}, stranger
+
+
+async def test_a_chat_has_no_more_rules_than_it_may_and_may_change_those_it_has(kit: Kit) -> None:
+    chat = await kit.chat()
+    for asset in ("BTC", "ETH"):
+        await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", asset)], ["near"], 2)
+    with pytest.raises(InputError):
+        await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", "SOL")], ["near"], 2)
+    await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", "ETH", size="calm")], ["near"], 2)
+    assert [rule.asset for rule in await kit.store.rules_of_chat(chat.id)] == ["BTC", "ETH"]
+
+
+async def test_nothing_is_left_of_who_is_forgotten_not_even_in_a_groups_log(kit: Kit) -> None:
+    mine = await kit.chat("8")
+    group = await kit.store.see_chat("telegram", "-5", "group", "Traders")
+    await kit.store.note_change(group.id, "8", "/quiet 23:00-07:00")
+    await kit.store.forget_chat(mine.id)
+    assert [chat.id for chat in await kit.store.chats()] == [group.id]
+    assert [change.who for change in await kit.store.changes(group.id, 5)] == [""]
+
+
+def for_others(folder: Path) -> dict[str, int]:
+    """What others than their user may do with the files of a folder."""
+    return {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
+
+
+async def test_what_is_stored_is_its_users_own(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a.sqlite", ManualClock(1_000_000))
+    await store.open()
+    await store.see_chat("telegram", "7", "private", "")
+    modes = for_others(tmp_path)
+    await store.close()
+    assert modes == dict.fromkeys(modes, 0)
+    assert modes.keys() >= {"a.sqlite", "a.sqlite-wal", "a.sqlite.lock"}
