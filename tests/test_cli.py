@@ -15,6 +15,7 @@ from engine.history import iso
 from engine.market import Bar, Liquidation
 from engine.recording import read_recording
 from handlers.check import check
+from handlers.health import HEARTBEAT, Signs, heartbeat
 from handlers.settings import load
 from storage.store import Store
 from tests.conftest import HISTORY, needs_history, until
@@ -286,3 +287,24 @@ def test_orders_that_cannot_be_read_or_placed_are_one_sentence(
     assert status == 2
     assert says in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_health_is_that_of_the_running_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "a.sqlite"
+    monkeypatch.setenv("CLIFFWATCH_DATABASE", str(database))
+    status, _, error = run(capsys, "health")
+    assert (status, error) == (1, "cliffwatch: there is no database a.sqlite\n")
+
+    async def leave(signs: Signs) -> None:
+        store = Store(database, SystemClock())
+        await store.open()
+        await store.set_meta(HEARTBEAT, heartbeat(SystemClock().now(), signs))
+        await store.close()
+
+    asyncio.run(leave(Signs()))
+    status, out, _ = run(capsys, "health")
+    assert (status, out[:5]) == (0, "well ")
+    asyncio.run(leave(Signs(oldest_due=130.0)))
+    assert run(capsys, "health")[:2] == (1, "messages: 130 s\n")

@@ -1,0 +1,133 @@
+"""What near rules tell besides clusters: a surge once and while it grows, and untraded ground once a stretch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from engine.alerts.ground import Ground, entered, ground_from
+from engine.alerts.near import NearState
+from engine.alerts.riding import FRESH_REARM_MS, SURGE_REARM_MS, decide_fresh, decide_surge
+from engine.alerts.rules import Rule, Tier
+from engine.liquidation.grid import BIN, bin_of
+from engine.liquidation.traded import TradedLevels
+from engine.market import DAY_MS, HOUR_MS
+
+NOW = 10_000 * HOUR_MS
+THRESHOLDS: dict[Tier, float] = {"calm": 9e7, "normal": 3e7, "busy": 1e7}
+NORMAL = Rule(1, 1, "near", "BTC")
+States = dict[tuple[int, str], NearState]
+
+
+def surge(states: States, usd: float, now: int, *, rule: Rule = NORMAL, muted: bool = False) -> tuple[str, str]:
+    """What one look decides, told or changed, with its key; states are taken on."""
+    verdict = decide_surge([rule], states, "BTC", "long", usd, THRESHOLDS, now, lambda _: now + 1 if muted else 0)
+    states |= {key: state for key, state in verdict.states.items() if state}
+    for name, found in (("told", verdict.decisions), ("changed", verdict.changes)):
+        if found:
+            return name, found[0].key
+    return "", ""
+
+
+def test_a_surge_is_told_once_grows_in_its_message_and_is_told_anew_at_threefold() -> None:
+    states: States = {}
+    assert surge(states, 2.9e7, NOW)[0] == ""
+    told, first = surge(states, 3e7, NOW + 1)
+    assert told == "told"
+    assert surge(states, 3.7e7, NOW + 2)[0] == ""
+    assert surge(states, 3.8e7, NOW + 3) == ("changed", first)
+    assert surge(states, 3.9e7, NOW + 4)[0] == "", "a quarter more than was said last"
+    again, second = surge(states, 9.1e7, NOW + 5)
+    assert again == "told"
+    assert second != first
+
+
+def test_a_surge_is_over_when_it_has_ebbed_and_half_a_day_has_passed() -> None:
+    states: States = {}
+    surge(states, 3e7, NOW)
+    assert surge(states, 1e6, NOW + SURGE_REARM_MS - 1)[0] == ""
+    assert surge(states, 3.2e7, NOW + SURGE_REARM_MS)[0] == "", "it was never armed again"
+    assert surge(states, 1e6, NOW + SURGE_REARM_MS + 1)[0] == ""
+    assert surge(states, 3.2e7, NOW + SURGE_REARM_MS + 2)[0] == "told"
+
+
+def test_a_surge_that_was_muted_is_not_told_late() -> None:
+    states: States = {}
+    assert surge(states, 3e7, NOW, muted=True)[0] == ""
+    assert surge(states, 4e7, NOW + 1)[0] == ""
+
+
+@pytest.mark.parametrize(("size", "usd"), [("calm", 9e7), ("normal", 3e7), ("busy", 1e7), (2e7, 3e7)])
+def test_each_tier_has_its_own_threshold_and_a_size_in_usd_the_normal_one(size: Tier | float, usd: float) -> None:
+    rule = replace(NORMAL, size=size)
+    assert surge({}, usd * 0.99, NOW, rule=rule)[0] == ""
+    assert surge({}, usd, NOW, rule=rule)[0] == "told"
+
+
+def test_without_enough_hours_there_is_no_threshold() -> None:
+    verdict = decide_surge([NORMAL], {}, "BTC", "long", 1e12, {}, NOW, lambda _: 0)
+    assert not verdict.decisions
+    assert not verdict.states
+
+
+def watched() -> TradedLevels:
+    """Levels from 80,000 to 100,000 traded forty days ago, those from 90,000 to 95,000 yesterday."""
+    traded = TradedLevels()
+    traded.touch(bin_of(80_000.0), bin_of(100_000.0), NOW - 40 * DAY_MS)
+    traded.touch(bin_of(90_000.0), bin_of(95_000.0), NOW - DAY_MS)
+    return traded
+
+
+def test_ground_reaches_from_the_edge_of_what_was_traded_lately() -> None:
+    found = entered(watched(), "long", (91_000.0, 89_500.0), 7, NOW, 0.01)
+    assert found is not None
+    assert found.entry_price == pytest.approx(90_000.0, rel=2 * BIN)
+    assert found.far_price is None, "nobody has traded below for long, as far as is looked"
+    assert not found.all_known
+    assert entered(watched(), "long", (91_000.0, 90_200.0), 7, NOW, 0.01) is None
+    assert entered(watched(), "short", (91_000.0, 89_500.0), 7, NOW, 0.01) is None
+    above = entered(watched(), "short", (94_000.0, 96_000.0), 30, NOW, 0.01)
+    assert above is not None
+    assert above.entry_price == pytest.approx(95_000.0, rel=2 * BIN)
+
+
+def test_ground_ends_at_the_next_traded_level_and_must_be_wide_enough() -> None:
+    traded = watched()
+    traded.touch(bin_of(88_000.0), bin_of(88_000.0), NOW - DAY_MS)
+    found = ground_from(traded, "long", 89_900.0, 7, NOW, 0.01)
+    assert found is not None
+    assert found.far_price == pytest.approx(88_000.0, rel=2 * BIN)
+    assert ground_from(traded, "long", 89_900.0, 7, NOW, math.log(89_900 / 88_000) + 2 * BIN) is None
+
+
+def test_what_was_not_watched_for_so_long_is_not_called_untraded() -> None:
+    traded = TradedLevels()
+    traded.touch(bin_of(90_000.0), bin_of(95_000.0), NOW - 3 * DAY_MS)
+    assert entered(traded, "long", (91_000.0, 89_500.0), 7, NOW, 0.01) is None
+    assert entered(traded, "long", (91_000.0, 89_500.0), 2, NOW, 0.01) is not None
+
+
+def fresh(states: States, price: float, ground: Ground | None, now: int) -> bool:
+    """Whether a look tells of ground; states are taken on."""
+    grounds = {(ground.side, ground.days): ground} if ground is not None else {}
+    verdict = decide_fresh([NORMAL], states, "BTC", grounds, (price,), now, lambda _: 0)
+    for key, state in verdict.states.items():
+        if state is None:
+            states.pop(key)
+        else:
+            states[key] = state
+    return bool(verdict.decisions)
+
+
+def test_ground_is_told_once_a_stretch_and_anew_beyond_it_or_after_price_came_back() -> None:
+    states: States = {}
+    first, beyond = Ground("long", 7, 90_000.0, 88_000.0, False), Ground("long", 7, 87_900.0, 85_000.0, False)
+    assert fresh(states, 89_900.0, first, NOW)
+    assert not fresh(states, 89_500.0, replace(first, entry_price=89_600.0), NOW + 1), "the same stretch"
+    assert fresh(states, 87_800.0, beyond, NOW + 2)
+    assert not fresh(states, 92_000.0, None, NOW + 3)
+    assert not fresh(states, 87_800.0, beyond, NOW + 4), "within a day it was the same visit"
+    assert not fresh(states, 92_000.0, None, NOW + 2 + FRESH_REARM_MS)
+    assert fresh(states, 87_800.0, beyond, NOW + 3 + FRESH_REARM_MS)
