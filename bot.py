@@ -43,7 +43,7 @@ from handlers.commands import answer
 from handlers.context import NoMembership, Request, Services
 from handlers.faces import make_faces
 from handlers.health import HEARTBEAT, read_heartbeat
-from handlers.logs import set_up_logging
+from handlers.logs import redact, set_up_logging
 from handlers.messages import alert_answer
 from handlers.progress import show_history
 from handlers.runtime import Runtime
@@ -69,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except (SettingError, HistoryError, InputError) as error:
         example = f" Try: {error.example}" if isinstance(error, InputError) and error.example else ""
-        print(f"cliffwatch: {error}{example}", file=sys.stderr)
+        print(f"cliffwatch: {redact(str(error))}{example}", file=sys.stderr)
         return 2
     except CliffwatchError as error:
-        print(f"cliffwatch: {error}", file=sys.stderr)
+        print(f"cliffwatch: {redact(str(error))}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 0

@@ -14,6 +14,7 @@ from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
 from engine.venues.worker import VenueWorker
 from handlers.context import Health, SourceState
+from handlers.logs import redact
 from handlers.numbers import span
 from handlers.settings import PREFIX, TABLE, Settings
 from handlers.wording import venue as venue_name
@@ -41,7 +42,7 @@ async def check(settings: Settings) -> tuple[list[str], bool]:
         found, ok = await check_discord(settings.discord_token, settings.discord_api, settings.discord_gateway)
         lines += ["Discord", *(f"  {line}" for line in found)]
         well = well and ok
-    return lines, well
+    return [redact(line, settings.secrets) for line in lines], well
 
 
 def _shown(value: object) -> str:

@@ -11,9 +11,15 @@ HIDDEN = "•••"
 _PATTERNS = (
     re.compile(r"(?<!\d)\d{5,20}:[\w-]{30,100}"),
     re.compile(r"(?<=/webhooks/)\d+/[\w-]+"),
+    re.compile(r"(?<=/interactions/)\d+/[\w-]+"),
     re.compile(r"(?<=Bot )[\w.-]{20,}"),
+    re.compile(r"(?<=://)[^\s/@\"']+(?=@)"),
+    re.compile(r"""(?i)(?<=token['"]: ['"])[^'"]+"""),
 )
-"""What tokens look like, should one come from somewhere else than the settings."""
+"""What tokens and passwords look like, should one come from somewhere else than the settings."""
+
+OURS = ("bot", "engine", "handlers", "storage")
+"""What may be as talkative as is set. A library's DEBUG writes all that people send."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -37,10 +43,12 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def set_up_logging(level: str, secrets: Iterable[str]) -> None:
-    """One handler to standard error. Libraries that log addresses with tokens in them are kept quiet as well."""
+    """Set one handler to standard error. Libraries say no more than INFO, those that log addresses only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(secrets))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=max(logging.getLevelNamesMapping()[level], logging.INFO), handlers=[handler], force=True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
     for name in ("httpx", "httpcore", "apscheduler", "telegram.ext.ExtBot", "matplotlib", "PIL", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns at every start that voice is not installed.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +16,10 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from engine.errors import SettingError
+from engine.venues.names import is_name
+from handlers.logs import redact
+
+log = logging.getLogger(__name__)
 
 PREFIX = "CLIFFWATCH_"
 KNOWN_VENUES = (
@@ -30,7 +36,10 @@ KNOWN_VENUES = (
     "htx",
 )
 MOST_RANKED = 200
+READABLE = stat.S_IRGRP | stat.S_IROTH
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+HOST = re.compile(r"[\w.\-:%]{1,253}")
 
 LEAST_KEY = 16
 """Characters of a key that is not guessed."""
@@ -44,9 +53,12 @@ def _url(value: str) -> str:
     """A https or wss address; plain http and ws only to this machine itself."""
     try:
         parts = urlsplit(value.strip())
+        host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError("expected an address") from None
-    if parts.scheme not in ("https", "wss") and not (parts.scheme in ("http", "ws") and parts.hostname in LOOPBACK):
+        raise ValueError("expected an address such as https://host.example:8443/path") from None
+    if not host or port == 0 or not HOST.fullmatch(host) or not value.strip().isprintable() or " " in value.strip():
+        raise ValueError("expected an address such as https://host.example:8443/path")
+    if parts.scheme not in ("https", "wss") and not (parts.scheme in ("http", "ws") and host in LOOPBACK):
         raise ValueError("expected an https or wss address (plain http and ws only to 127.0.0.1)")
     return value.strip().rstrip("/")
 
@@ -96,7 +108,7 @@ def _assets(value: str) -> tuple[str, ...]:
             raise ValueError(f"expected top:N with N between 1 and {MOST_RANKED}")
         return (f"top:{int(ranked[1])}",)
     names = tuple(dict.fromkeys(name.strip().upper() for name in value.split(",") if name.strip()))
-    if not names or not all(re.fullmatch(r"[A-Z0-9]{1,20}", name) for name in names):
+    if not names or not all(is_name(name) for name in names):
         raise ValueError("expected coins such as BTC,ETH,SOL")
     return names
 
@@ -236,6 +248,7 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
     if env_file is not None:
         if not env_file.is_file():
             raise SettingError(f"there is no settings file {env_file}")
+        _warn_if_readable(env_file)
         try:
             given |= {name: value or "" for name, value in dotenv_values(env_file, interpolate=False).items()}
         except (OSError, UnicodeDecodeError):
@@ -253,6 +266,12 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
     return found
 
 
+def _warn_if_readable(env_file: Path) -> None:
+    """Warn that others on this machine can read the tokens."""
+    if os.name == "posix" and env_file.stat().st_mode & READABLE:
+        log.warning("others on this machine can read %s, which may hold tokens: chmod 600 it", env_file.name)
+
+
 def _value(row: Setting, text: str | None) -> Any:
     text = row.default if text is None or not text.strip() else text
     if not text:
@@ -260,6 +279,6 @@ def _value(row: Setting, text: str | None) -> Any:
     try:
         return row.read(text)
     except ValueError as error:
-        shown = "" if row.secret else f" is {text.strip()[:60]!r}:"
+        shown = "" if row.secret else f" is {redact(text.strip())[:60]!r}:"
         reason = str(error) if "expected" in str(error) or "know" in str(error) else "expected a number"
         raise SettingError(f"{PREFIX}{row.name}{shown} {reason}") from None

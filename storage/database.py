@@ -56,6 +56,12 @@ class InstanceLock:
             note = os.fdopen(os.open(self.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE), "r+", encoding="ascii")
         except OSError as error:
             raise StorageError(f"{self.note.parent} cannot be written to: {error.strerror}") from None
+        for opened in (handle, note.fileno()):  # of before; what SQLite puts beside the file gets the file's mode
+            with contextlib.suppress(OSError):  # somebody else's file, which we may write
+                os.fchmod(opened, PRIVATE)
+        for beside in ("-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                self.database.with_name(self.database.name + beside).chmod(PRIVATE)
         try:
             for each in (handle, note):
                 fcntl.flock(each, fcntl.LOCK_EX | fcntl.LOCK_NB)

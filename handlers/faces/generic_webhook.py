@@ -33,6 +33,25 @@ TIMEOUT_SECONDS = 20
 MOST_ANSWER_BYTES = 65_536
 LONGEST_RETRY_SECONDS = 3600.0
 
+NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments; Oracle's cloud answers at .192
+        "192.88.99.0/24",  # relays that are no more
+        "168.63.129.16/32",  # Azure's own services, at an address of the public range
+        "64:ff9b:1::/48",  # translation within a network
+        "2001::/23",  # protocol assignments
+        "2001:db8::/32",
+        "3fff::/20",
+        "5f00::/16",
+        "fec0::/10",  # site-local, of before fc00::/7
+    )
+)
+"""What the registries and the clouds keep for themselves, whatever the library's version calls global."""
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""In the last 32 bits an IPv4 address that a translator reaches."""
+
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
     """What a receiver compares with X-Cliffwatch-Signature, hexadecimal."""
@@ -42,13 +61,21 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 def permitted(address: str, *, loopback: bool) -> bool:
     """Whether an address may be written to: public ones; those of this machine only where plain http is meant."""
     found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is not None:
-            return permitted(str(inner), loopback=loopback)
+    inner = _inner(found) if isinstance(found, ipaddress.IPv6Address) else None
+    if inner is not None:
+        return permitted(str(inner), loopback=loopback)
     if loopback:
         return found.is_loopback
+    if any(found in network for network in NOT_PUBLIC if network.version == found.version):
+        return False
     return found.is_global and not (found.is_multicast or found.is_reserved)
+
+
+def _inner(found: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address leads to, or None."""
+    if found in NAT64:
+        return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
 
 
 def body_of(message: Message) -> bytes:

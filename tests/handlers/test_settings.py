@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from engine.errors import SettingError
-from handlers.logs import HIDDEN, redact
+from handlers.check import check
+from handlers.logs import HIDDEN, OURS, redact, set_up_logging
 from handlers.settings import PREFIX, TABLE, load
 
 TOKEN = "123456:AAAA-bbbb-cccc-dddd-eeee-ffff-gggg"
@@ -48,6 +50,16 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         ("ASSETS", "B T C!"),
         ("LOG_LEVEL", "loud"),
         ("HISTORY_DAYS", "400"),
+        ("TELEGRAM_API", "https://"),
+        ("TELEGRAM_API", "https://host.example:99999"),
+        ("TELEGRAM_API", "https://host.example:port"),
+        ("TELEGRAM_API", "https://[::1"),
+        ("DISCORD_API", "https://two words.example"),
+        ("DISCORD_GATEWAY", "wss://:443"),
+        ("DISCORD_API", "https://ho\x07st.example"),
+        ("DISCORD_WEBHOOK", "https://host.example:99999/secret"),
+        ("WEBHOOK_URL", "https://host.example:99999/secret"),
+        ("ASSETS", "BTC,$x"),
     ],
 )
 def test_a_bad_value_is_one_sentence(name: str, value: str) -> None:
@@ -98,6 +110,74 @@ def test_the_coins_with_the_most_open_interest() -> None:
     for bad in ("top:0", "top:9999", "top:"):
         with pytest.raises(SettingError):
             load(None, {"CLIFFWATCH_ASSETS": bad})
+
+
+def test_a_password_in_an_address_is_never_shown() -> None:
+    with pytest.raises(SettingError) as caught:
+        load(None, {"CLIFFWATCH_TELEGRAM_API": "http://me:s3cret@host.example"})
+    assert "s3cret" not in str(caught.value)
+    for text in ("GET https://me:s3cret@host.example/x", "wss://s3cret@gateway.example", "http://a:s3cret@10.0.0.1:1"):
+        assert "s3cret" not in redact(text)
+    assert redact("https://host.example/a?to=me@there.example") == "https://host.example/a?to=me@there.example"
+
+
+async def test_check_shows_no_password() -> None:
+    made = load(
+        None,
+        {
+            "CLIFFWATCH_TELEGRAM_API": "https://me:s3cret@host.example",
+            "CLIFFWATCH_VENUE_GATEWAY": "http://me:s3cret@127.0.0.1:9",
+            "CLIFFWATCH_VENUES": "bybit",
+            "CLIFFWATCH_VENUE_PROXIES": "bybit=http://me:s3cret@127.0.0.1:9",
+        },
+    )
+    lines, well = await check(made)
+    assert not well
+    assert "s3cret" not in "\n".join(lines)
+    assert any("host.example" in line for line in lines)
+
+
+def test_the_token_of_an_interaction_is_taken_out() -> None:
+    for text in (
+        "POST https://discord.com/api/v10/interactions/1234/aW50ZXJhY3Rpb24/callback",
+        "{'id': '1234', 'token': 'aW50ZXJhY3Rpb24'}",
+        '{"token": "aW50ZXJhY3Rpb24"}',
+    ):
+        assert "aW50" not in redact(text)
+
+
+def test_debug_is_for_what_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        set_up_logging("DEBUG", ())
+        logging.getLogger("discord.gateway").debug("what a person wrote")
+        logging.getLogger("telegram.ext.Updater").debug("what a person wrote")
+        logging.getLogger("ccxt").info("from a library")
+        logging.getLogger("handlers.x").debug("of our own")
+        shown = capsys.readouterr().err
+        assert "what a person wrote" not in shown
+        assert "from a library" in shown
+        assert "of our own" in shown
+    finally:
+        logging.getLogger().handlers[:], level = before
+        logging.getLogger().setLevel(level)
+        for name in OURS:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_a_settings_file_that_others_can_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "my.env"
+    file.write_text("CLIFFWATCH_ASSETS=ETH\n")
+    file.chmod(0o600)
+    load(file, {})
+    assert not caplog.records
+    file.chmod(0o640)
+    load(file, {})
+    assert "chmod 600" in caplog.text
+
+
+def test_a_ticker_of_another_script_can_be_set() -> None:
+    assert load(None, {"CLIFFWATCH_ASSETS": "btc,币安人生"}).assets == ("BTC", "币安人生")
 
 
 def test_proxies_are_by_venue_and_never_shown() -> None:

@@ -363,6 +363,10 @@ async def test_the_signature_is_what_a_receiver_computes() -> None:
             "224.0.0.1",
             "255.255.255.255",
         ),
+        # The clouds' own services, and what registries keep.
+        *("192.0.0.192", "168.63.129.16", "100.100.100.200", "192.88.99.1", "fec0::1", "2001:db8::1", "3fff::1"),
+        # IPv4 within IPv6: by translators, relays, tunnels, old notation.
+        *("64:ff9b::a9fe:a9fe", "64:ff9b::a83f:8110", "64:ff9b:1::808:808", "::a9fe:a9fe", "2002:a9fe:a9fe::1"),
     ],
 )
 def test_addresses_inside_networks_are_refused(address: str) -> None:
@@ -372,6 +376,7 @@ def test_addresses_inside_networks_are_refused(address: str) -> None:
 def test_public_addresses_are_permitted_and_plain_http_stays_on_this_machine() -> None:
     assert permitted("93.184.216.34", loopback=False)
     assert permitted("2606:2800:220:1:248:1893:25c8:1946", loopback=False)
+    assert permitted("64:ff9b::5db8:d822", loopback=False)  # 93.184.216.34 in a network without IPv4
     assert permitted("127.0.0.1", loopback=True)
     assert not permitted("93.184.216.34", loopback=True)
 
