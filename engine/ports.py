@@ -361,6 +361,14 @@ class ChatStore(Protocol):
         """Make somebody the operator who gave the code, which is spent; whether it was that."""
         ...
 
+    async def remove_operator(self, platform: str, user_id: str, *, may_be_last: bool) -> bool:
+        """Take somebody off the operators, unless none would be left; return whether that was done."""
+        ...
+
+    async def chats_that_asked(self, count: int) -> list[Chat]:
+        """Return chats that were not let in and asked for something, the last to ask first."""
+        ...
+
     async def note_asked(self, chat_id: int) -> None:
         """Remember that somebody asked for something in a chat that was not let in."""
         ...

@@ -11,7 +11,7 @@ from typing import Protocol
 from engine.board import AssetBoard
 from engine.clock import SystemClock
 from engine.errors import NotReadyError
-from engine.ports import Chat, Clock, Store
+from engine.ports import Chat, ChatKind, Clock, Store
 from engine.track import TrackRecord
 from engine.watch import Watch
 from handlers.budget import Budget
@@ -20,14 +20,16 @@ from handlers.budget import Budget
 class Membership(Protocol):
     """What a platform can say about people and chats. Answers are asked for anew at each use."""
 
-    async def is_admin(self, remote_chat: str, user_id: str) -> bool: ...
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:
+        """Whether somebody may decide what is sent to a chat: an admin with a right that this takes there."""
+        ...
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
         """Whether somebody is a member of a chat; None when the platform does not say."""
         ...
 
-    async def resolve(self, name: str) -> tuple[str, str] | None:
-        """Remote id and title of a channel that somebody named, None where there is none or the bot is not in it."""
+    async def resolve(self, name: str) -> tuple[str, str, ChatKind] | None:
+        """Remote id, title and kind of a chat that somebody named, None where there is none or the bot is not in it."""
         ...
 
     async def private_chat(self, user_id: str) -> str | None:
@@ -42,13 +44,13 @@ class Membership(Protocol):
 class NoMembership:
     """A face with one chat and one person, who may do everything in it."""
 
-    async def is_admin(self, remote_chat: str, user_id: str) -> bool:  # noqa: ARG002  # the protocol's names
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:  # noqa: ARG002  # the protocol's names
         return True
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool:  # noqa: ARG002
         return True
 
-    async def resolve(self, name: str) -> tuple[str, str] | None:  # noqa: ARG002
+    async def resolve(self, name: str) -> tuple[str, str, ChatKind] | None:  # noqa: ARG002
         return None
 
     async def private_chat(self, user_id: str) -> str | None:
@@ -194,7 +196,7 @@ class Request:
         """Whether whoever asks administers this chat, asked of the platform now."""
         if self.chat.kind == "private" or self.acts_as_chat:
             return True
-        return await self.membership.is_admin(self.chat.remote_id, self.user_id)
+        return await self.membership.is_admin(self.chat.remote_id, self.user_id, self.chat.kind)
 
     async def by_operator(self) -> bool:
         known = await self.services.store.operators() | self.services.configured_operators

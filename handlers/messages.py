@@ -420,6 +420,14 @@ def _platform(facts: Facts) -> Answer:
     return Answer(_(text, **named), (_("/status says more."),), buttons=(Button(_("Status"), "/status"),))
 
 
+def _let_in(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
+    return Answer(
+        _("The operator has let this chat in."),
+        (_("{command} shows what I do.", command="/start"),),
+        buttons=(Button(_("Alert me"), "/threshold normal"), Button(_("Clusters"), "/clusters")),
+    )
+
+
 def _test(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
     return Answer(
         _("Test alert: this is how I will reach you here"),
@@ -448,6 +456,7 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "full": _full,
     "undelivered": _undelivered,
     "welcome": _welcome,
+    "let_in": _let_in,
     "lost": _lost,
     "waits": _waits,
     "refused": _refused,

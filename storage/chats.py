@@ -125,7 +125,8 @@ def chats(db: Database, platform: str | None = None) -> list[Chat]:
 
 
 def approve_chat(db: Database, chat_id: int, *, approved: bool) -> None:
-    db.conn.execute("UPDATE chat SET approved = ? WHERE id = ?", (int(approved), chat_id))
+    """Let a chat in or shut it out: whoever asked there has been answered."""
+    db.conn.execute("UPDATE chat SET approved = ?, asked_at = 0 WHERE id = ?", (int(approved), chat_id))
 
 
 def refused(db: Database, chat_id: int, now: int) -> tuple[int, bool]:
@@ -248,6 +249,12 @@ def note_asked(db: Database, chat_id: int, now: int) -> None:
     db.conn.execute("UPDATE chat SET asked_at = ? WHERE id = ? AND NOT approved", (now, chat_id))
 
 
+def chats_that_asked(db: Database, count: int) -> list[Chat]:
+    """Return chats that were not let in and asked for something, the last to ask first."""
+    query = f"SELECT {_COLUMNS} FROM chat WHERE NOT approved AND asked_at ORDER BY asked_at DESC, id LIMIT ?"
+    return [_chat(db, row) for row in db.conn.execute(query, (count,)).fetchall()]
+
+
 def forget_strangers(db: Database, before: int) -> int:
     """Delete chats that were not let in, have set nothing and have not asked since; return how many."""
     return db.conn.execute(
@@ -259,6 +266,18 @@ def forget_strangers(db: Database, before: int) -> int:
         "AND NOT EXISTS (SELECT 1 FROM mute WHERE chat_id = chat.id)",
         (before, before),
     ).rowcount
+
+
+def remove_operator(db: Database, platform: str, user_id: str, *, may_be_last: bool) -> bool:
+    """Take somebody off the operators; return whether that was done.
+
+    Args:
+        may_be_last: others are named in the settings, so that none need be left here.
+    """
+    if not may_be_last and operators(db) <= {(platform, user_id)}:
+        return False
+    query = "DELETE FROM operator WHERE platform = ? AND user_id = ?"
+    return bool(db.conn.execute(query, (platform, user_id)).rowcount)
 
 
 def operators(db: Database) -> set[tuple[str, str]]:

@@ -312,6 +312,12 @@ class Store:
         now = self._wall.now()
         return await self._db.write(lambda db: chats.claim_operator(db, code, CLAIM_CODE, platform, user_id, now))
 
+    async def remove_operator(self, platform: str, user_id: str, *, may_be_last: bool) -> bool:
+        return await self._db.write(lambda db: chats.remove_operator(db, platform, user_id, may_be_last=may_be_last))
+
+    async def chats_that_asked(self, count: int) -> list[Chat]:
+        return await self._db.read(lambda db: chats.chats_that_asked(db, count))
+
     async def note_asked(self, chat_id: int) -> None:
         now = self._wall.now()
         await self._db.write(lambda db: chats.note_asked(db, chat_id, now))

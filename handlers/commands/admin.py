@@ -1,7 +1,9 @@
-"""/admin: which chats may use the bot, and messages that could not be delivered. For its operators."""
+"""/admin: who may use the bot, who runs it, and messages that could not be delivered. For its operators."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from engine.errors import InputError
@@ -14,39 +16,39 @@ from handlers.numbers import span
 
 EXAMPLE = "/admin approve 3"
 DEAD_SHOWN = 100
+ASKED_SHOWN = 100
+
+log = logging.getLogger(__name__)
 
 
 @command(
     "admin",
     "Let chats in or out (operator)",
     EXAMPLE,
-    Parameter("action", "approve or refuse and a number, dead, or resend and a number or all"),
+    Parameter("action", "approve 3, refuse 3, operators, dismiss telegram:ID, dead, resend 17, resend all"),
     hidden=True,
 )
 async def admin(request: Request, arguments: str) -> Answer:
-    """Answer /admin [approve N | refuse N | dead | resend N | resend all]."""
+    """Answer /admin [approve N | refuse N | operators | dismiss PLATFORM:ID | dead | resend N | resend all]."""
     await require_operator(request)
     if request.chat.kind != "private":
         raise InputError("That is for a private chat with me.")
     store = request.services.store
-    chats = {str(chat.id): chat for chat in await store.chats()}
     words = arguments.lower().split()
-    if words[:1] == ["dead"]:
-        return await _dead(request)
-    if words[:1] == ["resend"]:
-        return await _resend(request, words[1:])
     if not words:
-        waiting = [chat for chat in chats.values() if not chat.approved]
-        lines = tuple(f"#{c.id} {c.platform} {c.kind} {c.title[:40]}" for c in waiting[:7])
-        buttons = tuple(Button(_("Let in #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
-        head = n_("{count} chat waits to be let in", "{count} chats wait to be let in", len(waiting))
-        return Answer(head, lines, buttons=buttons, private=True)
+        return await _waiting(request)
+    if words[0] in _ACTIONS:
+        return await _ACTIONS[words[0]](request, words[1:])
+    chats = {str(chat.id): chat for chat in await store.chats()}
     if len(words) != 2 or words[0] not in ("approve", "refuse") or words[1].lstrip("#") not in chats:
         raise InputError("Say approve or refuse and the number of a chat.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
     let_in = words[0] == "approve"
     request.services.let_in.clear()  # its members are asked for anew
     topics = [other for other in chats.values() if other.remote_id.startswith(f"{chat.remote_id}{TOPIC}")]
+    if let_in and not chat.approved:
+        await store.add_message(chat.id, {"kind": "let_in"})
+        request.services.wake()
     for one in (chat, *topics):
         await store.approve_chat(one.id, approved=let_in)
         if not let_in:
@@ -58,7 +60,45 @@ async def admin(request: Request, arguments: str) -> Answer:
     return Answer(_(done, number=chat.id, chat=chat.title or chat.remote_id), private=True)
 
 
-async def _dead(request: Request) -> Answer:
+async def _waiting(request: Request) -> Answer:
+    """Chats that asked and were not let in, the last to ask first."""
+    waiting = await request.services.store.chats_that_asked(ASKED_SHOWN)
+    lines = tuple(f"#{c.id} {c.platform} {c.kind} {c.title[:40]}" for c in waiting[:7])
+    buttons = tuple(Button(_("Let in #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
+    head = n_("{count} chat waits to be let in", "{count} chats wait to be let in", len(waiting))
+    return Answer(head, lines, buttons=buttons, private=True)
+
+
+async def _operators(request: Request, words: list[str]) -> Answer:  # noqa: ARG001  # every action takes them
+    """Who runs this bot: who claimed it, and who is named in its settings."""
+    configured = request.services.configured_operators
+    known = sorted(await request.services.store.operators() | configured)
+    lines = tuple(
+        _("{operator}, set in the settings", operator=f"{platform}:{user_id}")
+        if (platform, user_id) in configured
+        else f"{platform}:{user_id}"
+        for platform, user_id in known
+    )
+    return Answer(n_("{count} operator", "{count} operators", len(known)), lines, private=True)
+
+
+async def _dismiss(request: Request, words: list[str]) -> Answer:
+    """Take somebody off the operators; one always stays."""
+    services = request.services
+    platform, _separator, user_id = words[0].partition(":") if len(words) == 1 else ("", "", "")
+    known = await services.store.operators() | services.configured_operators
+    if (platform, user_id) not in known:
+        raise InputError("Say whom, as /admin operators lists them.", "/admin dismiss telegram:123456")
+    if (platform, user_id) in services.configured_operators:
+        raise InputError("That one is set in the settings (CLIFFWATCH_OPERATORS); take them out there.")
+    others = bool(services.configured_operators)
+    if not await services.store.remove_operator(platform, user_id, may_be_last=others):
+        raise InputError("That is the only operator. Name another in CLIFFWATCH_OPERATORS first.")
+    log.warning("%s is no operator any more, dismissed by %s:%s", words[0], request.platform, request.user_id)
+    return Answer(_("{operator} is no operator any more.", operator=f"{platform}:{user_id}"), private=True)
+
+
+async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
     """Messages that were given up, newest first."""
     letters = await request.services.store.dead_letters(DEAD_SHOWN)
     if not letters:
@@ -99,3 +139,11 @@ async def _resend(request: Request, words: list[str]) -> Answer:
     request.services.wake()
     head = n_("{count} message will be sent again.", "{count} messages will be sent again.", count)
     return Answer(head, private=True)
+
+
+_ACTIONS: dict[str, Callable[[Request, list[str]], Awaitable[Answer]]] = {
+    "operators": _operators,
+    "dismiss": _dismiss,
+    "dead": _dead,
+    "resend": _resend,
+}

@@ -143,7 +143,13 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     )
 
 
-@command("alerts", "Your alerts, nearest to firing first", "/alerts", Parameter("remove", "remove and a number"))
+@command(
+    "alerts",
+    "Your alerts, nearest to firing first",
+    "/alerts",
+    Parameter("action", "What to do with one of them", choices=("remove", "pause", "resume")),
+    Parameter("number", "Its number", "rule"),
+)
 async def alerts(request: Request, arguments: str) -> Answer:
     """Answer /alerts [remove N | pause N | resume N] [p2]."""
     asked_in = request.chat.id

@@ -1,10 +1,10 @@
-"""/export: all that is kept of a chat, as a file, privately."""
+"""/export: all that is kept of a chat, as a file, to whoever may see it alone."""
 
 from __future__ import annotations
 
 import json
 
-from engine.errors import InputError
+from handlers.access import require_admin
 from handlers.answers import Answer
 from handlers.commands.registry import command
 from handlers.context import Request
@@ -16,9 +16,8 @@ MOST_BYTES = 8_000_000
 
 @command("export", "All that is kept of you, as a file", "/export")
 async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
-    """Answer /export."""
-    if request.chat.kind != "private":
-        raise InputError("That is for a private chat with me.")
+    """Answer /export: of a group or channel to its admin alone."""
+    await require_admin(request)
     found = await request.services.store.export_chat(request.chat.id)
     written = json.dumps(found, indent=1, ensure_ascii=False).encode()
     while len(written) > MOST_BYTES and found["messages"]:

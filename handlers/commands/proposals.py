@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from engine.alerts.rules import Rule
 from handlers import wording
 from handlers.context import Services
 from handlers.numbers import price, signed_percent, usd
@@ -9,16 +12,25 @@ from handlers.numbers import price, signed_percent, usd
 MOST, MOST_TEXT = 25, 100
 
 
-def proposed(services: Services, kind: str, typed: str, asset: str = "") -> list[tuple[str, str]]:
+def proposed(
+    services: Services, kind: str, typed: str, asset: str = "", rules: Iterable[Rule] = ()
+) -> list[tuple[str, str]]:
     """Names to show with the words they stand for, the likeliest first.
 
     Args:
-        kind: asset or price.
+        kind: asset, price or rule.
         asset: the coin that the command names so far, empty for the first watched.
+        rules: of whoever types.
     """
+    if kind == "rule":
+        return [row for row in map(_rule, rules) if typed.strip().lstrip("#") in row[0]][:MOST]
     if kind == "asset":
         return _assets(services, typed)
     return _prices(services, typed, asset)
+
+
+def _rule(rule: Rule) -> tuple[str, str]:
+    return f"#{rule.id} {rule.text}, {wording.asset_or_all(rule.asset)}", str(rule.id)
 
 
 def _assets(services: Services, typed: str) -> list[tuple[str, str]]:

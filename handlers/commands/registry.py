@@ -20,7 +20,7 @@ class Parameter:
     """One argument as slash commands show it.
 
     Attributes:
-        kind: "asset" or "price": what is proposed while it is typed; empty for nothing.
+        kind: "asset", "price" or "rule": what is proposed while it is typed; empty for nothing.
         choices: all that it can be, empty where that is not fixed.
     """
 
@@ -61,7 +61,7 @@ QUIETING = frozenset({"stop", "mute", "unsubscribe", "cancel"})
 DRAWING = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
 OF_ADMINS = frozenset(
     {"subscribe", "unsubscribe", "channel", "preview", "quiet", "timezone", "language", "mute", "stop", "forget"}
-    | {"settings"}
+    | {"settings", "export"}
 )
 """What only a group's admins may do in it."""
 
@@ -69,8 +69,8 @@ GROUP_ONLY = frozenset({"channel"})
 NEEDS_ADMIN = frozenset({"subscribe", "unsubscribe", "channel", "preview"})
 """What a platform need not even show to others, where it can hide it."""
 
-OF_ONE = frozenset({"export"})
-"""What is only done alone with the bot."""
+OF_OPERATORS = "admin"
+"""The command that is only given alone with the bot, by those who run it; in no menu that all see."""
 
 THEMES: dict[str, tuple[str, ...]] = {
     N_("Levels"): ("liq", "clusters", "map", "cascade"),

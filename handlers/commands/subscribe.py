@@ -112,10 +112,10 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
             "/subscribe @mychannel",
             channel=named[:40],
         )
-    remote_id, title = found
-    if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id):
+    remote_id, title, kind = found
+    if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id, kind):
         raise InputError("Only admins of {channel} may subscribe it.", channel=named[:40])
-    chat = await request.services.store.see_chat(request.platform, remote_id, "channel", title)
+    chat = await request.services.store.see_chat(request.platform, remote_id, kind, title)
     if request.services.access != "open" and not chat.approved and not await request.by_operator():
         raise InputError(
             "The operator has not let {channel} in yet: {command}",

@@ -11,7 +11,8 @@ import discord
 import yarl
 
 from engine.errors import TokenRefusedError
-from engine.ports import Message, Outcome
+from engine.ports import ChatKind, Message, Outcome
+from handlers.access import MAX_KEPT
 from handlers.answers import Answer
 from handlers.context import Services
 from handlers.faces.discord_idiom import render_discord
@@ -40,6 +41,7 @@ class DiscordFace:
         self._services = services
         self._state = "connecting"
         self._was_connected = False
+        self._private_chats: dict[str, str] = {}
         self.trouble = ""
         self.syncing: asyncio.Task[None] | None = None
         self.idempotent = True  # within the minutes that its nonce is remembered
@@ -200,7 +202,7 @@ class DiscordFace:
 
     # -- who is who
 
-    async def is_admin(self, remote_chat: str, user_id: str) -> bool:
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:  # noqa: ARG002  # all are channels
         found = await self._member(remote_chat, user_id)
         if found is None:
             return False
@@ -212,16 +214,21 @@ class DiscordFace:
         found = await self._member(remote_chat, user_id)
         return found[0].permissions_for(found[1]).view_channel if found is not None else None
 
-    async def resolve(self, name: str) -> tuple[str, str] | None:  # noqa: ARG002  # channels are subscribed where they are
+    async def resolve(self, name: str) -> None:  # noqa: ARG002  # they are subscribed where they are
         return None
 
     async def private_chat(self, user_id: str) -> str | None:
+        if user_id in self._private_chats:
+            return self._private_chats[user_id]
         if self._client is None or not user_id:
             return None
         try:
             channel = await self._client.create_dm(discord.Object(int(user_id)))
         except (discord.DiscordException, aiohttp.ClientError, OSError):
             return None
+        if len(self._private_chats) >= MAX_KEPT:
+            self._private_chats.clear()
+        self._private_chats[user_id] = str(channel.id)
         return str(channel.id)
 
     def user_of(self, remote_chat: str) -> str | None:  # noqa: ARG002  # a private channel has an id of its own

@@ -13,13 +13,14 @@ import discord
 from discord import app_commands
 
 from engine.alerts.policy import PRIVATE, PUBLIC
+from engine.alerts.rules import Rule
 from engine.ports import Chat, ChatKind
 from handlers.access import REFUSED
 from handlers.answers import Answer, Press, pressed
-from handlers.commands import Command, all_commands, answer_within_budget
+from handlers.commands import Command, all_commands, answer_within_budget, find_command
 from handlers.commands.asking import question
 from handlers.commands.proposals import proposed
-from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, Parameter
+from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, OF_OPERATORS, Parameter
 from handlers.context import Membership, Request, Services
 from handlers.faces.discord_idiom import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
 from handlers.language import LANGUAGES, N_, SOURCE, _, language_of, pick, speaking
@@ -82,7 +83,7 @@ class Incoming:
     def tree(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """The commands of the registry."""
         tree: app_commands.CommandTree[Any] = app_commands.CommandTree(client)
-        for command in all_commands():
+        for command in (*all_commands(), find_command(OF_OPERATORS)):
             tree.add_command(self._slash(command))
         return tree
 
@@ -247,19 +248,22 @@ class Incoming:
             description=app_commands.locale_str(command.help[:100]),
             callback=made_callback,
             allowed_contexts=app_commands.AppCommandContext(
-                guild=True, dm_channel=command.name not in GROUP_ONLY, private_channel=command.name not in GROUP_ONLY
+                guild=command.name != OF_OPERATORS,
+                dm_channel=command.name not in GROUP_ONLY,
+                private_channel=command.name not in GROUP_ONLY | {OF_OPERATORS},
             ),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=command.name not in GROUP_ONLY),
         )
         if command.name in NEEDS_ADMIN:
             made.default_permissions = discord.Permissions(manage_channels=True)
+        # All at once: the library takes those that a call leaves out for undescribed.
+        app_commands.describe(**{p.name: app_commands.locale_str(p.help[:100]) for p in command.parameters})(made)
         for parameter in command.parameters:
             self._fit(made, parameter)
         return made
 
     def _fit(self, made: Any, parameter: Parameter) -> None:
-        """Describe a parameter, and let what it can be be chosen or proposed."""
-        app_commands.describe(**{parameter.name: app_commands.locale_str(parameter.help[:100])})(made)
+        """Let what a parameter can be be chosen or proposed."""
         if parameter.choices:
             choices = [app_commands.Choice(name=choice, value=choice) for choice in parameter.choices]
             app_commands.choices(**{parameter.name: choices})(made)
@@ -267,13 +271,24 @@ class Incoming:
 
             async def propose(interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
                 asset = getattr(interaction.namespace, "asset", None) or ""
-                if not await self._may_be_proposed(interaction):
+                own = parameter.kind == "rule"
+                if not own and not await self._may_be_proposed(interaction):
                     return []
+                rules = await self._rules_of(interaction) if own else ()
                 with speaking(pick(str(interaction.locale))):
-                    found = proposed(self._services, parameter.kind, typed, str(asset))
+                    found = proposed(self._services, parameter.kind, typed, str(asset), rules)
                 return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MOST_CHOICES]]
 
             made.autocomplete(parameter.name)(propose)
+
+    async def _rules_of(self, interaction: discord.Interaction) -> list[Rule]:
+        """The alerts that a person may change: their own, and a channel's where they administer it."""
+        rights, store = interaction.permissions, self._services.store
+        here = str(interaction.channel_id)
+        if interaction.guild_id is not None and not (rights.manage_channels or rights.manage_guild):
+            here = await self._face.private_chat(str(interaction.user.id)) or ""
+        known = await store.find_chat(PLATFORM, here)
+        return await store.rules_of_chat(known.id) if known is not None else []
 
     async def _may_be_proposed(self, interaction: discord.Interaction) -> bool:
         """Whether figures may be shown while somebody types: quickly, so only to whom is known to be let in."""

@@ -21,17 +21,18 @@ from telegram import (
     BotCommandScopeAllChatAdministrators,
     BotCommandScopeAllGroupChats,
     BotCommandScopeDefault,
+    ChatMember,
 )
-from telegram.constants import ChatMemberStatus, ParseMode
+from telegram.constants import ChatMemberStatus, ChatType, ParseMode
 from telegram.error import BadRequest, Conflict, InvalidToken, TelegramError
 from telegram.ext import ApplicationBuilder
 from telegram.request import HTTPXRequest
 
 from engine.errors import TokenRefusedError
-from engine.ports import Message, Outcome
+from engine.ports import ChatKind, Message, Outcome
 from handlers.answers import Answer
 from handlers.commands import Command, all_commands
-from handlers.commands.registry import GROUP_ONLY, OF_ADMINS, OF_ONE
+from handlers.commands.registry import GROUP_ONLY, OF_ADMINS
 from handlers.context import Services
 from handlers.faces.telegram_idiom import fit, render_telegram, units
 from handlers.faces.telegram_in import Incoming
@@ -42,8 +43,19 @@ from handlers.operators import tell_operators
 
 log = logging.getLogger(__name__)
 
-ADMINS = (ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR)
-MEMBERS = (*ADMINS, ChatMemberStatus.MEMBER, ChatMemberStatus.RESTRICTED)
+MEMBERS = (
+    ChatMemberStatus.OWNER,
+    ChatMemberStatus.ADMINISTRATOR,
+    ChatMemberStatus.MEMBER,
+    ChatMemberStatus.RESTRICTED,
+)
+RIGHTS: dict[ChatKind, tuple[str, ...]] = {
+    "channel": ("can_post_messages",),
+    "group": ("can_change_info", "can_delete_messages", "can_restrict_members"),
+    "private": (),
+}
+"""Of which an admin has one who decides what is sent to a chat: there are admins by title alone."""
+
 POLL_SECONDS = 30
 RETRY_SECONDS = (1.0, 30.0)
 STOP_SECONDS = 3.0
@@ -250,14 +262,18 @@ class TelegramFace:
 
     # -- who is who
 
-    async def is_admin(self, remote_chat: str, user_id: str) -> bool:
-        return await self._status(remote_chat, user_id) in ADMINS
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:
+        """Whether somebody owns a chat, or may post in a channel, or may change or moderate a group."""
+        member, status = await self._member(remote_chat, user_id)
+        if status != ChatMemberStatus.ADMINISTRATOR:
+            return status == ChatMemberStatus.OWNER
+        return any(getattr(member, right, False) is True for right in RIGHTS[kind])
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
-        status = await self._status(remote_chat, user_id)
+        status = (await self._member(remote_chat, user_id))[1]
         return status in MEMBERS if status else None
 
-    async def resolve(self, name: str) -> tuple[str, str] | None:
+    async def resolve(self, name: str) -> tuple[str, str, ChatKind] | None:
         if self._app is None:
             return None
         try:
@@ -265,7 +281,9 @@ class TelegramFace:
             await self._app.bot.get_chat_member(chat.id, self._app.bot.id)
         except TelegramError:
             return None
-        return str(chat.id), chat.title or name
+        if chat.type == ChatType.PRIVATE:
+            return None
+        return str(chat.id), chat.title or name, "channel" if chat.type == ChatType.CHANNEL else "group"
 
     async def private_chat(self, user_id: str) -> str | None:
         return user_id or None
@@ -273,18 +291,18 @@ class TelegramFace:
     def user_of(self, remote_chat: str) -> str | None:
         return remote_chat if remote_chat.isdecimal() else None
 
-    async def _status(self, remote_chat: str, user_id: str) -> str:
-        """What somebody is in a chat, empty when the platform does not say."""
+    async def _member(self, remote_chat: str, user_id: str) -> tuple[ChatMember | None, str]:
+        """What the platform says of somebody in a chat, and their status there, empty when it does not say."""
         if self._app is None or not user_id:
-            return ""
+            return None, ""
         try:
             member = await self._app.bot.get_chat_member(address(remote_chat)[0], int(user_id))
         except ANSWERS as error:
             words = str(error).lower() if isinstance(error, BadRequest) else ""
-            return ChatMemberStatus.LEFT if any(each in words for each in NO_MEMBER) else ""
+            return None, ChatMemberStatus.LEFT if any(each in words for each in NO_MEMBER) else ""
         if member.status == ChatMemberStatus.RESTRICTED and not getattr(member, "is_member", False):
-            return ChatMemberStatus.LEFT
-        return str(member.status)
+            return member, ChatMemberStatus.LEFT
+        return member, str(member.status)
 
 
 def _application(token: str, api: str | None, polls: PollRequest | None = None) -> App:
@@ -299,8 +317,8 @@ def _application(token: str, api: str | None, polls: PollRequest | None = None) 
 
 SCOPES: tuple[tuple[BotCommandScope, Callable[[Command], bool]], ...] = (
     (BotCommandScopeDefault(), lambda command: command.name not in GROUP_ONLY),
-    (BotCommandScopeAllGroupChats(), lambda command: command.name not in OF_ADMINS | OF_ONE),
-    (BotCommandScopeAllChatAdministrators(), lambda command: command.name not in OF_ONE),
+    (BotCommandScopeAllGroupChats(), lambda command: command.name not in OF_ADMINS),
+    (BotCommandScopeAllChatAdministrators(), lambda _command: True),
 )
 """Who is shown which commands: alone with the bot, in a group, as an admin of one."""
 

@@ -20,7 +20,7 @@ from telegram.ext import (
     filters,
 )
 
-from engine.alerts.policy import PRIVATE
+from engine.alerts.policy import PRIVATE, Wishes
 from engine.errors import InputError
 from engine.ports import Chat, ChatKind
 from handlers.access import REFUSED, STOPPED, TOPIC, group_of
@@ -158,7 +158,9 @@ class Incoming:
         results = []
         if spent == "yes":
             locale = user.language_code or ""
-            chat = await services.store.see_chat(PLATFORM, str(user.id), "private", user.first_name, locale)
+            # Who only asks in other chats is not kept.
+            known = await services.store.find_chat(PLATFORM, str(user.id))
+            chat = known or Chat(0, PLATFORM, str(user.id), "private", wishes=Wishes(locale=locale))
             for name in ("liq", "market"):
                 words = query.query if name == "liq" else query.query.split(" ")[0]
                 line = f"/{name} {words}"

@@ -10,7 +10,7 @@ from functools import lru_cache
 from engine.board import AssetBoard, AssetUpdate
 from engine.clock import ManualClock, SystemClock
 from engine.market import HOUR_MS, Bar, Market
-from engine.ports import Chat
+from engine.ports import Chat, ChatKind
 from engine.watch import Watch
 from handlers.answers import Answer
 from handlers.commands import answer
@@ -66,15 +66,15 @@ class People:
     asked: int = 0
     """How often it was asked for that."""
 
-    async def is_admin(self, remote_chat: str, user_id: str) -> bool:
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:
         return user_id in self.admins
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
         self.asked += 1
         return None if self.silent else user_id in self.members
 
-    async def resolve(self, name: str) -> tuple[str, str] | None:
-        return (self.channels[name], name) if name in self.channels else None
+    async def resolve(self, name: str) -> tuple[str, str, ChatKind] | None:
+        return (self.channels[name], name, "channel") if name in self.channels else None
 
     async def private_chat(self, user_id: str) -> str | None:
         return user_id

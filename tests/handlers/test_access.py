@@ -9,6 +9,7 @@ import pytest
 
 from engine.clock import ManualClock
 from handlers.access import ASKED_AGAIN_MS, ensure_claim_code, may_be_told
+from handlers.messages import alert_answer
 from tests.handlers.kit import Kit
 
 
@@ -61,6 +62,40 @@ async def test_a_stranger_does_not_make_the_bot_ask_the_platform_with_each_messa
         await kit.ask("/stop", "9")
         await kit.ask("/liq 86000", "9")
     assert kit.people.asked == 5, "once a group, and not again for minutes"
+
+
+async def test_an_operator_sees_who_asked_and_the_chat_is_told(kit: Kit) -> None:
+    kit.services.configured_operators = frozenset({("telegram", "1")})
+    member = await let_in(kit)
+    await kit.ask("/liq 86000", "8")
+    await kit.ask("/liq 86000", "9")
+    waiting = await kit.ask("/admin", "1")
+    stranger = await kit.chat("9")
+    assert waiting.headline == "1 chat waits to be let in", "members who are served do not wait"
+    assert waiting.lines == (f"#{stranger.id} telegram private ",)
+    await kit.ask(f"/admin approve {stranger.id}", "1")
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    assert message.remote_chat == "9"
+    assert alert_answer(message.body).headline == "The operator has let this chat in."
+    assert (await kit.ask("/admin", "1")).headline == "0 chats wait to be let in"
+    await kit.ask(f"/admin approve {stranger.id}", "1")
+    assert await kit.store.claim("telegram", 1000, (message.chat_id,)) is None, "told once"
+    assert member != stranger.id
+
+
+async def test_an_operator_can_be_dismissed_but_not_the_last(kit: Kit) -> None:
+    for user in ("8", "9"):
+        await kit.store.add_operator("telegram", user)
+    assert (await kit.ask("/admin operators", "8")).lines == ("telegram:8", "telegram:9")
+    assert "private" in (await kit.ask("/admin dismiss telegram:8", "7")).headline
+    assert "Say whom" in (await kit.ask("/admin dismiss telegram:7", "8")).headline
+    assert (await kit.ask("/admin dismiss telegram:9", "8")).headline == "telegram:9 is no operator any more."
+    assert "private" in (await kit.ask("/admin", "9")).headline
+    assert "only operator" in (await kit.ask("/admin dismiss telegram:8", "8")).headline
+    kit.services.configured_operators = frozenset({("discord", "1")})
+    assert "in the settings" in (await kit.ask("/admin dismiss discord:1", "8")).headline
+    assert "no operator any more" in (await kit.ask("/admin dismiss telegram:8", "8")).headline
 
 
 async def test_of_two_who_give_the_code_at_once_one_is_the_operator(kit: Kit) -> None:

@@ -152,7 +152,11 @@ class DiscordServer:
 
     def commands(self) -> list[dict[str, Any]]:
         """The commands as the bot set them up."""
-        return list(self.backend.visible_commands(user_id=self.admin.id, channel_id=self.channel.id))
+        return list(self.backend.commands.get(None, {}).values())
+
+    def private(self, user_id: int) -> int:
+        """The channel that a person and the bot have to themselves."""
+        return int(self.backend.get_dm_channel(user_id).id)
 
     def synced(self, user_id: int | None = None) -> set[str]:
         """Names of the commands that the bot has set up, as somebody sees them; the admin if nobody is named."""
@@ -189,7 +193,7 @@ class DiscordServer:
         record, payload = interactions.base_payload(
             self.backend, type=kind, channel_id=channel_id, guild_id=channel.guild_id, user_id=user_id, data=data
         )
-        owners = {"1": str(user_id)} if own else {"0": str(channel.guild_id)}
+        owners = {"1": str(user_id)} if own else {"0": str(channel.guild_id or 0)}
         payload["authorizing_integration_owners"] = owners
         return record, payload
 

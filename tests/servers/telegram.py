@@ -159,6 +159,9 @@ class TelegramServer:
         self.hold_sends.set()
         self.admins: dict[int, set[int]] = {}
         self.members: dict[int, set[int]] = {}
+        self.owners: dict[int, set[int]] = {}
+        self.without: dict[int, tuple[str, ...]] = {}
+        """Rights that admins do not have, by user."""
         self.chats: dict[int, dict[str, Any]] = {}
         self._updates: list[dict[str, Any]] = []
         self._said: dict[int | None, dict[str, Any]] = {}
@@ -449,7 +452,12 @@ class TelegramServer:
         user = BOT if user_id == BOT["id"] else self.person(user_id)
         if user_id in self.admins.get(chat_id, set()):
             rights = dict.fromkeys(ADMIN_RIGHTS, True)
+            if self.chat(chat_id)["type"] == "channel":
+                rights |= {"can_post_messages": True, "can_edit_messages": True}
+            rights |= dict.fromkeys(self.without.get(user_id, ()), False)
             return {"status": "administrator", "user": user, "is_anonymous": False, **rights}
+        if user_id in self.owners.get(chat_id, set()):
+            return {"status": "creator", "user": user, "is_anonymous": False}
         if user_id in self.members.get(chat_id, set()) or user_id == BOT["id"]:
             return {"status": "member", "user": user}
         return {"status": "left", "user": user}

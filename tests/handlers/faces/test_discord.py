@@ -12,7 +12,7 @@ from aiohttp import web
 from engine.errors import TokenRefusedError
 from engine.ports import Message, Outcome
 from handlers.answers import Answer, Button
-from handlers.commands import all_commands
+from handlers.commands import all_commands, find_command
 from handlers.faces.discord import DiscordFace, check_discord
 from handlers.faces.discord_idiom import escape, render_discord
 from handlers.faces.webhook import WebhookFace
@@ -67,6 +67,38 @@ async def rig() -> AsyncIterator[Rig]:
 async def test_the_command_tree_is_the_registry(rig: Rig) -> None:
     await until(rig.server.synced)
     assert rig.server.synced() == {command.name for command in all_commands()}
+
+
+async def test_every_option_says_what_it_is(rig: Rig) -> None:
+    await until(rig.server.synced)
+    registered = rig.server.commands()
+    said = {(c["name"], o["name"]): o["description"] for c in registered for o in c.get("options", ())}
+    wanted = {(c.name, p.name): p.help[:100] for c in (*all_commands(), find_command("admin")) for p in c.parameters}
+    assert said == wanted
+
+
+async def test_an_alert_is_removed_and_paused_by_a_number_that_is_proposed(rig: Rig) -> None:
+    member, channel = rig.server.member.id, rig.server.channel.id
+    await rig.slash(member, "alert", rule="price 80k")
+    rule = rig.kit.services.watch.book.rules[0].id
+    proposed = await rig.server.propose(member, channel, "alerts", "number", "8")
+    assert [row["value"] for row in proposed] == [str(rule)]
+    assert proposed[0]["name"].startswith(f"#{rule} price 80k")
+    assert await rig.server.propose(rig.server.admin.id, channel, "alerts", "number", "") == []
+    assert "Paused" in (await rig.slash(member, "alerts", action="pause", number=str(rule))).content
+    assert "Resumed" in (await rig.slash(member, "alerts", action="resume", number=str(rule))).content
+    assert "Removed" in (await rig.slash(member, "alerts", action="remove", number=str(rule))).content
+
+
+async def test_an_operator_has_admin_alone_with_the_bot(rig: Rig) -> None:
+    """Nobody is shown it in a server; who is no operator is refused."""
+    await until(rig.server.synced)
+    assert "admin" not in rig.server.synced(rig.server.admin.id)
+    rig.kit.services.configured_operators = frozenset({("discord", str(rig.server.admin.id))})
+    for user, said in ((rig.server.member.id, "Only the operator"), (rig.server.admin.id, "chats wait to be let in")):
+        record = rig.server.slash(user, rig.server.private(user), "admin")
+        await until(lambda record=record: rig.server.answer(record) is not None)  # type: ignore[misc]
+        assert said in rig.server.answer(record).content
 
 
 async def test_a_slash_command_is_answered_with_headline_embed_and_buttons(rig: Rig) -> None:

@@ -141,6 +141,37 @@ async def test_a_channel_post_is_its_admins_and_a_channel_is_subscribed_from_a_p
     assert "near calm" in rig.server.to(-1009)[0].plain
 
 
+@pytest.mark.parametrize(
+    ("kind", "without", "may"),
+    [
+        ("channel", ("can_post_messages",), False),
+        ("channel", ("can_change_info", "can_delete_messages", "can_restrict_members"), True),
+        ("supergroup", ("can_change_info", "can_delete_messages", "can_restrict_members"), False),
+        ("supergroup", ("can_change_info", "can_restrict_members"), True),
+    ],
+)
+async def test_an_admin_by_title_alone_decides_nothing(
+    rig: Rig, kind: str, without: tuple[str, ...], may: bool
+) -> None:
+    """There are admins who only have a badge, or may only invite: channels were filled and groups emptied by them."""
+    rig.server.chats[-1009] = {"type": kind, "title": "Mine", "username": "mine"}
+    rig.server.admins[-1009] = {7}
+    rig.server.without[7] = without
+    rig.server.say(7, "/subscribe @mine calm")
+    await until(lambda: rig.server.to(7))
+    assert rig.server.to(7)[0].plain.startswith("Subscribed Mine" if may else "Only admins of @mine")
+    assert {chat.kind for chat in await rig.kit.store.chats() if chat.remote_id == "-1009"} <= {
+        kind.removeprefix("super")
+    }
+
+
+async def test_who_owns_a_group_may_do_all(rig: Rig) -> None:
+    rig.server.owners[-5] = {7}
+    rig.server.say(7, "/subscribe calm", -5)
+    await until(lambda: rig.server.to(-5))
+    assert rig.server.to(-5)[0].plain.startswith("Subscribed Group -5")
+
+
 async def test_whoever_blocks_the_bot_is_let_be_and_welcomed_back(rig: Rig) -> None:
     rig.server.say(7, "/threshold normal")
     await until(lambda: rig.server.to(7))

@@ -223,7 +223,8 @@ async def test_menus_are_by_scope_and_language(rig: Rig) -> None:
     assert GROUP_ONLY.isdisjoint(private)
     assert NEEDS_ADMIN.isdisjoint(group)
     assert set(admins) >= NEEDS_ADMIN
-    assert "export" not in admins
+    assert "export" in admins
+    assert "export" not in group
 
 
 async def test_a_link_leads_to_an_answer(rig: Rig) -> None:
@@ -248,7 +249,24 @@ async def test_an_export_is_a_file_and_private(rig: Rig) -> None:
     kept = json.loads(sent.file)
     assert kept["rules"][0]["kind"] == "near"
     assert kept["chat"][0]["remote_id"] == "7"
-    assert "private chat" in (await say(rig, "/export", chat=GROUP)).plain
+
+
+async def test_a_groups_admin_is_sent_what_is_kept_of_it_alone(rig: Rig) -> None:
+    assert "Only admins" in (await say(rig, "/export", chat=GROUP)).plain
+    rig.server.admins[GROUP] = {7}
+    await say(rig, "/subscribe calm", chat=GROUP)
+    before = len(rig.server.to(GROUP))
+    rig.server.say(7, "/export", GROUP)
+    await until(lambda: rig.server.to(7))
+    assert json.loads(rig.server.to(7)[0].file)["chat"][0]["remote_id"] == str(GROUP)
+    assert len(rig.server.to(GROUP)) == before
+
+
+async def test_who_only_asks_in_other_chats_is_not_kept(rig: Rig) -> None:
+    rig.server.ask_inline(9, "btc 86000")
+    await until(lambda: rig.server.inline)
+    assert rig.server.inline[0][0]["title"].startswith("BTC 86,000: ~$")
+    assert not await rig.kit.store.chats()
 
 
 async def test_who_asks_too_much_is_told_so_once(rig: Rig) -> None:
