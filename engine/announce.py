@@ -138,6 +138,8 @@ def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, An
         facts |= _expected(board, decision)
     else:
         facts |= _aftermath(board, decision, now)
+    if decision.kind == "over":
+        facts["faded"] = bool(cluster.faded_at)
     return facts
 
 

@@ -430,12 +430,12 @@ class AssetBoard:
     def _follow(self, update: AssetUpdate, now: int, *, silent: bool) -> AssetTick:
         if not silent:
             self._measure()
-        view, clusters = self.view, self.tracker.live
+        view, clusters, faded = self.view, self.tracker.live, self.tracker.faded
         path = (self._mark, *update.path)
         self.candidates.follow(path, clusters, view, now)
         marks = tuple(self.tracker.follow(path, view))
         grounds = {} if silent else self._grounds(path, now)
-        return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates, grounds)
+        return AssetTick(self.asset, now, path, clusters, marks, view, self.candidates, grounds, faded)
 
     def _grounds(self, path: tuple[float, ...], now: int) -> dict[tuple[Side, int], Ground]:
         """What a path of prices came into that nobody had traded for long, before its own bars are taken in."""

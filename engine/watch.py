@@ -93,7 +93,12 @@ class Watch:
         verdict = decide(
             pairs, self.book.states, tick, self.book.muted(asset), following, sizes, self.book.resting_until
         )
-        gone = {cluster.id for cluster in tick.clusters} - {cluster.id for cluster in board.tracker.live}
+        there = {cluster.id: cluster for cluster in (*board.tracker.live, *board.tracker.faded)}
+        gone = {cluster.id for cluster in tick.followed} - there.keys()
+        for old, heir in board.tracker.take_successors().items():
+            gone.add(old)
+            if heir in there:
+                verdict.states |= self.book.hand_over(asset, old, there[heir], verdict.states)
         verdict.states |= self._ended(gone, verdict)
         if delivered.late:
             # Not stored before the message that tells of it: a crash until then reads the same bars again.
@@ -258,6 +263,8 @@ class Watch:
 
     def _keep_missed(self, board: AssetBoard, decisions: Iterable[Decision], now: int) -> None:
         for decision in decisions:
+            if decision.kind == "over":
+                continue  # what came after the program was down says more
             missed = {
                 "kind": decision.kind,
                 "asset": board.asset,

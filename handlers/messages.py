@@ -242,6 +242,29 @@ def _back(facts: Facts) -> Answer:
 _CAME = {"near": N_("Came near: {cluster}"), "entered": N_("Entered: {cluster}"), "wick": N_("Wick only: {cluster}")}
 
 
+_NOT_REACHED = {
+    "long": N_("{asset} {price}: long cluster {label} not reached within a day, {distance} away"),
+    "short": N_("{asset} {price}: short cluster {label} not reached within a day, {distance} away"),
+}
+_NOT_SWEPT = {
+    "long": N_("{asset} {price}: long cluster {label} entered, not swept within a day"),
+    "short": N_("{asset} {price}: short cluster {label} entered, not swept within a day"),
+}
+
+
+def _over(facts: Facts) -> Answer:
+    """The end of a story in which nothing came of it."""
+    asset, cluster, side = facts["asset"], facts["cluster"], facts["side"]
+    named = {"asset": asset, "price": price(facts["price"]), "label": label(cluster["label"])}
+    if facts["swept_share"]:
+        head = _(_NOT_SWEPT[side], **named)
+    else:
+        head = _(_NOT_REACHED[side], **named, distance=percent(facts["distance"]))
+    line = _("No level there is dense any more.") if facts["faded"] else _("It is still there: this is the last of it.")
+    buttons = (Button(_("Clusters"), f"/clusters {asset.lower()}"), Button(_("My alerts"), "/alerts"))
+    return Answer(head, (line,), footer=_by_mark(facts), buttons=buttons)
+
+
 def _offline(facts: Facts) -> Answer:
     asset, mark = facts["asset"], facts["mark"]
     swept = [m for m in facts["missed"] if m["kind"] == "swept"]
@@ -440,6 +463,7 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "entered": _entered,
     "swept": _swept,
     "wick": _wick,
+    "over": _over,
     "surge": _surge,
     "fresh": _fresh,
     "offline": _offline,

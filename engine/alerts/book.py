@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from engine.alerts.decide import AssetTick, Sizes, StateKey, Verdict
 from engine.alerts.index import AssetIndex
-from engine.alerts.near import NearState
+from engine.alerts.near import NearState, handed_over
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.values import ValueIndex, ValueTick, ValueVerdict
 from engine.liquidation.clusters import Cluster
@@ -219,9 +219,9 @@ class RuleBook:
         index, now = self._index(tick.asset), tick.now
         marked = {mark.cluster.id for mark in tick.marks}
         found = []
-        for cluster in tick.clusters:
+        for cluster in tick.followed:
             rules = index.candidates(cluster, tick.path, tick.now, sizes.enough, marked=cluster.id in marked)
-            if cluster.id in marked:
+            if cluster.id in marked and not cluster.faded_at:
                 rules += index.at_cluster()
             found += [(rule, cluster) for rule in rules if rule.wants(cluster.side) and not ended(rule, now)]
         return found
@@ -246,6 +246,23 @@ class RuleBook:
         self._values[tick.asset].settle(verdict.states)
         for decision in verdict.decisions:
             self.told_at[decision.rule.id] = tick.now
+
+    def hand_over(
+        self, asset: str, old: str, heir: Cluster, changed: Mapping[StateKey, NearState | None]
+    ) -> dict[StateKey, NearState | None]:
+        """What rules remember of a cluster once it has taken the place of one that some of them told of.
+
+        Args:
+            changed: what they remember since this tick.
+        """
+        found: dict[StateKey, NearState | None] = {}
+        for rule_id in self.states.by_cluster.get(old, {}):
+            rule, key = self._rules.get(rule_id), (rule_id, heir.id)
+            told = changed.get((rule_id, old), self.states.get((rule_id, old)))
+            if rule is not None and rule.kind == "near" and told is not None and told.fired:
+                known = changed.get(key, self.states.get(key))
+                found[key] = handed_over(told, known, heir, rule.distance_for(asset))
+        return found
 
     def forget_clusters(self, asset: str, cluster_ids: Iterable[str]) -> None:
         """Clusters of an asset are no more; what was remembered of them is already forgotten."""

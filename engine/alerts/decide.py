@@ -25,7 +25,8 @@ class AssetTick:
     """What happened to one asset since the last tick.
 
     path holds prices oldest first, the last tick's at its head; clusters and view are as before the path;
-    marks are what the path did to the clusters; grounds what it came into that nobody had traded for long, by side and
+    marks are what the path did to the clusters; faded are not dense any more: nothing begins there, but what was told
+    of them is told to its end; grounds what it came into that nobody had traded for long, by side and
     days.
     """
 
@@ -37,6 +38,12 @@ class AssetTick:
     view: MapView
     candidates: Candidates
     grounds: Mapping[tuple[Side, int], Ground] = field(default_factory=dict)
+    faded: tuple[Cluster, ...] = ()
+
+    @property
+    def followed(self) -> tuple[Cluster, ...]:
+        """All clusters that a rule may have told of."""
+        return (*self.clusters, *self.faded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class Sizes:
 def every_pair(rules: Iterable[Rule], tick: AssetTick) -> list[tuple[Rule, Cluster]]:
     """Each rule that concerns the tick's asset with each of its clusters."""
     mine = [rule for rule in rules if rule.concerns(tick.asset)]
-    return [(rule, cluster) for rule in mine for cluster in tick.clusters if rule.wants(cluster.side)]
+    return [(rule, cluster) for rule in mine for cluster in tick.followed if rule.wants(cluster.side)]
 
 
 def decide(
@@ -175,7 +182,7 @@ def baseline(
 def _told(tick: AssetTick, sizes: Sizes, cluster: Cluster, price: float, arming: int) -> NearState:
     """The state of a rule whose chat was told of a cluster at a price, with the figures that were said."""
     forced, low, high = sizes.forced_from(cluster, price)
-    state = NearState(False, tick.now, True, arming=arming, label=cluster.label_price)
+    state = NearState(False, tick.now, True, arming=arming, label=cluster.label_price, told_at=tick.now)
     return replace(state, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
 
 
@@ -187,7 +194,8 @@ def _near(
     for before, price in () if following else pairwise(tick.path):
         if state is not None:
             state = rearm(state, cluster, price, distance, tick.now)
-        fires_at = crossing(state, cluster, before, price, distance) if cluster.mature(tick.now) else None
+        begins = cluster.mature(tick.now) and not cluster.faded_at
+        fires_at = crossing(state, cluster, before, price, distance) if begins else None
         if fires_at is None or not sizes.enough(cluster, rule.size, distance):
             continue
         arming = state.arming if state else 0
@@ -198,15 +206,20 @@ def _near(
     for mark in tick.marks:
         if mark.cluster.id == cluster.id and mark.kind in ("swept", "wick"):
             decisions += _followed_up(rule, state, mark, tick, sizes)
-            if mark.kind == "wick" and state is not None and state.fired:
+            if state is not None and state.fired:
                 state = replace(state, fired=False)
+    if state is not None and state.fired and tick.now >= state.overdue_at and not following:
+        key = _key(rule, cluster, "over", state.arming)
+        reason = "a day has passed since"
+        decisions.append(Decision("over", rule, cluster, tick.path[-1], reason, key, state, begins=False))
+        state = replace(state, fired=False)
     return state, decisions
 
 
 def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTick, sizes: Sizes) -> list[Decision]:
     """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
     told = state is not None and state.fired
-    large = mark.kind == "swept" and state is None and mark.cluster.mature(tick.now)
+    large = mark.kind == "swept" and state is None and mark.cluster.mature(tick.now) and not mark.cluster.faded_at
     large = large and sizes.enough(mark.cluster, rule.size, None)
     if not (told or large):
         return []
@@ -225,7 +238,7 @@ def _at_cluster(
     """Rules of kind entered and swept: they fire at the cluster itself, if it is mature and large enough."""
     decisions: list[Decision] = []
     for mark in () if following else tick.marks:
-        if mark.cluster.id != cluster.id or mark.kind != rule.kind or not cluster.mature(tick.now):
+        if mark.cluster.id != cluster.id or mark.kind != rule.kind or not cluster.mature(tick.now) or cluster.faded_at:
             continue
         if not sizes.enough(cluster, rule.size, None):
             continue

@@ -37,6 +37,7 @@ class Place:
         where: (n,) int8, by the rules' positions.
         leaving, asleep: heaps of rule ids, by the distance that lets them go and by the time that wakes them.
         telling: ids of rules that told of it, and will tell of its end.
+        overdue: heap of such ids by when their story has had its day.
     """
 
     def __init__(self, count: int) -> None:
@@ -44,10 +45,13 @@ class Place:
         self.leaving: list[tuple[float, int]] = []
         self.asleep: list[tuple[int, int]] = []
         self.telling: set[int] = set()
+        self.overdue: list[tuple[int, int]] = []
 
     def put(self, position: int, rule_id: int, state: NearState | None, leaves_at: float) -> None:
         """Let a rule's state decide where it is; leaves_at: how far away lets it go to sleep."""
         if state is not None and state.fired:
+            if rule_id not in self.telling:
+                heapq.heappush(self.overdue, (state.overdue_at, rule_id))
             self.telling.add(rule_id)
         else:
             self.telling.discard(rule_id)
@@ -67,6 +71,21 @@ class Place:
             found.append((heapq.heappop(self.leaving)[1], LEAVING))
         while self.asleep and self.asleep[0][0] <= now:
             found.append((heapq.heappop(self.asleep)[1], ASLEEP))
+        return found
+
+    def outlived(self, now: int, states: Mapping[int, NearState]) -> set[int]:
+        """Take out the rules whose story with the cluster has had its day."""
+        found = set()
+        while self.overdue and self.overdue[0][0] <= now:
+            rule_id = heapq.heappop(self.overdue)[1]
+            state = states.get(rule_id)
+            if rule_id not in self.telling or state is None or not state.fired:
+                continue
+            if state.overdue_at <= now:
+                found.add(rule_id)
+                self.telling.discard(rule_id)  # until its state puts it back
+            else:  # told anew meanwhile
+                heapq.heappush(self.overdue, (state.overdue_at, rule_id))
         return found
 
 
@@ -103,9 +122,13 @@ class AssetIndex:
                 place.where[position] = ARMED  # until its state puts it where it belongs
                 self._taken.append((rule_id, cluster.id))
                 found.add(rule_id)
+        for rule_id in place.outlived(now, self._states.get(cluster.id, {})):
+            if self._position(rule_id) is not None:
+                self._taken.append((rule_id, cluster.id))
+                found.add(rule_id)
         if marked:
             found |= place.telling
-        if cluster.mature(now):
+        if cluster.mature(now) and not cluster.faded_at:
             closest = -np.inf if marked else min(cluster.distance(price) for price in path)
             found |= self._armed(place, cluster, closest, large_enough, marked=marked)
         return [self._rules[rule_id] for rule_id in sorted(found)]

@@ -13,6 +13,8 @@ from engine.market import HOUR_MS
 
 REARM_MS = 4 * HOUR_MS
 REARM_FACTOR = 2.0
+STORY_MS = 24 * HOUR_MS
+"""What was told is followed so long; then a line says that it was not reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,12 @@ class NearState:
     Attributes:
         armed: whether it may fire.
         since: when it fired or was disarmed, UTC ms.
-        fired: whether somebody was told, so that the sweep is told too; the figures are what was said then.
+        fired: whether the chat was told and waits for the end of it, which rearming does not change; the figures
+            are what was said then.
         left: whether price has been twice the distance away since.
         arming: how often it has been armed; part of the key that keeps an alert from being made twice.
         label: what the cluster was called when it was told of, USD; 0 where nobody was told.
+        told_at: when that was, UTC ms; 0 in states of before, where since says it.
     """
 
     armed: bool
@@ -37,6 +41,17 @@ class NearState:
     forced_low_usd: float = 0.0
     forced_high_usd: float = 0.0
     label: float = 0.0
+    told_at: int = 0
+
+    @property
+    def story_since(self) -> int:
+        """When the chat was told, UTC ms."""
+        return self.told_at or self.since
+
+    @property
+    def overdue_at(self) -> int:
+        """When what was told has had its day, UTC ms."""
+        return self.story_since + STORY_MS
 
 
 def state_of(row: Mapping[str, Any]) -> NearState:
@@ -47,7 +62,8 @@ def state_of(row: Mapping[str, Any]) -> NearState:
     """
     known = {each.name: row[each.name] for each in fields(NearState) if each.name in row}
     state = NearState(**known)
-    numbers = (state.since, state.arming, state.forced_usd, state.forced_low_usd, state.forced_high_usd, state.label)
+    times, sizes = (state.since, state.arming, state.told_at), (state.forced_low_usd, state.forced_high_usd)
+    numbers = (*times, *sizes, state.forced_usd, state.label)
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         raise ValueError("a number in it is none")
     return state
@@ -74,8 +90,24 @@ def rearm(state: NearState, cluster: Cluster, price: float, distance: float, now
         return state
     left = state.left or cluster.distance(price) >= REARM_FACTOR * distance
     if left and now - state.since >= REARM_MS:
-        return NearState(armed=True, since=now, arming=state.arming + 1)
+        return replace(state, armed=True, since=now, left=False, arming=state.arming + 1)
     return state if left == state.left else replace(state, left=True)
+
+
+def handed_over(told: NearState, known: NearState | None, heir: Cluster, distance: float) -> NearState:
+    """The state of a rule towards a cluster that took the place of one it told of: it tells of that one's end.
+
+    Args:
+        told: what it remembers of the one that faded.
+        known: what it remembers of the heir.
+    """
+    if known is not None and known.fired:
+        return known
+    if known is None:
+        known = NearState(armed_distance(None, heir, distance) == distance, told.since)
+    return replace(
+        told, armed=known.armed, since=known.since, left=known.left, arming=known.arming, told_at=told.story_since
+    )
 
 
 def crossing(state: NearState | None, cluster: Cluster, before: float, price: float, distance: float) -> float | None:

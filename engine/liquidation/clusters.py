@@ -18,6 +18,9 @@ MATURE_MS = 2 * HOUR_MS
 """Fresh mass trails the price at the distances of high leverage: a younger cluster is new, not near."""
 
 FADE_MS = 6 * HOUR_MS
+FOLLOWED_MS = 25 * HOUR_MS
+"""So long a faded cluster is still followed: whoever was told of it before is told of its end within a day."""
+
 LEAST_OVERLAP = 0.30
 SWEPT_SHARE = 0.80
 FORGET_DISTANCE = 0.01
@@ -47,6 +50,7 @@ class Cluster:
         swept_usd: how much of that has been swept.
         reached: outward coordinate up to which that has been counted.
         entry_forced_usd: F over its levels, with its band, as it stood when price first entered.
+        faded_at: when it was found not to be dense any more, UTC ms; 0 while it is.
     """
 
     id: str
@@ -70,6 +74,7 @@ class Cluster:
     entry_forced_usd: float = 0.0
     entry_forced_low_usd: float = 0.0
     entry_forced_high_usd: float = 0.0
+    faded_at: int = 0
 
     @property
     def near_price(self) -> float:
@@ -123,6 +128,8 @@ class ClusterTracker:
     def __init__(self, asset: str) -> None:
         self.asset = asset
         self._live: dict[str, Cluster] = {}
+        self._faded: dict[str, Cluster] = {}
+        self._successors: dict[str, str] = {}
         self.born = 0
         self.ended = 0
         self.relabelled = 0
@@ -132,6 +139,16 @@ class ClusterTracker:
         """Clusters seen within the last six hours, by side, nearest first."""
         return tuple(sorted(self._live.values(), key=lambda c: (c.side, c.first)))
 
+    @property
+    def faded(self) -> tuple[Cluster, ...]:
+        """Clusters that are not dense any more, and that price has not come to since; none overlaps a live one."""
+        return tuple(self._faded.values())
+
+    def take_successors(self) -> dict[str, str]:
+        """Return, once, which faded clusters a live one has taken the place of, by id."""
+        taken, self._successors = self._successors, {}
+        return taken
+
     def follow(self, path: Sequence[float], view: MapView) -> list[Mark]:
         """Move the clusters' own account of entry and sweep along a path of prices, oldest first.
 
@@ -139,9 +156,9 @@ class ClusterTracker:
         """
         marks: list[Mark] = []
         for price in path:
-            for cluster in self.live:
+            for cluster in (*self.live, *self.faded):
                 if cluster.distance(price) > cluster.farthest:
-                    cluster = self._live[cluster.id] = replace(cluster, farthest=cluster.distance(price))
+                    cluster = self._keep(replace(cluster, farthest=cluster.distance(price)))
                 marks += self._follow_one(cluster, price, view)
         return marks
 
@@ -150,8 +167,12 @@ class ClusterTracker:
         if reach >= cluster.first and reach > cluster.reached:
             yield from self._sweep(cluster, reach, price, view)
         elif cluster.entered and cluster.distance(price) >= FORGET_DISTANCE:
-            self._live[cluster.id] = replace(cluster, entry_usd=0.0, swept_usd=0.0, reached=-(2**31))
+            self._keep(replace(cluster, entry_usd=0.0, swept_usd=0.0, reached=-(2**31)))
             yield Mark("wick", cluster, price)
+
+    def _keep(self, cluster: Cluster) -> Cluster:
+        (self._faded if cluster.faded_at else self._live)[cluster.id] = cluster
+        return cluster
 
     def _sweep(self, cluster: Cluster, reach: int, price: float, view: MapView) -> Iterable[Mark]:
         entry = cluster.entry_usd or view.mass_between(cluster.side, cluster.first, cluster.last)
@@ -164,12 +185,15 @@ class ClusterTracker:
                 entry_forced_low_usd=cluster.forced_low_usd,
                 entry_forced_high_usd=cluster.forced_high_usd,
             )
-        self._live[cluster.id] = moved
+        self._keep(moved)
         if not cluster.entered:
             yield Mark("entered", moved, price)
         if reach >= cluster.last or moved.swept_usd >= SWEPT_SHARE * moved.entry_usd:
-            del self._live[cluster.id]
-            self.ended += 1
+            if cluster.faded_at:
+                del self._faded[cluster.id]
+            else:
+                del self._live[cluster.id]
+                self.ended += 1
             yield Mark("swept", moved, price)
 
     def detect(self, view: MapView, usual: dict[Side, Any]) -> None:
@@ -183,6 +207,17 @@ class ClusterTracker:
             if view.at - cluster.seen_at >= FADE_MS:
                 del self._live[cluster.id]
                 self.ended += 1
+                self._keep(replace(cluster, faded_at=view.at))
+        self._succeed(view.at)
+
+    def _succeed(self, now: int) -> None:
+        """Let live clusters take the place of faded ones, and forget those that faded long ago."""
+        for faded in self.faded:
+            heirs = [other for other in self.live if other.side == faded.side and _shared(faded, other) > 0]
+            if heirs:
+                self._successors[faded.id] = max(heirs, key=lambda other: _shared(faded, other)).id
+            if heirs or now - faded.faded_at >= FOLLOWED_MS:
+                del self._faded[faded.id]
 
     def _match(self, side: Side, peaks: list[Peak], view: MapView) -> None:
         live = [cluster for cluster in self.live if cluster.side == side]
@@ -255,6 +290,8 @@ class ClusterTracker:
     def snapshot(self) -> dict[str, Any]:
         return {
             "live": [asdict(cluster) for cluster in self.live],
+            "faded": [asdict(cluster) for cluster in self.faded],
+            "successors": dict(self._successors),
             "counts": [self.born, self.ended, self.relabelled],
         }
 
@@ -262,6 +299,8 @@ class ClusterTracker:
     def restore(cls, asset: str, state: dict[str, Any]) -> ClusterTracker:
         made = cls(asset)
         made._live = {row["id"]: Cluster(**row) for row in state["live"]}
+        made._faded = {row["id"]: Cluster(**row) for row in state.get("faded", ())}
+        made._successors = dict(state.get("successors", {}))
         made.born, made.ended, made.relabelled = state["counts"]
         return made
 
@@ -282,5 +321,9 @@ def _near(usual: np.ndarray | None) -> np.ndarray | None:
 
 def _overlap(peak: Peak, cluster: Cluster) -> float:
     """Shared levels over the shorter of the two."""
-    shared = min(peak.last, cluster.last) - max(peak.first, cluster.first) + 1
-    return max(shared, 0) / min(peak.last - peak.first + 1, cluster.last - cluster.first + 1)
+    return _shared(peak, cluster) / min(peak.last - peak.first + 1, cluster.last - cluster.first + 1)
+
+
+def _shared(one: Peak | Cluster, other: Peak | Cluster) -> int:
+    """How many levels two runs of a side share."""
+    return max(min(one.last, other.last) - max(one.first, other.first) + 1, 0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.alerts.book import RuleBook
 from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, every_pair
 from engine.alerts.decide import decide as decide_pairs
-from engine.alerts.near import REARM_MS, NearState, armed_distance
+from engine.alerts.near import REARM_MS, STORY_MS, NearState, armed_distance
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.tiers import Candidates
 from engine.errors import ImplausibleError
@@ -165,6 +165,66 @@ def test_whoever_was_told_of_it_is_told_how_it_ended() -> None:
     assert decision.kind == "swept"
     assert "90%" in decision.reason
     assert decision.told is not None
+
+
+def remembered(states: dict[StateKey, NearState], verdict: Verdict) -> dict[StateKey, NearState]:
+    """What rules remember after a verdict."""
+    return {key: state for key, state in (states | verdict.states).items() if state is not None}
+
+
+def test_what_was_told_is_told_to_its_end_though_the_rule_was_armed_again() -> None:
+    """Price left by twice the distance, the rule was armed again and forgot that it had told."""
+    first = decide([RULE], {}, tick([90_000, 88_000]))
+    states = remembered({}, first)
+    for hours, path in ((1, [88_000.0, 90_500.0]), (6, [90_500.0, 90_600.0])):
+        states = remembered(states, decide([RULE], states, tick(path, DAY + hours * HOUR_MS)))
+    assert states[1, "c1"].armed
+    gone = cluster()
+    swept = Mark("swept", replace(gone, entry_usd=1e8, swept_usd=9e7), 86_000.0)
+    small = Rule(1, 1, "near", "BTC", 0.01, 1e12)  # nothing is large enough for it now
+    found = decide([small], states, tick([90_600, 86_000], DAY + 9 * HOUR_MS, gone, (swept,)))
+    (decision,) = found.decisions
+    assert (decision.kind, decision.begins) == ("swept", False)
+    assert decision.told is not None
+    assert decision.told.story_since == DAY
+    assert decision.told.forced_usd == first.decisions[0].told.forced_usd  # type: ignore[union-attr]  # as told then
+
+
+def test_what_was_told_and_came_to_nothing_ends_in_one_line_after_a_day() -> None:
+    states = remembered({}, decide([RULE], {}, tick([90_000, 88_000])))
+    early = decide([RULE], states, tick([88_000, 88_100], DAY + STORY_MS - 1))
+    assert early.decisions == []
+    faded = replace(cluster(), faded_at=DAY + 1)
+    late = replace(tick([88_000, 88_100], DAY + STORY_MS), clusters=(), faded=(faded,))
+    ended = decide([RULE], states, late)
+    assert [(d.kind, d.begins) for d in ended.decisions] == [("over", False)]
+    assert decide([RULE], remembered(states, ended), late).decisions == []
+    assert decide([RULE], states, late, muted={1: late.now + 1}).decisions == []
+
+
+def test_nothing_begins_at_a_cluster_that_faded_but_what_was_told_of_it_ends() -> None:
+    faded = replace(cluster(), faded_at=DAY)
+    coming = replace(tick([90_000, 88_000]), clusters=(), faded=(faded,))
+    assert decide([RULE, Rule(2, 2, "swept", "BTC", None, "busy")], {}, coming).decisions == []
+    swept = Mark("swept", replace(faded, entry_usd=1e8, swept_usd=9e7), 86_000.0)
+    over = replace(coming, path=(88_000, 86_000), marks=(swept,))
+    told = {(1, "c1"): NearState(False, DAY - HOUR_MS, True, label=87_500.0, told_at=DAY - HOUR_MS)}
+    rules = [RULE, Rule(2, 2, "swept", "BTC", None, "busy"), Rule(3, 3, "near", "BTC", 0.01, "busy")]
+    assert [(d.rule.id, d.kind) for d in decide(rules, told, over).decisions] == [(1, "swept")]
+
+
+def test_the_story_goes_on_with_the_cluster_that_took_the_place() -> None:
+    told = NearState(False, DAY, True, forced_usd=5.0, label=87_500.0, told_at=DAY)
+    book = RuleBook([RULE, Rule(2, 2, "near", "BTC", 0.05, "busy")], {(1, "c1"): told, (2, "c1"): told})
+    heir = replace(cluster(), id="c2")
+    found = book.hand_over("BTC", "c1", heir, {(2, "c1"): replace(told, fired=False)})
+    assert found == {(1, "c2"): replace(told, armed=True, since=DAY)}, (
+        "armed as a new one; what ended is not told again"
+    )
+    close = replace(heir, born_distance=0.004, farthest=0.004)
+    assert not book.hand_over("BTC", "c1", close, {})[1, "c2"].armed  # type: ignore[union-attr]
+    own = NearState(False, DAY + 5, True, label=87_000.0, told_at=DAY + 5)
+    assert book.hand_over("BTC", "c1", heir, {(1, "c2"): own})[1, "c2"] == own, "its own story is the newer one"
 
 
 def test_rules_of_kind_entered_and_swept_fire_at_the_cluster() -> None:

@@ -30,6 +30,7 @@ class World:
         self.rng = np.random.default_rng(seed)
         self.now, self.price = 30 * 24 * HOUR_MS, 90_000.0
         self.clusters: dict[str, Cluster] = {}
+        self.faded: dict[str, Cluster] = {}
         self.number = self.rule_number = 0
 
     def rule(self) -> Rule:
@@ -55,14 +56,19 @@ class World:
 
     def tick(self) -> AssetTick:
         """Price goes on; some clusters are entered, swept or left, some vanish, some are born."""
-        self.now += int(self.rng.choice([60_000, 600_000, HOUR_MS]))
+        self.now += int(self.rng.choice([60_000, 600_000, HOUR_MS, 4 * HOUR_MS]))
         steps = self.rng.normal(0, 0.006, 3)
         path = tuple(float(x) for x in self.price * np.exp(np.concatenate([[0.0], np.cumsum(steps)])))
         mass = np.full(WINDOW, float(self.rng.uniform(1e6, 4e6)))
         view = MapView("BTC", self.now, path[0], {"long": {"v": mass}, "short": {"v": mass}}, {"v": 8e9})
-        before = tuple(self.clusters.values())
+        if self.clusters and self.rng.random() < 0.1:
+            fading = self.clusters.pop(next(iter(self.clusters)))
+            self.faded[fading.id] = replace(fading, faded_at=self.now)
+        self.faded = {key: c for key, c in self.faded.items() if self.now - c.faded_at < 25 * HOUR_MS}
+        before, faded = tuple(self.clusters.values()), tuple(self.faded.values())
         marks = []
-        for cluster in before:
+        for cluster in (*before, *faded):
+            kept = self.faded if cluster.faded_at else self.clusters
             distances = [cluster.distance(price) for price in path]
             moved = replace(cluster, farthest=max(cluster.farthest, *distances))
             if min(distances) <= 0:
@@ -72,11 +78,11 @@ class World:
                 if kind == "wick":
                     moved = replace(moved, entry_usd=0.0, swept_usd=0.0)
                 elif kind == "swept":
-                    del self.clusters[cluster.id]
+                    del kept[cluster.id]
                     continue
-            self.clusters[cluster.id] = moved
+            kept[cluster.id] = moved
         self.price = path[-1]
-        return AssetTick("BTC", self.now, path, before, tuple(marks), view, Candidates())
+        return AssetTick("BTC", self.now, path, before, tuple(marks), view, Candidates(), faded=faded)
 
 
 def keys(decisions: Sequence[Decision]) -> list[tuple[str, float]]:
@@ -88,7 +94,7 @@ def test_deciding_what_the_index_offers_is_deciding_everything(seed: int) -> Non
     world = World(seed)
     book = RuleBook([world.rule() for _ in range(40)])
     book.mute(3, "BTC", world.now + 20 * HOUR_MS)
-    fired = 0
+    fired, kinds = 0, set()
     for _ in range(150):
         if world.rng.random() < 0.3 and len(world.clusters) < 6:
             world.cluster()
@@ -110,13 +116,15 @@ def test_deciding_what_the_index_offers_is_deciding_everything(seed: int) -> Non
         assert keys(offered.decisions) == keys(everything.decisions)
         assert offered.states == everything.states
         fired += len(offered.decisions)
-        ended = {cluster.id for cluster in tick.clusters} - set(world.clusters)
+        kinds |= {decision.kind for decision in offered.decisions}
+        ended = {cluster.id for cluster in tick.followed} - world.clusters.keys() - world.faded.keys()
         offered.states |= dict.fromkeys(key for key in (*book.states, *offered.states) if key[1] in ended)
         book.apply("BTC", offered)
         book.forget_clusters("BTC", ended)
         if world.rng.random() < 0.1:
             book = reopened(book)
     assert fired > 50
+    assert "over" in kinds
 
 
 def reopened(book: RuleBook) -> RuleBook:

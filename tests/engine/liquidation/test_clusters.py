@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from engine.liquidation.clusters import FADE_MS, ClusterTracker
+from engine.liquidation.clusters import FADE_MS, FOLLOWED_MS, ClusterTracker
 from engine.liquidation.grid import BIN, WINDOW, bin_of, outward
 from engine.liquidation.peaks import find_peaks
 from engine.liquidation.view import MapView
@@ -117,6 +117,40 @@ def test_unseen_for_six_hours_it_fades() -> None:
         assert tracker.live
         tracker.detect(view(density(), hour * HOUR_MS), {})
     assert not tracker.live
+
+
+def faded_after(tracker: ClusterTracker, mass: np.ndarray, until: int = FADE_MS) -> int:
+    for at in range(HOUR_MS, until + 1, HOUR_MS):
+        tracker.detect(view(mass, at), {})
+    return until
+
+
+def test_a_faded_one_is_followed_for_a_day_and_swept_unseen() -> None:
+    tracker = tracked(density((0.03, 5e6)))
+    (before,) = tracker.live
+    faded_after(tracker, density())
+    assert [c.id for c in tracker.faded] == [before.id]
+    again = ClusterTracker.restore("BTC", tracker.snapshot())
+    marks = again.follow([price_at(0.01), price_at(0.06)], view(density()))
+    assert [(mark.kind, mark.cluster.id) for mark in marks] == [("entered", before.id), ("swept", before.id)]
+    assert not again.faded
+    faded_after(tracker, density(), FADE_MS + FOLLOWED_MS)
+    assert not tracker.faded
+    assert tracker.follow([price_at(0.01), price_at(0.06)], view(density())) == []
+
+
+def test_a_new_one_takes_the_place_of_a_faded_one() -> None:
+    tracker = tracked(density((0.03, 5e6)))
+    (before,) = tracker.live
+    at = faded_after(tracker, density())
+    assert tracker.take_successors() == {}
+    tracker.detect(view(density((0.031, 5e6)), at + HOUR_MS), {})
+    (after,) = tracker.live
+    assert after.id != before.id
+    assert not tracker.faded
+    assert ClusterTracker.restore("BTC", tracker.snapshot()).take_successors() == {before.id: after.id}
+    assert tracker.take_successors() == {before.id: after.id}
+    assert tracker.take_successors() == {}
 
 
 def test_going_through_it_is_entered_then_swept_once() -> None:

@@ -83,7 +83,7 @@ async def test_an_alert_is_removed_and_paused_by_a_number_that_is_proposed(rig: 
     rule = rig.kit.services.watch.book.rules[0].id
     proposed = await rig.server.propose(member, channel, "alerts", "number", "8")
     assert [row["value"] for row in proposed] == [str(rule)]
-    assert proposed[0]["name"].startswith(f"#{rule} price 80k")
+    assert proposed[0]["name"].startswith(f"#{rule} price 80,000")
     assert await rig.server.propose(rig.server.admin.id, channel, "alerts", "number", "") == []
     assert "Paused" in (await rig.slash(member, "alerts", action="pause", number=str(rule))).content
     assert "Resumed" in (await rig.slash(member, "alerts", action="resume", number=str(rule))).content
