@@ -182,9 +182,11 @@ def riding_facts(board: AssetBoard, riding: Riding, now: int) -> dict[str, Any]:
         "next_above": _next(board, "short", mark),
         **source_facts(board, now),
     }
+    if riding.kind == "move":
+        return facts | {"from": riding.value, "since": now}
     if ground is None:
         return facts | {"usd": riding.value, "threshold_usd": riding.level, "percentile": _rank_of(riding)}
-    return facts | ground_facts(board, ground)
+    return facts | ground_facts(board, ground) | {"since": now}
 
 
 def ground_facts(board: AssetBoard, ground: Ground) -> dict[str, Any]:

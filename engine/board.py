@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +13,7 @@ import numpy as np
 
 from engine.alerts.decide import AssetTick
 from engine.alerts.ground import UNTRADED_DAYS, Ground, entered, ground_from
-from engine.alerts.riding import MIN_HOURS, PERCENTILES
+from engine.alerts.riding import MIN_HOURS, PERCENTILES, RecentRange, past_grounds, past_surges
 from engine.alerts.rules import Tier, default_distance
 from engine.alerts.tiers import Candidates
 from engine.consensus import agreed_rate
@@ -130,6 +131,7 @@ class AssetBoard:
         self.usual = Usual()
         self.candidates = Candidates()
         self.traded = TradedLevels()
+        self.recent = RecentRange()
         self.left_out: frozenset[str] = frozenset()
         self.missing: Mapping[str, str] = {}
         self.disputed: Mapping[str, float] = {}
@@ -396,6 +398,7 @@ class AssetBoard:
         for sample in update.samples:
             self._take(sample)
         if update.path:
+            self.recent.add(update.path, now)
             self._mark = update.path[-1]
         elif update.bars and not update.samples:
             self._mark = self.vetting.last_close or update.bars[-1][1].close
@@ -464,6 +467,16 @@ class AssetBoard:
             reported = self.hours.hours().reported
             self._thresholds = {each: _percentiles(reported[:, column]) for column, each in enumerate(SIDES)}
         return self._thresholds.get(side, {})
+
+    def past_ridings(self, tier: Tier, sides: Collection[Side], days: int) -> tuple[int, int]:
+        """Return how many surges and stretches of fresh ground a tier would have told of in the last days."""
+        hours, surges, grounds = self.hours.hours(), 0, 0
+        outermost = {"long": -np.log(hours.low), "short": np.log(hours.high)}
+        for side in sides:
+            threshold = self.surge_thresholds(side).get(tier, math.inf)
+            surges += past_surges(hours.reported[-days * 24 :, SIDES.index(side)], threshold)
+            grounds += past_grounds(outermost[side], UNTRADED_DAYS[tier], days * 24)
+        return surges, grounds
 
     def _step(self, market: Market, bar: Bar) -> None:
         """Step one market's map over a closed bar; one that it has been over already is left out."""
@@ -630,6 +643,7 @@ class AssetBoard:
             "usual": self.usual.snapshot(),
             "candidates": self.candidates.snapshot(),
             "traded": self.traded.snapshot(),
+            "recent": self.recent.snapshot(),
             "first_bar_at": self.first_bar_at,
             "mark": self._mark,
             "measured_at": self._measured_at,
@@ -657,6 +671,7 @@ class AssetBoard:
         made.usual = Usual.restore(state["usual"])
         made.candidates = Candidates.restore(state["candidates"])
         made.traded = TradedLevels.restore(state["traded"])
+        made.recent = RecentRange(state.get("recent", ()))
         made.first_bar_at = state["first_bar_at"]
         made._mark, made._measured_at, made._detected_at = (
             state["mark"],

@@ -284,6 +284,10 @@ class RuleStore(Protocol):
         """
         ...
 
+    async def restore_replaced(self, rule_id: int) -> list[Rule]:
+        """Take a rule away and put back those in whose place it came; return them."""
+        ...
+
     async def pause_rule(self, rule_id: int, *, paused: bool) -> None: ...
 
     async def last_told(self, rule_ids: Sequence[int]) -> dict[int, int]:

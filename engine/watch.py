@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.alerts.book import RuleBook, ended
+from engine.alerts.book import NEVER, RuleBook, ended
 from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.near import NearState
-from engine.alerts.riding import Riding, decide_fresh, decide_surge, fresh_place, surge_place
+from engine.alerts.riding import (
+    MOVE_MS,
+    Riding,
+    RidingVerdict,
+    decide_fresh,
+    decide_move,
+    decide_surge,
+    fresh_place,
+    move_place,
+    moved,
+    surge_place,
+)
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.values import GROWN, ValueTick, decide_values
 from engine.announce import alert_facts, cluster_facts, riding_facts, source_facts, value_facts
@@ -24,6 +35,11 @@ log = logging.getLogger(__name__)
 
 STALE_MS = 5 * MINUTE_MS
 """Without any figure for so long, those who wait for alerts are told that none can come."""
+
+
+def _told_together(_: Rule) -> int:
+    """What moved while the program was down, or without figures, is in the one message of what was missed."""
+    return NEVER
 
 
 class Watch:
@@ -171,13 +187,9 @@ class Watch:
         self.book.apply_values(seen, verdict)
 
     def _ride(self, board: AssetBoard, tick: AssetTick, following: Collection[int], record: TickRecord) -> None:
-        """What near rules tell of besides clusters: surges of liquidations, and fresh ground entered."""
+        """What near rules tell of besides clusters: surges of liquidations, fresh ground, a move without a word."""
         asset, now = board.asset, record.now
-        muted = self.book.muted(asset)
-
-        def silent(rule: Rule) -> int:
-            return muted.get(rule.chat_id, 0)
-
+        silent = partial(self.book.silent_until, asset=asset)
         verdicts = []
         for side in SIDES:
             usd, thresholds = board.reported_usd(side, now - HOUR_MS, REPORTING), board.surge_thresholds(side)
@@ -194,6 +206,7 @@ class Watch:
             verdicts.append(
                 decide_fresh(rules, self.book.states, asset, tick.grounds, tick.path, now, silent, following)
             )
+        verdicts.append(self._move(board, verdicts, silent, following, record))
         known_facts: dict[tuple[Any, ...], dict[str, Any]] = {}
 
         def facts_of(riding: Riding) -> dict[str, Any]:
@@ -213,6 +226,32 @@ class Watch:
                         riding.key, riding.kind, asset, rule.chat_id, rule.id, now, told, False, riding.top_tier
                     )
                 )
+
+    def _move(
+        self,
+        board: AssetBoard,
+        before: Iterable[RidingVerdict],
+        silent: Callable[[Rule], int],
+        following: Collection[int],
+        record: TickRecord,
+    ) -> RidingVerdict:
+        """A move of which near rules had no word, and which of them have one now.
+
+        Args:
+            before: what else rides on them in this tick.
+        """
+        asset, now, mark = board.asset, record.now, board.mark
+        spoken = {alert.rule_id for alert in record.alerts if alert.asset == asset and alert.rule_id is not None}
+        spoken |= {riding.rule.id for verdict in before for riding in verdict.decisions}
+        verdict = RidingVerdict()
+        if asset in self._offline_since:
+            silent = _told_together
+        if moved(board.recent.since(now - MOVE_MS), mark, asset) is not None:
+            rules = [rule for rule in self.book.near_rules(asset, now) if rule.id not in spoken]
+            verdict = decide_move(rules, self.book.states, asset, board.recent, mark, now, silent, following)
+        near = (rule for rule in self.book.rules_by_id(spoken) if rule.kind == "near")
+        verdict.states |= {(rule.id, move_place(asset)): NearState(False, now, label=mark) for rule in near}
+        return verdict
 
     def _without_figures(self, board: AssetBoard, now: int, record: TickRecord) -> None:
         """A tick on which no venue said what is now: told once when the last such figures have become old."""

@@ -169,12 +169,49 @@ def _fresh(facts: Facts) -> Answer:
     lines = [
         ground_line(side, facts),
         _("No level here is denser than its surroundings: nobody has traded here for so long"),
-        _("Liquidated within the hour: {usd}", usd=usd(sum(hour.values()))) if sum(hour.values()) else "",
+        _since(facts) or _hour(hour),
         wording.context(facts),
         wording.rough(facts),
     ]
     head = _(_FRESH[side], asset=asset, price=price(facts["price"]), days=facts["days"])
     return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_riding_buttons(asset))
+
+
+def _move(facts: Facts) -> Answer:
+    asset, hour = facts["asset"], facts["hour_usd"]
+    lines = [
+        _since(facts) or _hour(hour),
+        *_next(facts),
+        wording.context(facts),
+        wording.rough(facts),
+    ]
+    change = signed_percent(facts["price"] / facts["from"] - 1)
+    head = _(
+        "{asset} {price}: {change} from {start} with no alert on the way",
+        asset=asset,
+        price=price(facts["price"]),
+        change=change,
+        start=price(facts["from"]),
+    )
+    return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_riding_buttons(asset))
+
+
+def _hour(hour: Mapping[str, float]) -> str:
+    return _("Liquidated within the hour: {usd}", usd=usd(sum(hour.values()))) if sum(hour.values()) else ""
+
+
+def _since(facts: Facts) -> str:
+    """What came of it, an hour later; empty until then, and where no feed says."""
+    if not facts.get("final") or facts.get("reported_usd") is None:
+        return ""
+    text = _SINCE[facts["side"]]
+    return _(text, usd=usd(facts["reported_usd"]))
+
+
+_SINCE = {
+    "long": N_("In the hour since: {usd} of longs liquidated"),
+    "short": N_("In the hour since: {usd} of shorts liquidated"),
+}
 
 
 def _riding_buttons(asset: str) -> tuple[Button, ...]:
@@ -260,7 +297,11 @@ def _over(facts: Facts) -> Answer:
         head = _(_NOT_SWEPT[side], **named)
     else:
         head = _(_NOT_REACHED[side], **named, distance=percent(facts["distance"]))
-    line = _("No level there is dense any more.") if facts["faded"] else _("It is still there: this is the last of it.")
+    line = (
+        _("No longer a dense level. This alert is closed.")
+        if facts["faded"]
+        else _("Still dense. This alert is closed.")
+    )
     buttons = (Button(_("Clusters"), f"/clusters {asset.lower()}"), Button(_("My alerts"), "/alerts"))
     return Answer(head, (line,), footer=_by_mark(facts), buttons=buttons)
 
@@ -466,6 +507,7 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
     "over": _over,
     "surge": _surge,
     "fresh": _fresh,
+    "move": _move,
     "offline": _offline,
     "stale": _stale,
     "back": _back,
@@ -564,7 +606,7 @@ def _buttons(asset: str, cluster: Facts) -> tuple[Button, ...]:
         Button(_("Map"), f"/map {name}"),
         Button(_("Mute {asset} 4h", asset=asset), f"/mute {name} 4h"),
         Button(_("Edit"), "/alerts"),
-        Button(_("Why?"), f"/why {name} {cluster['label']:.6g}"),
+        Button(_("Why?"), f"/why {name} {cluster['label']:.6g} {cluster['side']}"),
     )
 
 

@@ -191,7 +191,16 @@ def m0006_units(db: Database) -> None:
         db.execute(statement)
 
 
-NAMES = ("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits", "m0005_chats", "m0006_units")
+@migrations()
+def m0007_replaced(db: Database) -> None:
+    """A rule keeps those in whose place it came, as JSON, so that it can be undone."""
+    db.execute("ALTER TABLE rule ADD COLUMN replaced TEXT NOT NULL DEFAULT ''")
+
+
+NAMES = (
+    *("m0001_first", "m0002_venues", "m0003_wishes", "m0004_edits", "m0005_chats", "m0006_units"),
+    "m0007_replaced",
+)
 """All migrations of this version, in order."""
 
 

@@ -23,7 +23,7 @@ EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
 OTHERS_EXPIRE_MS = 12 * HOUR_MS
 """How long a message is still worth sending, by kind of alert."""
 
-COUNTED_LATER = frozenset({"swept"})
+COUNTED_LATER = frozenset({"swept", "fresh", "move"})
 COUNTED_AFTER_MS = HOUR_MS
 """A sweep's message is changed then to say what was reported in all."""
 

@@ -56,15 +56,43 @@ def add_rule(db: Database, rule: Rule) -> Rule:
         "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         (LAST_ID, str(highest + 1)),
     )
+    rule = replace(rule, id=highest + 1)
+    _insert(db, rule)
+    return rule
+
+
+def _insert(db: Database, rule: Rule) -> None:
     db.conn.execute(
-        f"INSERT INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR IGNORE INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            highest + 1,
+            rule.id,
             *(rule.chat_id, rule.kind, rule.asset, rule.distance, json.dumps(rule.size), rule.created_at),
             *(rule.level, rule.every_ms, rule.expires_at, int(rule.paused), rule.side),
         ),
     )
-    return replace(rule, id=highest + 1)
+
+
+def add_in_place(db: Database, rule: Rule, gone: Iterable[Rule]) -> Rule:
+    """Store a rule in the place of others, which it can be undone to."""
+    made = add_rule(db, rule)
+    kept = json.dumps([asdict(each) for each in gone])
+    db.conn.execute("UPDATE rule SET replaced = ? WHERE id = ?", (kept, made.id))
+    return made
+
+
+def restore_replaced(db: Database, rule_id: int) -> list[Rule]:
+    """Take a rule away and put back those in whose place it came, under their own ids; return them."""
+    row = db.conn.execute("SELECT replaced, chat_id FROM rule WHERE id = ?", (rule_id,)).fetchone()
+    before: list[Rule] = []
+    try:
+        before = [Rule(**{**each, "chat_id": row[1]}) for each in json.loads(row[0] or "[]")] if row else []
+    except (ValueError, TypeError) as error:
+        set_aside(db, f"what alert #{rule_id} replaced", error)
+    remove_rules(db, [rule_id])
+    back = [rule for rule in before if not rule.why_impossible()]
+    for rule in back:
+        _insert(db, rule)
+    return back
 
 
 def remove_rules(db: Database, rule_ids: list[int]) -> None:

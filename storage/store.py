@@ -221,9 +221,12 @@ class Store:
                     "This chat has {count} alerts already. /alerts lists them; remove one first.", "/alerts", count=most
                 )
             rules.remove_rules(db, [rule.id for rule in gone])
-            return [rules.add_rule(db, rule) for rule in new], gone
+            return [rules.add_in_place(db, rule, gone) for rule in new], gone
 
         return await self._db.write(work)
+
+    async def restore_replaced(self, rule_id: int) -> list[Rule]:
+        return await self._db.write(lambda db: rules.restore_replaced(db, rule_id))
 
     async def pause_rule(self, rule_id: int, *, paused: bool) -> None:
         await self._db.write(lambda db: rules.pause_rule(db, rule_id, paused=paused))

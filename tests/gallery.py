@@ -120,11 +120,16 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     yield "swept", near | told | {"kind": "swept"}
     yield "swept, an hour later", near | told | {"kind": "swept", "final": True, "reported_usd": 5.2e6}
     yield "wick", near | told | {"kind": "wick", "swept_share": 0.13}
+    yield "over", near | told | {"kind": "over", "swept_share": None, "faded": False, "distance": 0.012}
+    yield "over, entered and faded", near | told | {"kind": "over", "swept_share": 0.4, "faded": True}
     hour = {"usd": 2.1e7, "hour_usd": {"long": 2.1e7, "short": 1.4e6}, "move_1h": -0.021, "percentile": 99.5}
     yield "surge", value | hour | {"kind": "surge", "side": "long", "threshold_usd": 1.8e7}
     ground = {"days": 7, "all_known": False, "far": 84_200.0, "forced_usd": 1.9e7}
     yield "fresh", value | hour | ground | {"kind": "fresh", "side": "long"}
     yield "fresh, as far as the map reaches", value | hour | {"kind": "fresh", "side": "short", "days": 30, "far": None}
+    move = hour | {"kind": "move", "side": "long", "from": near["mark"] * 1.031}
+    yield "move", value | move
+    yield "move, an hour later", value | move | {"final": True, "reported_usd": 5.2e6}
     yield "price", value | {"kind": "price", "level": 95_000.0, "value": 95_000.0}
     yield "funding", value | {"kind": "funding", "level": 0.0005, "value": 0.00061}
     yield "oi", value | {"kind": "oi", "level": 0.1, "value": -0.123}
@@ -143,6 +148,7 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     yield "full", {"kind": "full", "cap": 6, "timezone": "Europe/Berlin"}
     yield "test", {"kind": "test"}
     yield "welcome", {"kind": "welcome", "rules": 2}
+    yield "let in", {"kind": "let_in"}
     yield "lost", {"kind": "lost", "chat": "Traders"}
     yield "waits", {"kind": "waits", "chat": "Traders"}
     yield "refused", {"kind": "refused", "chat": 3, "error": "HTTP 403, 50083"}

@@ -54,6 +54,21 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return status, captured.out, captured.err
 
 
+COMMANDS = ("run", "check", "health", "demo", "replay", "ask", "record", "export", "skill", "located", "clusters")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_help_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A per cent sign in a help text ended one of them in a traceback."""
+    with pytest.raises(SystemExit) as caught:
+        bot.main([command, "--help"] if command else ["--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: cliffwatch {command}".rstrip())
+    if not command:
+        assert {line.split()[0] for line in out.splitlines() if line.startswith("    ")} >= set(COMMANDS)
+
+
 def test_replay_prints_the_same_bytes_twice(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = [run(capsys, "replay", "--history", str(history), "--rule", "near 1% busy", "--json") for _ in range(2)]
     assert outputs[0] == outputs[1]

@@ -1,14 +1,17 @@
-"""What rides on a near rule besides clusters: a surge of liquidations, and fresh ground entered. Pure.
+"""What rides on a near rule besides clusters: a surge of liquidations, fresh ground entered, a move unannounced. Pure.
 
-A near rule of a tier is to tell what matters, not only what is near. Both keep what they remember in the rule's own
+A near rule of a tier is to tell what matters, not only what is near. All keep what they remember in the rule's own
 states, under places of their own, and are capped, muted and held as any alert of the rule.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from engine.alerts.ground import UNTRADED_DAYS, Ground
 from engine.alerts.near import REARM_FACTOR, NearState
@@ -28,15 +31,24 @@ SURGE_OVER = 0.5
 
 FRESH_REARM_MS = 24 * HOUR_MS
 
+MOVE_DISTANCES = 3.0
+"""Times the usual alert distance, which is 3 % for Bitcoin: a move that far is told if nothing else was."""
+
+MOVE_MS = 12 * HOUR_MS
+"""Within so long: a slower one is no news."""
+
+STEP_MS = 5 * 60_000
+
 
 @dataclass(frozen=True, slots=True)
 class Riding:
     """Something that near rules tell of besides clusters.
 
     Attributes:
-        kind: surge or fresh.
-        value: of a surge what was liquidated within the hour, USD; of fresh ground its days.
-        level: of a surge the threshold it passed.
+        kind: surge, fresh or move.
+        value: of a surge what was liquidated within the hour, USD; of fresh ground its days; of a move where it began,
+            USD.
+        level: of a surge the threshold it passed; of a move where it stands, USD.
         key: never comes twice for the same happening.
         top_tier: a calm rule would tell of it.
     """
@@ -154,6 +166,120 @@ def decide_fresh(
                 verdict.decisions.append(
                     Riding("fresh", rule, side, days, 0.0, _key(rule, key[1], number), top, ground)
                 )
+    return verdict
+
+
+def past_surges(usd: np.ndarray, threshold: float) -> int:
+    """Return how often hours of reports would have made a surge.
+
+    Args:
+        usd: (n,) float64, USD by hour, oldest first, NaN for hours that were not heard.
+        threshold: what an hour must reach, USD.
+    """
+    count, over_at, high = 0, -math.inf, math.inf
+    for at, value in enumerate(np.nan_to_num(usd)):
+        if value >= threshold and (at - over_at >= SURGE_REARM_MS // HOUR_MS or value >= GROWN * high):
+            count, over_at, high = count + 1, at, float(value)
+    return count
+
+
+def past_grounds(outermost: np.ndarray, days: int, count: int) -> int:
+    """Return how often hours would have come into ground untraded for so many days.
+
+    Args:
+        outermost: (n,) float64, log of how far outward each hour went, larger is farther; whole hours, oldest first.
+        days: of a tier. count: of the last hours to judge.
+    """
+    behind, found, last = days * 24, 0, -math.inf
+    for at in range(max(len(outermost) - count, behind), len(outermost)):
+        if outermost[at] > outermost[at - behind : at].max():
+            found += at - last >= FRESH_REARM_MS // HOUR_MS
+            last = at
+    return found
+
+
+class RecentRange:
+    """The lowest and highest prices of the last hours, in steps of five minutes."""
+
+    def __init__(self, rows: Iterable[Sequence[float]] = ()) -> None:
+        self._rows = deque((int(at), low, high) for at, low, high in rows)
+
+    def add(self, path: Sequence[float], now: int) -> None:
+        """Take up prices, USD, that were seen until now, UTC ms."""
+        at, low, high = now // STEP_MS * STEP_MS, min(path), max(path)
+        if self._rows and self._rows[-1][0] >= at:
+            at, known_low, known_high = self._rows.pop()
+            low, high = min(low, known_low), max(high, known_high)
+        self._rows.append((at, low, high))
+        while self._rows[0][0] < now - MOVE_MS:
+            self._rows.popleft()
+
+    def since(self, at: int, known: float = 0.0) -> tuple[float, float] | None:
+        """Return the lowest and highest price of the steps that began after a time, None where there are none.
+
+        Args:
+            known: a price of that time, 0 for none.
+        """
+        rows = [row for row in self._rows if row[0] > at]
+        lows, highs = [row[1] for row in rows], [row[2] for row in rows]
+        if known:
+            lows.append(known)
+            highs.append(known)
+        return (min(lows), max(highs)) if lows else None
+
+    def snapshot(self) -> list[list[float]]:
+        return [list(row) for row in self._rows]
+
+
+def move_place(asset: str) -> str:
+    """Where a rule remembers when it last had a word of an asset, and at which price."""
+    return f"@{asset}/move"
+
+
+def moved(bounds: tuple[float, float] | None, price: float, asset: str) -> tuple[Side, float] | None:
+    """Return the side that a move runs against and where it began, USD; None for one that is not far enough.
+
+    Args:
+        bounds: the lowest and highest price before it, USD.
+    """
+    limit = MOVE_DISTANCES * default_distance(asset)
+    if bounds is None:
+        return None
+    if math.log(bounds[1] / price) >= limit:
+        return "long", bounds[1]
+    if math.log(price / bounds[0]) >= limit:
+        return "short", bounds[0]
+    return None
+
+
+def decide_move(
+    rules: Iterable[Rule],
+    states: Mapping[tuple[int, str], NearState],
+    asset: str,
+    recent: RecentRange,
+    price: float,
+    now: int,
+    silent: Callable[[Rule], int],
+    new: Collection[int] = (),
+) -> RidingVerdict:
+    """Decide near rules about a move of which they had no word: of no cluster, no surge, no fresh ground.
+
+    Args:
+        rules: without those that had a word in this tick.
+    """
+    verdict = RidingVerdict()
+    for rule in rules:
+        key = (rule.id, move_place(asset))
+        state = states.get(key)
+        word_at = max(state.since if state else 0, rule.created_at)
+        known = state.label if state and state.since == word_at and now - word_at <= MOVE_MS else 0.0
+        found = moved(recent.since(max(word_at, now - MOVE_MS), known), price, asset)
+        if found is None or not rule.wants(found[0]):
+            continue
+        verdict.states[key] = NearState(False, now, label=price)
+        if rule.id not in new and silent(rule) <= now:
+            riding = Riding("move", rule, found[0], found[1], price, _key(rule, key[1], now), top_tier=False)
+            verdict.decisions.append(riding)
     return verdict
 
 

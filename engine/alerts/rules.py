@@ -12,7 +12,7 @@ from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Side
 ClusterKind = Literal["near", "entered", "swept"]
 ValueKind = Literal["price", "funding", "oi", "risk", "cascade"]
 RuleKind = Literal["near", "entered", "swept", "price", "funding", "oi", "risk", "cascade"]
-AlertKind = RuleKind | Literal["wick", "over", "surge", "fresh"]
+AlertKind = RuleKind | Literal["wick", "over", "surge", "fresh", "move"]
 Tier = Literal["calm", "normal", "busy"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 RULE_KINDS: tuple[RuleKind, ...] = get_args(RuleKind)

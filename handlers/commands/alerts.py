@@ -133,7 +133,11 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     if not rule.of_values:
         lines.append(_("Each cluster you are told of is followed until it is swept or left."))
     lines.append(hours(request.chat.wishes))
-    undo = tuple(Button(_("Undo"), f"/alerts remove {new.id}", here=True) for new in added)
+    undo = tuple(Button(_("Undo"), f"/alerts back {new.id}", here=True) for new in added)
+    was = [old for old in gone if old.text != rule.text or old.asset != rule.asset]
+    if was:
+        before = "; ".join(f"{old.text}, {wording.asset_or_all(old.asset)}" for old in was)
+        headline = _("{changed} (was {before})", changed=headline, before=before)
     return Answer(
         headline,
         tuple(line for line in lines if line)[:7],
@@ -148,10 +152,11 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     "Your alerts, nearest to firing first",
     "/alerts",
     Parameter("action", "What to do with one of them", choices=("remove", "pause", "resume")),
-    Parameter("number", "Its number", "rule"),
+    Parameter("number", "Its number, or all", "rule"),
+    aliases=("list",),
 )
 async def alerts(request: Request, arguments: str) -> Answer:
-    """Answer /alerts [remove N | pause N | resume N] [p2]."""
+    """Answer /alerts [N | remove N | remove all | pause N | resume N | back N] [p2]."""
     asked_in = request.chat.id
     if not await request.by_admin():
         request = await personal(request)
@@ -159,8 +164,12 @@ async def alerts(request: Request, arguments: str) -> Answer:
     done = ""
     if words:
         what, *rest = words.split()
+        if what.lstrip("#").isdecimal() and not rest:
+            return await _one(request, what.lstrip("#"))
         if what not in _EDITS:
             raise unexpected(what, "/alerts remove 1")
+        if what == "remove" and rest[:1] == ["all"]:
+            return await _all(request, sure=rest[1:] == ["yes"], elsewhere=request.chat.id != asked_in)
         request = await _whose(request, rest)
         done = await _edit(request, await request.services.store.rules_of_chat(request.chat.id), what, rest)
     rules = await request.services.store.rules_of_chat(request.chat.id)
@@ -168,6 +177,38 @@ async def alerts(request: Request, arguments: str) -> Answer:
     if done and elsewhere and request.chat.kind != "private":
         await request.services.store.note_change(request.chat.id, request.user_id, request.text)
     return replace(_list(request, rules, page, done), private=elsewhere, changed=bool(done) and not elsewhere)
+
+
+async def _one(request: Request, number: str) -> Answer:
+    """One alert of a chat, or the page of that number where there is none."""
+    rules = await request.services.store.rules_of_chat(request.chat.id)
+    mine = [rule for rule in rules if str(rule.id) == number]
+    if mine or int(number) > -(-len(rules) // A_PAGE):
+        if not mine:
+            raise InputError("No alert #{number} here.", "/alerts", number=number[:10])
+        return _list(request, mine, 1, "")
+    return _list(request, rules, int(number), "")
+
+
+async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
+    """Remove all alerts of a chat, once that is confirmed."""
+    await require_admin(request)
+    rules = await request.services.store.rules_of_chat(request.chat.id)
+    if not rules:
+        return replace(_list(request, [], 1, ""), private=elsewhere)
+    if not sure:
+        head = n_("Remove {count} alert?", "Remove all {count} alerts?", len(rules))
+        lines = tuple(f"#{rule.id} {rule.text}, {wording.asset_or_all(rule.asset)}" for rule in rules[:6])
+        buttons = (
+            Button(_("Remove all"), "/alerts remove all yes", here=True),
+            Button(_("Keep"), "/alerts", here=True),
+        )
+        return Answer(head, lines, buttons=buttons, private=elsewhere)
+    ids = [rule.id for rule in rules]
+    await request.services.store.remove_rules(ids)
+    request.services.watch.book.remove(ids)
+    head = n_("Removed {count} alert", "Removed {count} alerts", len(ids))
+    return replace(_list(request, [], 1, head), private=elsewhere, changed=not elsewhere)
 
 
 async def _whose(request: Request, words: list[str]) -> Request:
@@ -216,6 +257,7 @@ def _rest(rule: Rule) -> Button:
 
 
 _EDITS = {
+    "back": N_("Back to {rule}"),
     "remove": N_("Removed #{number}: {rule}"),
     "pause": N_("Paused #{number}: {rule}"),
     "resume": N_("Resumed #{number}: {rule}"),
@@ -236,6 +278,14 @@ async def _edit(request: Request, rules: list[Rule], what: str, words: list[str]
     if what == "remove":
         await store.remove_rules([rule.id])
         book.remove([rule.id])
+    elif what == "back":
+        before = await store.restore_replaced(rule.id)
+        book.remove([rule.id])
+        for old in before:
+            book.add(old)
+        if not before:
+            what = "remove"
+        return _(_EDITS[what], number=number, rule="; ".join(old.text for old in before) or rule.text)
     else:
         await store.pause_rule(rule.id, paused=what == "pause")
         book.rest([rule.id])

@@ -10,6 +10,7 @@ from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
 from handlers.commands.pages import others, page_buttons, picture_of, split_page
 from handlers.commands.registry import Parameter, command
+from handlers.commands.rule_past import large_enough
 from handlers.context import Request
 from handlers.language import _
 from handlers.messages import ground_line
@@ -35,9 +36,12 @@ async def clusters(request: Request, arguments: str) -> Answer:
     nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))
     rows = [cluster_facts(board, cluster, now) for cluster in nearest_first]
     start = (page - 1) * A_PAGE
+    rules = request.services.watch.book.of_chat(request.chat.id)
+    mine = [rule for rule in rules if rule.kind == "near" and rule.concerns(asset)]
     table = [(_("level"), _("away"), "~USD", _("untraded"))]
     for row, cluster in list(zip(rows, nearest_first, strict=True))[start : start + A_PAGE]:
-        called = f"{wording.side_letter(row['side'])} {label(row['label'])}{_trend(row['growth'])}"
+        small = UNDER if mine and not any(large_enough(board, cluster, rule, now) for rule in mine) else ""
+        called = f"{wording.side_letter(row['side'])} {label(row['label'])}{_trend(row['growth'])}{small}"
         untraded = span(row["untraded_hours"] * 3600) + ("" if cluster.mature(now) else NEW)
         table.append((called, signed_percent(row["label"] / mark - 1), usd(row["forced_usd"]), untraded))
     counts = {side: sum(row["side"] == side for row in rows) for side in ("long", "short")}
@@ -49,6 +53,8 @@ async def clusters(request: Request, arguments: str) -> Answer:
         shorts=counts["short"],
     )
     legend = _("L longs, S shorts; ↑ grew, ↓ shrank by a tenth in 4 h; * new") if rows else ""
+    if any(UNDER in line[0] for line in table):
+        legend += "; " + _("{mark} under your size: no alert", mark=UNDER)
     lines = (
         legend or ("" if grounds_of(board, now) else _("No dense level within 10% either way.")),
         *grounds_of(board, now),
@@ -71,6 +77,9 @@ async def clusters(request: Request, arguments: str) -> Answer:
         data={"asset": asset, "at": now, "reference_price": mark, "clusters": rows, **source},
     )
 
+
+UNDER = "°"
+"""Behind what none of the chat's rules is told of for its size."""
 
 NEW = "*"
 """Behind what is younger than two hours, of which no near alert speaks yet."""

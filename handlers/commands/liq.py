@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.alerts.rules import SIDE_WORDS
 from engine.announce import cluster_facts, forced_facts, nearest, ranked, source_facts
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster
@@ -43,9 +44,18 @@ _OTHER = {
     Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def liq(request: Request, arguments: str) -> Answer:
-    """Answer /liq [asset] [price]."""
-    asset, rest = asset_and_rest(request, arguments)
+    """Answer /liq [asset] [price | longs | shorts]."""
+    words = arguments.split()
+    side = next((SIDE_WORDS[w.lower()] for w in words if w.lower() in SIDE_WORDS and not _is_coin(request, w)), None)
+    if side is not None:
+        words = [word for word in words if word.lower() not in SIDE_WORDS or _is_coin(request, word)]
+    asset, rest = asset_and_rest(request, " ".join(words))
     board = fresh(request, asset)[0]
+    if side is not None and not rest:
+        cluster = nearest(board, side, board.view.mark)
+        if cluster is None:
+            return overview(board, request.now, others(request, asset, "/liq {asset}"))
+        return _to_price(board, cluster.label_price, request.now)
     if not rest:
         return overview(board, request.now, others(request, asset, "/liq {asset}"))
     try:
@@ -54,6 +64,10 @@ async def liq(request: Request, arguments: str) -> Answer:
         error.asset = "" if asset == request.services.assets[0] else f"{asset.lower()} "
         raise
     return _to_price(board, target, request.now)
+
+
+def _is_coin(request: Request, word: str) -> bool:
+    return word.upper() in request.services.assets
 
 
 def _to_price(board: AssetBoard, target: float, now: int) -> Answer:

@@ -58,3 +58,9 @@ async def mute(request: Request, arguments: str) -> Answer:
         buttons=(Button(_("Unmute"), off, here=True),),
         changed=True,
     )
+
+
+@command("unmute", "Hear everything again", "/unmute", Parameter("asset", "Only this coin", "asset"), hidden=True)
+async def unmute(request: Request, arguments: str) -> Answer:
+    """Answer /unmute [asset], which people try."""
+    return await mute(request, f"{arguments} off".strip())

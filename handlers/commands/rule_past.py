@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.alerts.near import armed_distance
 from engine.alerts.policy import Wishes
+from engine.alerts.riding import tier_of
 from engine.alerts.rules import ONCE, Rule, time_text, usd_text
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster, alert_size_usd
@@ -17,6 +18,8 @@ from handlers.numbers import label, percent, price, span, usd
 
 DAYS = 30
 MOST_BOARDS = 3
+SIGHT = 2.0
+"""Times its distance within which a near rule says of which clusters it will not tell."""
 
 
 def boards_of(request: Request, rule: Rule) -> list[AssetBoard]:
@@ -125,7 +128,20 @@ def would_have(board: AssetBoard, rule: Rule, now: int) -> str:
         asset=board.asset,
         days=f"{min(board.history_days, DAYS):.0f}",
     )
-    return f"{past}; {', '.join(least)}"
+    return "; ".join([past, ", ".join(least), *_rode(board, rule)])
+
+
+def _rode(board: AssetBoard, rule: Rule) -> list[str]:
+    """What else a near rule would have told of, where there was any."""
+    if rule.kind != "near":
+        return []
+    surges, grounds = board.past_ridings(tier_of(rule), _sides(rule), DAYS)
+    said = []
+    if surges:
+        said.append(n_("{count} surge", "{count} surges", surges))
+    if grounds:
+        said.append(n_("{count} time on fresh ground", "{count} times on fresh ground", grounds))
+    return [", ".join(said)] if said else []
 
 
 def in_range(board: AssetBoard, rule: Rule, now: int) -> list[str]:
@@ -134,7 +150,7 @@ def in_range(board: AssetBoard, rule: Rule, now: int) -> list[str]:
         return []
     mark, distance = board.view.mark, rule.distance_for(board.asset)
     near = [c for c in board.clusters if 0 < c.distance(mark) <= distance and c.mature(now)]
-    near = [c for c in near if _large_enough(board, c, rule, now)]
+    near = [c for c in near if large_enough(board, c, rule, now)]
     said = N_("In range already: {asset} {sides} {label}")
     return [_(said, asset=board.asset, sides=wording.sides(c.side), label=label(c.label_price)) for c in near[:2]]
 
@@ -163,7 +179,7 @@ def hours(wishes: Wishes) -> str:
     return _("Held in your quiet hours, summed up after them.") if wishes.quiet else ""
 
 
-def _large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> bool:
+def large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> bool:
     if not rule.wants(cluster.side):
         return False
     distance = rule.distance_for(board.asset)
@@ -182,7 +198,26 @@ def state(request: Request, rule: Rule) -> str:
     ends = ""
     if rule.expires_at:
         ends = " · " + _("{span} left", span=span((rule.expires_at - request.now) / 1000))
-    return closest(request, rule)[1] + ends
+    return closest(request, rule)[1] + _silent_about(request, rule) + ends
+
+
+def _silent_about(request: Request, rule: Rule) -> str:
+    """The nearest cluster within a near rule's sight of which it will not tell, and why."""
+    if rule.kind != "near":
+        return ""
+    best, text = float("inf"), ""
+    for board in boards_of(request, rule):
+        mark, sight = board.view.mark, SIGHT * rule.distance_for(board.asset)
+        for cluster in board.clusters:
+            away = cluster.distance(mark)
+            if not 0 < away <= min(sight, best) or not rule.wants(cluster.side):
+                continue
+            too_new = not cluster.mature(request.now)
+            if too_new or not large_enough(board, cluster, rule, request.now):
+                why = _("too new") if too_new else _("under your size")
+                named = {"asset": board.asset, "label": label(cluster.label_price), "distance": percent(away)}
+                best, text = away, " · " + _("{asset} {label}, {distance} away: {why}", **named, why=why)
+    return text
 
 
 def closest(request: Request, rule: Rule) -> tuple[float, str]:
@@ -198,7 +233,7 @@ def closest(request: Request, rule: Rule) -> tuple[float, str]:
             continue
         for cluster in board.clusters:
             limit: float | None = 0.0
-            if not _large_enough(board, cluster, rule, request.now):
+            if not large_enough(board, cluster, rule, request.now):
                 continue
             if rule.kind == "near":
                 known = services.watch.book.states.get((rule.id, cluster.id))

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import replace
 
 from engine.announce import source_facts
-from engine.errors import CliffwatchError
+from engine.errors import CliffwatchError, InputError
 from handlers import wording
 from handlers.access import CODE, STOPPED, allowed, claim, require_admin, resume
 from handlers.answers import Answer, Button
@@ -109,9 +109,15 @@ async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # 
 
 
 @command("stop", "No more alerts here", "/stop")
-async def stop(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # every command takes them
+async def stop(request: Request, arguments: str) -> Answer:
     """Answer /stop: switch the chat off; its rules are kept for /start."""
     await require_admin(request)
+    if arguments:
+        word = arguments.split(maxsplit=1)[0]
+        only = f"/mute {word[:20].lower()} 2d"
+        raise InputError(
+            "/stop alone ends all alerts here. Of one coin: {command}; of one rule: /alerts", only, command=only
+        )
     rules = await request.services.store.rules_of_chat(request.chat.id)
     await request.services.store.switch_chat(request.chat.id, active=False, reason=STOPPED)
     request.services.watch.book.pause(request.chat.id)

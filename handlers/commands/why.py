@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from engine.alerts.rules import SIDE_WORDS
 from engine.announce import forced_facts
 from engine.board import AssetBoard
 from engine.errors import ImplausibleError
@@ -18,7 +19,12 @@ from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
 from handlers.language import N_, _
-from handlers.numbers import label, parse_price, usd
+from handlers.numbers import label, parse_price, price, usd
+
+_PASSED = {
+    "long": N_("{asset} {label}: price ({price}) is already below it; those longs were swept or closed"),
+    "short": N_("{asset} {label}: price ({price}) is already above it; those shorts were swept or closed"),
+}
 
 LEVERAGES = (10, 25, 100)
 EXAMPLE_USD = 10_000.0
@@ -26,16 +32,19 @@ EXAMPLE_USD = 10_000.0
 
 @command("why", "How a number was made", "/why btc 88000", Parameter("price", "A price"), hidden=True)
 async def why(request: Request, arguments: str) -> Answer:
-    """Answer /why [asset] price."""
-    asset, rest = asset_and_rest(request, arguments)
+    """Answer /why [asset] price [long | short]: an alert's button says whose level it was about."""
+    words = arguments.split()
+    about = SIDE_WORDS.get(words[-1].lower()) if words else None
+    asset, rest = asset_and_rest(request, " ".join(words[:-1] if about else words))
     board, source = fresh(request, asset)
     mark = board.view.mark
     target = parse_price(rest, mark) if rest else (board.clusters[0].label_price if board.clusters else mark * 0.97)
     forced = forced_facts(board.view, board, target)
     side = board.view.side_of(target)
+    passed = about is not None and about != side
     mass, churned = board.view.curves[side].mass_usd(target), board.churn_usd(24)
     share = f"{forced['map_share']:.0%}"
-    lines = (
+    lines: tuple[str, ...] = (
         _("Open: contracts by entry price, spread over leverages, less all that was closed or swept since."),
         _("Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first."),
         _("{share} of it is the map's; the rest are positions opened on the way.", share=share),
@@ -45,14 +54,18 @@ async def why(request: Request, arguments: str) -> Answer:
         _("Heatmaps that show billions show positions opened, not those forced out."),
         wording.rough(source) or _("Reported figures are a lower bound."),
     )
+    head = _(
+        "{asset} {label}: ~{usd} forced out on the way; {open} open there now",
+        asset=asset,
+        label=label(target),
+        usd=usd(forced["forced_usd"]),
+        open=usd(mass),
+    )
+    if about is not None and passed:
+        head = _(_PASSED[about], asset=asset, label=label(target), price=price(mark))
+        lines = (lines[0], lines[1], *lines[3:])
     return Answer(
-        _(
-            "{asset} {label}: ~{usd} forced out on the way; {open} open there now",
-            asset=asset,
-            label=label(target),
-            usd=usd(forced["forced_usd"]),
-            open=usd(mass),
-        ),
+        head,
         tuple(line for line in lines if line),
         footer=wording.sources(source, shares=True),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 
 import telegram
@@ -27,7 +28,7 @@ from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
 from handlers.commands import answer, answer_within_budget
 from handlers.commands.asking import Questions, ask
-from handlers.commands.registry import find_command, split
+from handlers.commands.registry import OF_ADMINS, find_command, split
 from handlers.context import Membership, Request, Services
 from handlers.faces.telegram_idiom import fit, render_telegram
 from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 LOST_RIGHTS = "lost its rights"
 CACHE_SECONDS = 5
 INLINE_COST = 0.5
+DRAWN_SECONDS = 30.0
+"""A picture that a press brought into a group is not brought again for so long."""
 NOTICE_LIMIT = 200
 
 WORDS = filters.TEXT & ~filters.COMMAND & ~filters.UpdateType.EDITED & ~filters.VIA_BOT & ~filters.IS_AUTOMATIC_FORWARD
@@ -55,6 +58,7 @@ class Incoming:
     def __init__(self, services: Services, draw: Draw, face: Membership, app: Callable[[], App | None]) -> None:
         self._services, self._face = services, face
         self._questions = Questions()
+        self._drawn: dict[tuple[int, str], float] = {}
         self.replies = Replies(draw, app)
 
     def add_to(self, app: App) -> None:
@@ -131,6 +135,10 @@ class Incoming:
             found = await answer_within_budget(request)
             await _settle(query, found.text if found is not None else None)
             return
+        refusal = await self._refusal(request, here=press.here)
+        if refusal is not None:
+            await _settle(query, refusal)
+            return
         await _settle(query)
         if query.data == CLOSE:
             with contextlib.suppress(TelegramError):  # too old to be deleted
@@ -144,6 +152,23 @@ class Incoming:
             await self.replies.reply(request, place, found)
             return
         await self._answer(request, Place(message.chat.id, place.topic, changes=message) if press.here else place)
+
+    async def _refusal(self, request: Request, *, here: bool) -> str | None:
+        """Why a press in a group is answered to whoever pressed alone: not theirs to do, or just shown to all."""
+        name = split(request.text)[0]
+        if request.chat.kind != "group" or not _known(name):
+            return None
+        command = find_command(name)
+        with speaking(language_of(request.chat.wishes, request.locale)):
+            if command.name in OF_ADMINS and not await request.by_admin():
+                return _("Only admins of this group may do that.")
+            now, key = time.monotonic(), (request.chat.id, request.text)
+            if command.draws and not here:
+                self._drawn = {each: at for each, at in self._drawn.items() if now - at < DRAWN_SECONDS}
+                if key in self._drawn:
+                    return _("It was shown just now: look below.")
+                self._drawn[key] = now
+        return None
 
     async def _on_inline(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
         """@bot btc 88000 in any chat: the answer as a message of whoever typed it, without buttons."""

@@ -18,6 +18,7 @@ from engine.ports import Chat, Message, Outcome
 from handlers.answers import Answer, PictureRequest, set_table
 from handlers.commands import answer
 from handlers.context import NoMembership, Request, Services
+from handlers.numbers import is_number
 
 PLATFORM = "terminal"
 LOCAL = "local"
@@ -69,7 +70,7 @@ class TerminalFace:
 
     async def answer_line(self, line: str) -> None:
         """Answer one command line."""
-        text = line if line.startswith("/") else f"/{line}"
+        text = self._meant(line)
         chat = await self._services.store.find_chat(PLATFORM, LOCAL) or self._chat
         request = Request(
             PLATFORM, LOCAL, chat, text, self._services, NoMembership(), patience_seconds=PATIENCE_SECONDS
@@ -81,6 +82,15 @@ class TerminalFace:
         if found.file is not None:
             await self._keep_file(*found.file)
         self._console.print()
+
+    def _meant(self, line: str) -> str:
+        """The command that a line stands for: with or without its slash, and a bare price or coin asks /liq."""
+        if line.startswith("/"):
+            return line
+        first = line.split(maxsplit=1)[0]
+        if is_number(first.lstrip("~≈")) or first.upper().lstrip("$") in self._services.assets:
+            return f"/liq {line}"
+        return f"/{line}"
 
     async def _show_picture(self, found: Answer, picture: PictureRequest) -> None:
         """Keep the picture as a file and print its path."""

@@ -323,6 +323,80 @@ async def test_any_text_is_answered_within_every_limit(kit: Kit) -> None:
     await asyncio.to_thread(check)
 
 
+async def test_a_rule_that_takes_anothers_place_says_so_and_undo_puts_it_back(kit: Kit) -> None:
+    await kit.ask("/threshold calm btc")
+    first = kit.services.watch.book.rules[0]
+    changed = await kit.ask("/threshold busy btc")
+    assert changed.headline.endswith("(was near calm, BTC)")
+    undo = next(button for button in changed.buttons if button.label == "Undo")
+    done = await kit.ask(undo.command)
+    assert done.headline.startswith("Back to near calm")
+    assert kit.services.watch.book.rules == (first,)
+    chat = await kit.chat()
+    assert await kit.store.rules_of_chat(chat.id) == [first]
+    again = await kit.ask("/threshold calm btc")
+    assert "was" not in again.headline, "nothing has changed"
+    new = await kit.ask("/alert price 80k")
+    assert "was" not in new.headline
+    gone = await kit.ask(next(button for button in new.buttons if button.label == "Undo").command)
+    assert gone.headline.startswith("Removed #")
+
+
+async def test_alerts_are_shown_by_number_and_removed_all_at_once_when_that_is_meant(kit: Kit) -> None:
+    for level in (80, 81, 82):
+        await kit.ask(f"/alert price {level}k")
+    number = kit.services.watch.book.rules[1].id
+    assert (await kit.ask(f"/alerts {number}")).lines[0].startswith(f"#{number} price 81,000")
+    assert (await kit.ask("/alerts 99")).headline == "No alert #99 here."
+    assert (await kit.ask("/list")).headline == "3 alerts here"
+    asked = await kit.ask("/alerts remove all")
+    assert asked.headline == "Remove all 3 alerts?"
+    chat = await kit.chat()
+    assert len(await kit.store.rules_of_chat(chat.id)) == 3
+    assert (await kit.ask(asked.buttons[0].command)).headline == "Removed 3 alerts"
+    assert not await kit.store.rules_of_chat(chat.id)
+    assert (await kit.ask("/alerts remove all")).headline == "No alerts yet."
+
+
+async def test_what_is_plainly_meant_is_taken_so(kit: Kit) -> None:
+    await kit.ask("/mute btc 4h")
+    assert (await kit.ask("/unmute btc")).headline == "BTC is heard again."
+    assert (await kit.ask("/unmute")).headline == "Everything is heard again."
+    refused = await kit.ask("/stop btc")
+    assert "/mute btc 2d" in refused.headline
+    assert (await kit.chat()).active
+    for text in ("/liq long", "/liq btc longs"):
+        found = await kit.ask(text)
+        assert found.data["side"] == found.data["cluster"]["side"] == "long"
+    assert "No dense short cluster within 10%" in (await kit.ask("/liq shorts")).lines
+
+
+async def test_why_speaks_of_the_side_that_the_alert_was_about(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    above, below = f"{board.mark * 1.02:.6g}", f"{board.mark * 0.98:.6g}"
+    assert "forced out on the way" in (await kit.ask(f"/why btc {below} long")).headline
+    passed = await kit.ask(f"/why btc {above} long")
+    assert "is already below it" in passed.headline
+    assert "is already above it" in (await kit.ask(f"/why btc {below} short")).headline
+    assert "forced out on the way" in (await kit.ask(f"/why btc {above}")).headline
+
+
+async def test_clusters_and_alerts_say_what_no_alert_will_come_of(kit: Kit) -> None:
+    board = kit.services.watch.boards["BTC"]
+    assert "under your size" not in (await kit.ask("/clusters")).lines[0]
+    await kit.ask("/threshold 5% $900b save")
+    found = await kit.ask("/clusters")
+    assert "° under your size: no alert" in found.lines[0]
+    assert all("°" in row[0] for row in found.table[1:])
+    nearest = min(board.clusters, key=lambda c: abs(c.distance(board.view.mark)))
+    shown = (await kit.ask("/alerts")).lines[0]
+    assert shown.endswith(": under your size")
+    assert f"{label(nearest.label_price)}, " in shown
+    board.tracker._live = {c.id: replace(c, born_at=kit.clock.at) for c in board.clusters}
+    await kit.ask("/threshold 5% busy")
+    assert (await kit.ask("/alerts")).lines[0].endswith(": too new")
+
+
 def test_a_line_is_split_into_name_and_arguments() -> None:
     assert split("/liq@cliffwatch_bot  88000 ") == ("liq", "88000")
     assert split("/LIQ") == ("liq", "")

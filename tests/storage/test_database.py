@@ -81,6 +81,28 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         await Database(tmp_path / "a.sqlite").open()
 
 
+def test_bars_of_before_are_brought_to_one_side_and_maps_made_again() -> None:
+    """Bybit counted both sides until then; what Gate counted cannot be told afterwards."""
+    db = Utils(memory=True)
+    for migration in migrations.pending(db):
+        if migration.name == "m0006_units":
+            break
+        migration.fn(db)
+    columns = "market, opened_at, step_ms, open, high, low, close, contracts, contracts_high, contracts_low"
+    for market in ("bybit BTC/USDT:USDT", "gate BTC/USDT:USDT", "okx BTC/USDT:USDT"):
+        db.execute(f"INSERT INTO bar ({columns}) VALUES (?, 1, 1, 1, 1, 1, 1, 200.0, 220.0, NULL)", (market,))
+        words = '{"contract_size": 0.01}'
+        db.execute("INSERT INTO market (key, words) VALUES (?, ?)", (market, words))
+    db.execute("INSERT INTO checkpoint VALUES ('BTC', 1, x'00')")
+    next(migration for migration in migrations.pending(db) if migration.name == "m0006_units").fn(db)
+    rows = db.execute("SELECT market, contracts, contracts_high, contracts_low, contract_size FROM bar").fetchall()
+    assert rows == [
+        ("bybit BTC/USDT:USDT", 100.0, 110.0, None, 0.01),
+        ("okx BTC/USDT:USDT", 200.0, 220.0, None, 0.01),
+    ]
+    assert db["checkpoint"].count == 0
+
+
 def test_every_migration_is_in_the_list_of_names() -> None:
     empty = Utils(memory=True)
     assert [migration.name for migration in migrations.pending(empty)] == list(NAMES)

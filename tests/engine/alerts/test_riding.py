@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from engine.alerts.ground import Ground, entered, ground_from
 from engine.alerts.near import NearState
-from engine.alerts.riding import FRESH_REARM_MS, SURGE_REARM_MS, decide_fresh, decide_surge
+from engine.alerts.riding import (
+    FRESH_REARM_MS,
+    MOVE_MS,
+    SURGE_REARM_MS,
+    RecentRange,
+    decide_fresh,
+    decide_move,
+    decide_surge,
+    move_place,
+    past_grounds,
+    past_surges,
+)
 from engine.alerts.rules import Rule, Tier
 from engine.liquidation.grid import BIN, bin_of
 from engine.liquidation.traded import TradedLevels
@@ -131,3 +143,62 @@ def test_ground_is_told_once_a_stretch_and_anew_beyond_it_or_after_price_came_ba
     assert not fresh(states, 87_800.0, beyond, NOW + 4), "within a day it was the same visit"
     assert not fresh(states, 92_000.0, None, NOW + 2 + FRESH_REARM_MS)
     assert fresh(states, 87_800.0, beyond, NOW + 3 + FRESH_REARM_MS)
+
+
+def hourly(prices: list[float], start: int = NOW) -> RecentRange:
+    recent = RecentRange()
+    for hour, price in enumerate(prices):
+        recent.add((price,), start + hour * HOUR_MS)
+    return recent
+
+
+def move(states: States, recent: RecentRange, price: float, now: int, rule: Rule = NORMAL) -> str:
+    """The key of what a look tells, empty for nothing; states are taken on."""
+    verdict = decide_move([rule], states, "BTC", recent, price, now, lambda _: 0)
+    states |= {key: state for key, state in verdict.states.items() if state}
+    return verdict.decisions[0].key if verdict.decisions else ""
+
+
+def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None:
+    states: States = {}
+    falling = hourly([90_000.0, 89_000.0, 88_000.0])
+    assert not move(states, falling, 88_000.0, NOW + 2 * HOUR_MS)
+    falling.add((87_300.0,), NOW + 3 * HOUR_MS)
+    first = move(states, falling, 87_300.0, NOW + 3 * HOUR_MS)
+    assert first
+    falling.add((86_000.0,), NOW + 4 * HOUR_MS)
+    assert not move(states, falling, 86_000.0, NOW + 4 * HOUR_MS), "two per cent since"
+    falling.add((84_600.0,), NOW + 5 * HOUR_MS)
+    assert move(states, falling, 84_600.0, NOW + 5 * HOUR_MS) not in ("", first)
+
+
+def test_a_word_of_anything_else_begins_it_anew_and_a_slow_move_is_no_news() -> None:
+    falling = hourly([90_000.0, 88_500.0, 87_200.0])
+    word = {(1, move_place("BTC")): NearState(False, NOW + HOUR_MS, label=88_500.0)}
+    assert not move(word, falling, 87_200.0, NOW + 2 * HOUR_MS)
+    assert move({}, falling, 87_200.0, NOW + 2 * HOUR_MS)
+    slow = hourly([90_000.0 - 300 * hour for hour in range(14)])
+    assert not move({}, slow, 86_100.0 + 1_300, NOW + 13 * HOUR_MS)
+    assert not move({}, falling, 87_200.0, NOW + 2 * HOUR_MS, replace(NORMAL, side="short"))
+    assert not move({}, falling, 87_200.0, NOW + 2 * HOUR_MS, replace(NORMAL, created_at=NOW + HOUR_MS + 1))
+
+
+def test_the_recent_range_goes_on_from_its_snapshot() -> None:
+    recent = hourly([90_000.0 + hour for hour in range(20)])
+    again = RecentRange(recent.snapshot())
+    now = NOW + 19 * HOUR_MS
+    assert again.since(now - MOVE_MS) == recent.since(now - MOVE_MS) == (90_008.0, 90_019.0)
+    assert recent.since(now) is None
+    assert recent.since(now, 89_000.0) == (89_000.0, 89_000.0)
+
+
+def test_what_a_tier_would_have_told_is_counted_from_hours() -> None:
+    usd = np.full(60, 1e6)
+    usd[[5, 6, 30, 31]] = 4e7, 5e7, 4e7, 1.3e8
+    assert past_surges(usd, 3e7) == 3, "one, one more half a day later, and one at threefold"
+    usd[30] = math.nan
+    assert past_surges(usd, 3e7) == 2
+    outward = np.full(200, 1.0)
+    outward[[150, 151, 190]] = 1.01, 1.02, 1.03
+    assert past_grounds(outward, 2, 100) == 2
+    assert past_grounds(outward, 7, 100) == 1

@@ -251,6 +251,21 @@ async def test_an_export_is_a_file_and_private(rig: Rig) -> None:
     assert kept["chat"][0]["remote_id"] == "7"
 
 
+async def test_what_a_press_in_a_group_may_not_do_is_said_to_that_person_alone(rig: Rig) -> None:
+    rig.server.admins[GROUP] = {7}
+    await say(rig, "/subscribe calm", chat=GROUP)
+    sent = await say(rig, "/mute btc 4h", chat=GROUP)
+    before = len(rig.server.to(GROUP))
+    rig.server.press(8, sent, "Unmute")
+    await until(lambda: rig.server.notices)
+    helped = await say(rig, "/clusters", chat=GROUP)
+    for person in (8, 9, 10):
+        rig.server.press(person, helped, "Map")
+    await until(lambda: len(rig.server.notices) == 3 and len(rig.server.to(GROUP)) == before + 2)
+    assert rig.server.notices[1:] == ["It was shown just now: look below."] * 2
+    assert sum(bool(message.photo) for message in rig.server.to(GROUP)[before + 1 :]) == 1
+
+
 async def test_a_groups_admin_is_sent_what_is_kept_of_it_alone(rig: Rig) -> None:
     assert "Only admins" in (await say(rig, "/export", chat=GROUP)).plain
     rig.server.admins[GROUP] = {7}
