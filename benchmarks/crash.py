@@ -2,7 +2,8 @@
 
 Chats on Telegram and Discord wait for prices of that day, each once. What they must be told is known from the market
 alone, not from the program: every level that price went through while the rule stood must arrive, in an alert of its
-own or in the message after a restart. Twice on Discord is one too many, its nonce window being there; on Telegram only
+own or in the message after a restart. Meanwhile the platforms are ill, two ways at a time: answers that say nothing of
+a message or a chat must end neither. Twice on Discord is one too many, its nonce window being there; on Telegram only
 a message whose answer was cut off may come again, and says so.
 """
 
@@ -29,6 +30,7 @@ from engine.market import HOUR_MS, MINUTE_MS
 from storage.store import Store
 from tests.process import ROOT, connected
 from tests.servers.discord import DiscordServer
+from tests.servers.ills import weather
 from tests.servers.telegram import TelegramServer
 
 KILLS, HOURS, TELEGRAM_CHATS, DISCORD_CHANNELS, LEVELS = 220, 24, 8, 3, 20
@@ -126,14 +128,18 @@ class Matrix:
         self.program = connected(self, self.folder, self.database, HISTORY_DAYS, self.script)
 
     async def go(self) -> Outcome:
-        """Kill and start, and see in the end what has arrived."""
+        """Kill and start while the platforms are ill, and see in the end what has arrived."""
         await self.program.start()
         await self._answered()
         begins = self.clock.now()
+        ills = asyncio.create_task(weather(self.telegram, self.discord, self.chance)) if not self.aimed else None
         for _ in range(self.kills):
             await self._moment()
             await self.program.kill()
             await self.program.start()
+        if ills is not None:
+            ills.cancel()
+            await asyncio.gather(ills, return_exceptions=True)
         await self._answered()
         ends = self.clock.now()
         await self._settled()

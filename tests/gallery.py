@@ -127,7 +127,7 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     ground = {"days": 7, "all_known": False, "far": 84_200.0, "forced_usd": 1.9e7}
     yield "fresh", value | hour | ground | {"kind": "fresh", "side": "long"}
     yield "fresh, as far as the map reaches", value | hour | {"kind": "fresh", "side": "short", "days": 30, "far": None}
-    move = hour | {"kind": "move", "side": "long", "from": near["mark"] * 1.031}
+    move = hour | {"kind": "move", "side": "long", "from": board.view.mark * 1.031}
     yield "move", value | move
     yield "move, an hour later", value | move | {"final": True, "reported_usd": 5.2e6}
     yield "price", value | {"kind": "price", "level": 95_000.0, "value": 95_000.0}
