@@ -88,8 +88,9 @@ TIE = TiePrior(
 REFERENCE_MAINTENANCE = 0.004
 """The lowest tier under which the kernel was fitted (Binance BTCUSDT): a distance there stands for a leverage."""
 
-VENUE_SHARE = {"binanceusdm": 0.52, "bybit": 0.31, "okx": 0.17}
-"""Usual share of the three venues' open interest in Bitcoin."""
+VENUE_SHARE = {"binanceusdm": 0.615, "bybit": 0.184, "okx": 0.201}
+"""Usual share of the three venues' open interest in Bitcoin, each contract counted once: of 0.52, 0.31 and 0.17 that
+were measured while Bybit's figures counted both sides, its half."""
 
 REPORTING = frozenset({*VENUE_SHARE, ""})
 """Whose feeds F speaks of; what does not name its venue is taken to be theirs."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.market import MINUTE_MS, Side
 
-VENUE_SHARE = {"binanceusdm": 0.52, "bybit": 0.31, "okx": 0.17}
+VENUE_SHARE = {"binanceusdm": 0.615, "bybit": 0.184, "okx": 0.201}
 """How the market's open interest is split over the three venues that recordings and traders know."""
 
 OTHER_SHARE = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 VENUES = ("binanceusdm", "bybit", "okx")
-VENUE_ODDS = (0.52, 0.31, 0.17)
+VENUE_ODDS = (0.615, 0.184, 0.201)
 MAINTENANCE = 0.004
 LEVERAGES = (2, 3, 5, 10, 20, 25, 50, 75, 100)
 LEVERAGE_ODDS = (0.10, 0.14, 0.22, 0.24, 0.13, 0.06, 0.06, 0.02, 0.03)
