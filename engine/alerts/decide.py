@@ -219,7 +219,8 @@ def _near(
 def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTick, sizes: Sizes) -> list[Decision]:
     """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
     told = state is not None and state.fired
-    large = mark.kind == "swept" and state is None and mark.cluster.mature(tick.now) and not mark.cluster.faded_at
+    untold = state is None or state.untold(tick.now)
+    large = mark.kind == "swept" and untold and mark.cluster.mature(tick.now) and not mark.cluster.faded_at
     large = large and sizes.enough(mark.cluster, rule.size, None)
     if not (told or large):
         return []

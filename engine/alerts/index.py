@@ -128,6 +128,9 @@ class AssetIndex:
                 found.add(rule_id)
         if marked:
             found |= place.telling
+            known = self._states.get(cluster.id, {}).items()
+            # Whose story with it had its day: the sweep is news to them again.
+            found |= {rule_id for rule_id, state in known if state.untold(now) and self._position(rule_id) is not None}
         if cluster.mature(now) and not cluster.faded_at:
             closest = -np.inf if marked else min(cluster.distance(price) for price in path)
             found |= self._armed(place, cluster, closest, large_enough, marked=marked)

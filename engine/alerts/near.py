@@ -48,6 +48,10 @@ class NearState:
         """When the chat was told, UTC ms."""
         return self.told_at or self.since
 
+    def untold(self, now: int) -> bool:
+        """Whether what was told is so long ago that the cluster's sweep is news again."""
+        return self.label > 0 and now >= self.overdue_at
+
     @property
     def overdue_at(self) -> int:
         """When what was told has had its day, UTC ms."""

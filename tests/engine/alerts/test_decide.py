@@ -200,6 +200,9 @@ def test_what_was_told_and_came_to_nothing_ends_in_one_line_after_a_day() -> Non
     assert [(d.kind, d.begins) for d in ended.decisions] == [("over", False)]
     assert decide([RULE], remembered(states, ended), late).decisions == []
     assert decide([RULE], states, late, muted={1: late.now + 1}).decisions == []
+    swept = Mark("swept", replace(cluster(), entry_usd=1e8, swept_usd=9e7), 86_000.0)
+    after = decide([RULE], remembered(states, ended), tick([88_000, 86_000], DAY + STORY_MS + 1, None, (swept,)))
+    assert [(d.kind, d.begins) for d in after.decisions] == [("swept", True)], "a sweep a day later is news again"
 
 
 def test_nothing_begins_at_a_cluster_that_faded_but_what_was_told_of_it_ends() -> None:
