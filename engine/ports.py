@@ -119,6 +119,7 @@ class Chat:
     """A place where the bot speaks. approved: an operator let it in; active: messages go there.
 
     refused_since: since when the platform has not let us write there, though it may pass; 0 while it does.
+    person: of a private chat the platform's id of whose it is, where its own id does not say; empty otherwise.
     """
 
     id: int
@@ -131,6 +132,7 @@ class Chat:
     off_reason: str = ""
     wishes: Wishes = field(default_factory=Wishes)
     refused_since: int = 0
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +309,19 @@ class ChatStore(Protocol):
     """Where chats, operators and small facts of the installation are kept."""
 
     async def see_chat(
-        self, platform: str, remote_id: str, kind: ChatKind, title: str, locale: str = "", parent: str = ""
+        self,
+        platform: str,
+        remote_id: str,
+        kind: ChatKind,
+        title: str,
+        locale: str = "",
+        parent: str = "",
+        person: str = "",
     ) -> Chat:
         """The chat with that id, made if it is new.
 
         Args:
+            person: of a private chat the platform's id of whose it is, where its own id does not say.
             locale: the platform's for it, empty where that is not said; the last one is kept.
             parent: remote id of the group that a topic is of: what was let in there is let in here.
         """

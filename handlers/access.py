@@ -113,7 +113,7 @@ async def may_be_told(services: Services, chat_id: int) -> bool:
         return True
     if (chat.platform, chat.remote_id) in await services.store.operators() | services.configured_operators:
         return True
-    user_id = people.user_of(chat.remote_id)
+    user_id = chat.person or people.user_of(chat.remote_id)
     if user_id is None:
         return True
     if services.access == "list":
@@ -152,7 +152,8 @@ async def personal(request: Request, *, prove: bool = False) -> Request:
     if remote_id is None:
         raise InputError("I cannot write to you privately. Open a chat with me first; for this one: /subscribe.")
     store = request.services.store
-    chat = await store.see_chat(request.platform, remote_id, "private", "", request.locale)
+    person = request.user_id if remote_id != request.user_id else ""
+    chat = await store.see_chat(request.platform, remote_id, "private", "", request.locale, person=person)
     if prove and not await store.rules_of_chat(chat.id):
         await store.add_message(chat.id, {"kind": "test"})
         request.services.wake()

@@ -15,8 +15,10 @@ from handlers.language import N_, _, written
 _NUMBER = re.compile(r"([+-]?)\$?(\d[\d.,'_]*)([kmb%]?)\$?", re.IGNORECASE)
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 _RANGE = re.compile(r"\$?\d[\d.,'_]*[km]?(?:-|\.\.|to)\$?\d[\d.,'_]*[km]?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d{1,5})\s*(m|min|h|d)", re.IGNORECASE)
-_DURATION_MS = {"m": MINUTE_MS, "min": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
+_DURATION = re.compile(
+    r"(\d{1,5})\s*(?:(m|min|mins|minutes?)|(h|hrs?|hours?)|(d|days?)|(w|wks?|weeks?))", re.IGNORECASE
+)
+_DURATION_MS = (MINUTE_MS, HOUR_MS, DAY_MS, 7 * DAY_MS)
 
 _AS_TYPED = {
     **dict.fromkeys(map(ord, "\u2212\u2013\u2014\u2012\uff0d"), "-"),
@@ -71,7 +73,7 @@ def parse_price(text: str, mark: float) -> float:
         DidYouMeanError: for 88 where 88k would be near.
         InputError: when it is no number, or a price the map does not reach.
     """
-    compact = re.sub(r"[\s\u00a0\u202f~≈]|usdt?$|[?!;,.\u2026]+$", "", text.strip(), flags=re.IGNORECASE)
+    compact = re.sub(r"[\s\u00a0\u202f~≈€£₿]|^[<>=]+|usdt?$|[?!;,.\u2026]+$", "", text.strip(), flags=re.IGNORECASE)
     if _RANGE.fullmatch(compact):
         raise InputError("One price at a time, not {word}.", "/liq 88000", word=text.strip()[:20])
     match = _NUMBER.fullmatch(compact)
@@ -132,13 +134,14 @@ def _readings(digits: str) -> list[float]:
 
 
 def parse_duration(text: str) -> int:
-    """A time span such as 30m, 4h or 2d, in milliseconds; a bare number is hours.
+    """A time span such as 30m, 4h, 2d or 2 hours, in milliseconds; a bare number is hours.
 
     Raises:
         InputError: when it is none, or over 30 days.
     """
     match = _DURATION.fullmatch(text.strip() + ("h" if text.strip().isdecimal() else ""))
-    if not match or not 0 < (span := int(match[1]) * _DURATION_MS[match[2].lower()]) <= 30 * DAY_MS:
+    unit = next((ms for ms, said in zip(_DURATION_MS, match.groups()[1:], strict=True) if said), 0) if match else 0
+    if not match or not 0 < (span := int(match[1]) * unit) <= 30 * DAY_MS:
         raise InputError("{word!r} is not a time span between 1m and 30d.", "4h", word=text.strip()[:20])
     return span
 

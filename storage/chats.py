@@ -31,14 +31,16 @@ _UNSET = {
 MAX_CAP = 100_000
 """A chat of this machine's own has this one; see platforms."""
 
-_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, refused_since, " + ", ".join(WISHES)
+_COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, refused_since, person, " + ", ".join(
+    WISHES
+)
 
 
 def _chat(db: Database, row: tuple[Any, ...]) -> Chat:
-    number, platform, remote_id, kind, title, approved, active, off_reason, refused_since, *wishes = row
+    number, platform, remote_id, kind, title, approved, active, off_reason, refused_since, person, *wishes = row
     kept = read_wishes(db, number, kind, wishes)
     off = (bool(approved), bool(active), off_reason)
-    return Chat(number, platform, remote_id, kind, title, *off, kept, refused_since)
+    return Chat(number, platform, remote_id, kind, title, *off, kept, refused_since, person)
 
 
 def read_wishes(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[Any]) -> Wishes:
@@ -87,6 +89,7 @@ def see_chat(
     now: int,
     locale: str = "",
     parent: str = "",
+    person: str = "",
 ) -> Chat:
     """The chat with that id on a platform, made if it is new; its title follows the platform's.
 
@@ -94,12 +97,13 @@ def see_chat(
     """
     over = find_chat(db, platform, parent) if parent else None
     db.conn.execute(
-        "INSERT INTO chat (platform, remote_id, kind, title, created_at, locale, approved) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO chat (platform, remote_id, kind, title, created_at, locale, approved, person) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (platform, remote_id) DO UPDATE SET kind = excluded.kind, "
         "title = CASE WHEN excluded.title <> '' THEN excluded.title ELSE title END, "
-        "locale = CASE WHEN excluded.locale <> '' THEN excluded.locale ELSE locale END",
-        (platform, remote_id, kind, title, now, locale, int(over is not None and over.approved)),
+        "locale = CASE WHEN excluded.locale <> '' THEN excluded.locale ELSE locale END, "
+        "person = CASE WHEN excluded.person <> '' THEN excluded.person ELSE person END",
+        (platform, remote_id, kind, title, now, locale, int(over is not None and over.approved), person),
     )
     found = find_chat(db, platform, remote_id)
     assert found is not None  # noqa: S101  # it was just written, in this transaction
@@ -161,17 +165,14 @@ def forget_chat(db: Database, chat_id: int) -> int:
     db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
     # A person's id in the logs of groups, where their private chat has it.
     count += db.conn.execute(
-        "UPDATE change SET who = '' WHERE who <> '' AND who = (SELECT remote_id FROM chat WHERE id = ? "
-        "AND kind = 'private') AND chat_id IN (SELECT id FROM chat WHERE platform = (SELECT platform FROM chat "
-        "WHERE id = ?))",
+        "UPDATE change SET who = '' WHERE who <> '' AND who = (SELECT CASE WHEN person <> '' THEN person "
+        "ELSE remote_id END FROM chat WHERE id = ? AND kind = 'private') "
+        "AND chat_id IN (SELECT id FROM chat WHERE platform = (SELECT platform FROM chat WHERE id = ?))",
         (chat_id, chat_id),
     ).rowcount
     count += db.conn.execute("DELETE FROM chat WHERE id = ? AND NOT approved AND off_reason = ''", (chat_id,)).rowcount
-    db.conn.execute(
-        f"UPDATE chat SET title = '', locale = '', {', '.join(f'{name} = {value}' for name, value in _UNSET.items())} "
-        "WHERE id = ?",
-        (chat_id,),
-    )
+    unset = ", ".join(f"{name} = {value}" for name, value in _UNSET.items())
+    db.conn.execute(f"UPDATE chat SET title = '', locale = '', person = '', {unset} WHERE id = ?", (chat_id,))
     return count
 
 

@@ -193,8 +193,9 @@ def m0006_units(db: Database) -> None:
 
 @migrations()
 def m0007_replaced(db: Database) -> None:
-    """A rule keeps those in whose place it came, as JSON, so that it can be undone."""
+    """A rule keeps those in whose place it came, as JSON, so that it can be undone; a private chat says whose it is."""
     db.execute("ALTER TABLE rule ADD COLUMN replaced TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE chat ADD COLUMN person TEXT NOT NULL DEFAULT ''")
 
 
 NAMES = (

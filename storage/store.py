@@ -249,18 +249,25 @@ class Store:
     # -- chats
 
     async def see_chat(
-        self, platform: str, remote_id: str, kind: ChatKind, title: str, locale: str = "", parent: str = ""
+        self,
+        platform: str,
+        remote_id: str,
+        kind: ChatKind,
+        title: str,
+        locale: str = "",
+        parent: str = "",
+        person: str = "",
     ) -> Chat:
         """The chat with that id, made if it is new."""
         title = "".join(c for c in title if c.isprintable())[:200]
         known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
         if known is not None:
-            wanted = (title or known.title, kind, locale or known.wishes.locale)
-            if (known.title, known.kind, known.wishes.locale) == wanted:
+            wanted = (title or known.title, kind, locale or known.wishes.locale, person or known.person)
+            if (known.title, known.kind, known.wishes.locale, known.person) == wanted:
                 return known
         now = self._wall.now()
         return await self._db.write(
-            lambda db: chats.see_chat(db, platform, remote_id, kind, title, now, locale, parent)
+            lambda db: chats.see_chat(db, platform, remote_id, kind, title, now, locale, parent, person)
         )
 
     async def find_chat(self, platform: str, remote_id: str) -> Chat | None:

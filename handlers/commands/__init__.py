@@ -36,7 +36,7 @@ from handlers.commands import (
 )
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
-from handlers.commands.registry import QUIETING, Command, all_commands, find_command, split
+from handlers.commands.registry import QUIETING, Command, all_commands, find_command, is_command, split
 from handlers.context import Request
 from handlers.language import _, language_of, speaking, told
 from handlers.numbers import MOST_TEXT, DidYouMeanError, clean, label
@@ -101,7 +101,8 @@ async def _answered(request: Request) -> Answer:
     except WithheldError as error:
         found = error.answer
     except InputError as error:
-        lines = (_("Try: {example}", example=error.example),) if error.example else ()
+        example = error.example if error.example.startswith("/") or not error.example else f"/{name} {error.example}"
+        lines = (_("Try: {example}", example=example),) if example else ()
         found = Answer(told(error), lines)
     except CliffwatchError as error:
         found = Answer(told(error))
@@ -115,6 +116,8 @@ async def _answered(request: Request) -> Answer:
 
 async def _answer(request: Request) -> Answer:
     name, arguments = split(request.text)
+    if name.upper() in request.services.assets and not is_command(name):
+        name, arguments = "liq", f"{name} {arguments}".strip()  # /btc, /eth 3000
     command = find_command(name)
     own = name in OWN_COMMANDS and request.chat.kind == "private"
     if name not in FREE_COMMANDS and not own and not await allowed(request):

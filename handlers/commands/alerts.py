@@ -164,6 +164,9 @@ async def alerts(request: Request, arguments: str) -> Answer:
     done = ""
     if words:
         what, *rest = words.split()
+        what = _ALSO.get(what, what)
+        if what == "remove" and words.split()[0] in ("clear", "off") and not rest:
+            rest = ["all"]
         if what.lstrip("#").isdecimal() and not rest:
             return await _one(request, what.lstrip("#"))
         if what not in _EDITS:
@@ -255,6 +258,13 @@ def _rest(rule: Rule) -> Button:
         return Button(_("Resume #{number}", number=rule.id), f"/alerts resume {rule.id}", here=True)
     return Button(_("Pause #{number}", number=rule.id), f"/alerts pause {rule.id}", here=True)
 
+
+_ALSO = {
+    **dict.fromkeys(("delete", "del", "rm", "clear", "off", "stop"), "remove"),
+    **dict.fromkeys(("start", "on", "unpause"), "resume"),
+    **dict.fromkeys(("undo", "restore"), "back"),
+}
+"""Other words that people try."""
 
 _EDITS = {
     "back": N_("Back to {rule}"),

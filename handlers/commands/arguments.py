@@ -12,7 +12,10 @@ from handlers import wording
 from handlers.answers import Answer
 from handlers.context import Request
 from handlers.language import _
-from handlers.numbers import find_asset, is_number, span
+from handlers.numbers import find_asset, span
+
+FIGURE = re.compile(r"[~≈<>=$€£₿]*[+-]?[$€£₿]?\d")
+"""How a word begins that means a number, whatever is wrong with the rest of it: no coin that is not watched."""
 
 
 class WithheldError(CliffwatchError):
@@ -57,7 +60,7 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
     found: str | None = None
     arguments = re.sub(r"(?<=\d)\s*usdt?\b", "", arguments, flags=re.IGNORECASE)
     for word in re.sub(r"([+-])\s+(?=\d)", r"\1", arguments).split():
-        if word.upper() in known or not (is_number(word.lstrip("~≈")) or rest):
+        if word.upper() in known or not (FIGURE.match(word) or rest):
             if found is not None:
                 raise InputError(
                     "One asset at a time: {asset} or {word}?", f"/liq {found.lower()}", asset=found, word=word[:20]

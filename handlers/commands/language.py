@@ -14,6 +14,25 @@ from handlers.language import LANGUAGES, _, language_of, pick, speaking
 
 AUTOMATIC = "auto"
 
+NAMES = {
+    "english": "en",
+    "chinese": "zh-Hans",
+    "spanish": "es",
+    "russian": "ru",
+    "portuguese": "pt-BR",
+    "vietnamese": "vi",
+    "中文": "zh-Hans",
+    "汉语": "zh-Hans",
+    "brazilian": "pt-BR",
+    "portugues": "pt-BR",
+    "español": "es",
+    "espanol": "es",
+    "русский": "ru",
+    "tiếng việt": "vi",
+    "tieng viet": "vi",
+}
+"""Languages as people call them, beside their own names."""
+
 
 @command(
     "language",
@@ -49,6 +68,8 @@ def _chosen(own: str) -> Answer:
 
 def _known(wanted: str) -> str:
     """The tag of a language by its tag or its name."""
+    if wanted.casefold() in NAMES:
+        return NAMES[wanted.casefold()]
     for tag, name in LANGUAGES.items():
         if wanted.lower() in (tag.lower(), name.lower()):
             return tag

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from engine.errors import InputError
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
@@ -13,6 +16,8 @@ from handlers.numbers import find_asset, parse_duration, span
 
 EXAMPLE = "/mute btc 4h"
 DEFAULT_MS = 4 * 3_600_000
+SHORT = 5
+"""Letters of what may be a ticker rather than a word."""
 
 
 @command(
@@ -25,17 +30,24 @@ DEFAULT_MS = 4 * 3_600_000
 async def mute(request: Request, arguments: str) -> Answer:
     """Answer /mute [asset] [time | off]."""
     await require_admin(request)
-    asset, length = "*", DEFAULT_MS
-    words = arguments.lower().split()
+    asset, length, known = "*", DEFAULT_MS, request.services.assets
+    words = re.sub(r"(?<=\d)\s+(?=(?:min|hour|hr|day|week|[mhdw]\b))", "", arguments.lower()).split()
     if len(words) > 2:
         raise unexpected(words[2], EXAMPLE)
     for word in words:
         if word == "off":
             length = 0
-        elif word[0].isdigit() and word.upper() not in request.services.assets:
+        elif word[0].isdigit() and word.upper() not in known:
             length = parse_duration(word)
-        else:
-            asset = find_asset(word, request.services.assets)
+        elif word not in ("all", "*") or word.upper() in known:
+            try:
+                asset = find_asset(word, known)
+            except InputError:
+                if len(word) <= SHORT and word.isalpha():
+                    raise
+                raise InputError(
+                    "{word!r} is neither a watched coin nor a time span between 1m and 30d.", EXAMPLE, word=word[:20]
+                ) from None
     services, chat_id = request.services, request.chat.id
     if not length and asset == "*":
         await services.store.unmute(chat_id)

@@ -84,6 +84,17 @@ THEMES: dict[str, tuple[str, ...]] = {
 MENU = tuple(name for names in THEMES.values() for name in names)
 """The order of /help and of the platforms' menus: what is asked most comes first."""
 
+OTHER_WORDS = {
+    **dict.fromkeys(("remove", "delete"), "/alerts remove 1"),
+    "pause": "/alerts pause 1",
+    "resume": "/alerts resume 1",
+    "undo": "/alerts",
+    "price": "/market btc",
+    "funding": "/market btc",
+    "oi": "/market btc",
+}
+"""What people take for commands, by a line that does what they mean."""
+
 _COMMANDS: dict[str, Command] = {}
 _ALIASES: dict[str, str] = {}
 _NAME = re.compile(r"/?([A-Za-z]+)(?:@\w+)?(?:\s+|$)")
@@ -120,6 +131,11 @@ def all_commands(*, hidden: bool = False) -> tuple[Command, ...]:
     return tuple(c for c in ordered if hidden or not c.hidden)
 
 
+def is_command(name: str) -> bool:
+    """Whether a command is called that."""
+    return _ALIASES.get(name, name) in _COMMANDS
+
+
 def find_command(name: str) -> Command:
     """The command of that name.
 
@@ -129,6 +145,8 @@ def find_command(name: str) -> Command:
     name = _ALIASES.get(name, name)
     if name in _COMMANDS:
         return _COMMANDS[name]
+    if name in OTHER_WORDS:
+        raise InputError("There is no /{name}. /help lists what I know.", OTHER_WORDS[name], name=name)
     close = get_close_matches(name, [c.name for c in all_commands()], n=1, cutoff=0.5)
     if not name:
         raise InputError("A command begins with /. /help lists what I know.", "/liq 88000")

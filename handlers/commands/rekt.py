@@ -89,12 +89,13 @@ def _span(arguments: str) -> tuple[str, int]:
     Raises:
         InputError: for another span than those that are kept.
     """
-    found = re.search(r"(?<!\S)(\d{1,4})\s*(m|h|d)?(?!\S)", arguments, flags=re.IGNORECASE)
+    units = r"(?:(m)(?:in\w*)?|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)?"
+    found = re.search(rf"(?<!\S)(\d{{1,4}})\s*{units}(?!\S)", arguments, flags=re.IGNORECASE)
     if not found:
         return arguments, SPANS[-1]
-    unit = (found[2] or "h").lower()
+    unit = next((said for said in found.groups()[1:] if said), "h").lower()
     hours = int(found[1]) * (24 if unit == "d" else 1)
-    if unit == "m" or hours not in SPANS:
+    if unit in ("m", "w") or hours not in SPANS:
         raise InputError("{word} is not kept: 1h, 4h or 24h are.", "/rekt btc 4h", word=f"{found[1]}{unit}")
     return arguments[: found.start()] + arguments[found.end() :], hours
 

@@ -40,14 +40,15 @@ def read_rule(request: Request, arguments: str, name: str = "threshold") -> tupl
     sure = words[-1:] == [SAVE]
     words = words[:-1] if sure else words
     if words and words[0] == "off":
-        raise InputError("Alerts are removed one by one, or all of them.", "/alerts")
+        raise InputError("Alerts are removed one by one, or all of them.", "/alerts remove all")
     if words and words[0] in ("oi", "funding"):
         words = [words[0], *(re.sub(r"^[+-](?=\d)", "", word) for word in words[1:])]
     if words and words[0] in VALUE_KINDS:
         return _value_rule(request, asset, words), sure
     if words and words[0] in RULE_KINDS:
         return replace(parse_rule(" ".join(words), request.now), asset=asset), sure
-    if words and words[0][:1].isdigit() and not words[0].endswith("%"):
+    sized = name == "threshold" and words and re.fullmatch(r"\d+([.,]\d+)?[mb]", words[0])
+    if words and words[0][:1].isdigit() and not words[0].endswith("%") and not sized:
         if name == "threshold" and re.fullmatch(r"\d{1,2}([.,]\d+)?", words[0]):
             words[0] += "%"
         else:

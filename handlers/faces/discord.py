@@ -16,7 +16,7 @@ from handlers.access import MAX_KEPT
 from handlers.answers import Answer
 from handlers.context import Services
 from handlers.faces.discord_idiom import render_discord
-from handlers.faces.discord_in import NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
+from handlers.faces.discord_in import FAILED, NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
 from handlers.faces.discord_outcomes import outcome_of
 from handlers.operators import tell_operators
 
@@ -26,6 +26,9 @@ RETRY_SECONDS = (1.0, 60.0)
 SYNC_SECONDS = (60.0, 3600.0)
 NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
 MOST_WAIT_SECONDS = 30.0
+NO_MEMBER = (10007, 10013)
+"""Codes by which it says that somebody is not in a server: unknown member, unknown user."""
+
 """A longer pause is not slept through inside the library: the dispatcher waits, and others are sent meanwhile."""
 
 
@@ -211,7 +214,12 @@ class DiscordFace:
         return bool(rights.administrator or rights.manage_guild or rights.manage_channels)
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
-        found = await self._member(remote_chat, user_id)
+        try:
+            found = await self._asked_member(remote_chat, user_id)
+        except discord.NotFound as error:
+            return False if error.code in NO_MEMBER else None
+        except FAILED:
+            return None
         return found[0].permissions_for(found[1]).view_channel if found is not None else None
 
     async def resolve(self, name: str) -> None:  # noqa: ARG002  # they are subscribed where they are
@@ -235,16 +243,20 @@ class DiscordFace:
         return None
 
     async def _member(self, remote_chat: str, user_id: str) -> tuple[Any, discord.Member] | None:
-        """A channel and a member of its guild, asked of Discord now."""
+        """A channel and a member of its guild, asked of Discord now; None when it does not say."""
+        try:
+            return await self._asked_member(remote_chat, user_id)
+        except FAILED:
+            return None
+
+    async def _asked_member(self, remote_chat: str, user_id: str) -> tuple[Any, discord.Member] | None:
+        """The same, with what the library raises."""
         if self._client is None or not user_id:
             return None
-        try:
-            channel = self._client.get_channel(int(remote_chat)) or await self._client.fetch_channel(int(remote_chat))
-            if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
-                return None
-            return channel, await channel.guild.fetch_member(int(user_id))
-        except (discord.DiscordException, aiohttp.ClientError, OSError):
+        channel = self._client.get_channel(int(remote_chat)) or await self._client.fetch_channel(int(remote_chat))
+        if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
             return None
+        return channel, await channel.guild.fetch_member(int(user_id))
 
 
 def role_of(message: Message) -> tuple[str, discord.AllowedMentions]:

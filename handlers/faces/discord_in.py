@@ -220,11 +220,12 @@ class Incoming:
         between_people = interaction.guild_id is None and interaction.context.private_channel is True
         if own or between_people:
             remote = await self._face.private_chat(str(interaction.user.id)) or f"user {interaction.user.id}"
-            return await store.see_chat(PLATFORM, remote, "private", "", locale)
+            return await store.see_chat(PLATFORM, remote, "private", "", locale, person=str(interaction.user.id))
         kind: ChatKind = "private" if interaction.guild_id is None else "channel"
         title = getattr(interaction.channel, "name", None) or ""
         seen = locale if kind == "private" else str(interaction.guild_locale or "")
-        return await store.see_chat(PLATFORM, str(interaction.channel_id), kind, title, seen)
+        person = str(interaction.user.id) if kind == "private" else ""
+        return await store.see_chat(PLATFORM, str(interaction.channel_id), kind, title, seen, person=person)
 
     # -- commands
 

@@ -22,13 +22,12 @@ from telegram.ext import (
 )
 
 from engine.alerts.policy import PRIVATE, Wishes
-from engine.errors import InputError
 from engine.ports import Chat, ChatKind
 from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
 from handlers.commands import answer, answer_within_budget
 from handlers.commands.asking import Questions, ask
-from handlers.commands.registry import OF_ADMINS, find_command, split
+from handlers.commands.registry import OF_ADMINS, find_command, is_command, split
 from handlers.context import Membership, Request, Services
 from handlers.faces.telegram_idiom import fit, render_telegram
 from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
@@ -80,7 +79,7 @@ class Incoming:
         if not addressed:
             return
         chat = await self._chat(message.chat, message, message.from_user)
-        if chat.kind != "private" and not _known(name):
+        if chat.kind != "private" and not is_command(name):
             return  # in a group an unknown command is another bot's
         request = self._request(chat, message, message.text)
         self._questions.take(request)  # a command ends what was asked
@@ -156,7 +155,7 @@ class Incoming:
     async def _refusal(self, request: Request, *, here: bool) -> str | None:
         """Why a press in a group is answered to whoever pressed alone: not theirs to do, or just shown to all."""
         name = split(request.text)[0]
-        if request.chat.kind != "group" or not _known(name):
+        if request.chat.kind != "group" or not is_command(name):
             return None
         command = find_command(name)
         with speaking(language_of(request.chat.wishes, request.locale)):
@@ -360,11 +359,3 @@ def _addressed(text: str, username: str) -> tuple[str, bool]:
     first = text.split(maxsplit=1)[0]
     target = first.partition("@")[2]
     return split(text)[0], not target or target.lower() == username.lower()
-
-
-def _known(name: str) -> bool:
-    try:
-        find_command(name)
-    except InputError:
-        return False
-    return True

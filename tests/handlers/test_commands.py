@@ -92,7 +92,7 @@ async def test_farther_is_never_less(kit: Kit) -> None:
         ("/map up", "up is not watched"),
         ("/threshold huge", "neither calm, normal, busy nor a watched coin"),
         ("/threshold 99%", "between 0.1% and 20%"),
-        ("/mute forever", "forever is not watched"),
+        ("/mute forever", "'forever' is neither a watched coin nor a time span"),
         ("/mute 99d", "between 1m and 30d"),
         ("/alerts remove 99", "No alert #99 here"),
         ("/nope", "There is no /nope"),
@@ -369,6 +369,61 @@ async def test_what_is_plainly_meant_is_taken_so(kit: Kit) -> None:
         found = await kit.ask(text)
         assert found.data["side"] == found.data["cluster"]["side"] == "long"
     assert "No dense short cluster within 10%" in (await kit.ask("/liq shorts")).lines
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        *(
+            (f"/liq {text}", "BTC 88,000: ")
+            for text in ("88’000", "88к", "88000?", "$88k", "₿88000", "~88k!", "８８０００")
+        ),
+        ("/liq 88k-90k", "One price at a time"),
+        ("/liq 1e5", "'1e5' is not a price"),
+        ("/liq bitcoin", "BTC "),
+        ("/btc", "BTC "),
+        ("/btc 88000", "BTC 88,000: "),
+        ("/rekt 7d", "7d is not kept"),
+        ("/rekt 1 week", "1w is not kept"),
+        ("/rekt 24 hours", "BTC"),
+        ("/mute 4", "Everything muted for 4 h"),
+        ("/mute 2 hours", "Everything muted for 2 h"),
+        ("/mute all 1w", "Everything muted for 7 d"),
+        ("/threshold 2", "Alerts set: near 2% normal"),
+        ("/threshold 20m", "Alerts set: near $20m"),
+        ("/threshold off", "Alerts are removed one by one"),
+        *(
+            (f"/alert {text}", "Alerts set: price 95,000")
+            for text in ("above 95000", "price > 95k", "me at 95k", "95k")
+        ),
+        ("/alert oi -8%", "Alerts set: oi 8%"),
+        ("/language spanish", "El idioma"),
+        ("/language 中文", "本聊天的语言"),
+        ("/alerts clear", "No alerts yet."),
+        ("/price", "There is no /price."),
+    ],
+)
+async def test_what_people_type_is_taken_as_meant_or_refused_in_a_sentence(kit: Kit, typed: str, said: str) -> None:
+    assert (await kit.ask(typed)).headline.startswith(said)
+
+
+async def test_a_hint_is_a_line_that_works_where_it_is_shown(kit: Kit) -> None:
+    """Also where the reader of a rule, who knows no commands, gives the example."""
+    for typed in (
+        "/mute 99d",
+        "/alert price 1 2",
+        "/threshold 99%",
+        "/liq abc",
+        "/liq 1e5",
+        "/price",
+        "/remove 3",
+        "/lik",
+    ):
+        found = await kit.ask(typed)
+        (hint,) = [line for line in found.lines if line.startswith("Try: ")]
+        assert hint.startswith("Try: /"), typed
+        again = await kit.ask(hint.removeprefix("Try: "))
+        assert not any(line.startswith("Try: ") for line in again.lines) or "alerts" in hint, (typed, hint, again)
 
 
 async def test_why_speaks_of_the_side_that_the_alert_was_about(kit: Kit) -> None:

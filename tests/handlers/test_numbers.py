@@ -115,7 +115,7 @@ def test_time_spans(text: str, milliseconds: int) -> None:
     assert numbers.parse_duration(text) == milliseconds
 
 
-@pytest.mark.parametrize("text", ["", "0h", "h", "99d", "4 weeks", "-4h"])
+@pytest.mark.parametrize("text", ["", "0h", "h", "99d", "5 weeks", "-4h"])
 def test_other_time_spans_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         numbers.parse_duration(text)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from engine.errors import TokenRefusedError
 from engine.ports import Message, Outcome
+from handlers.access import ASKED_AGAIN_MS, may_be_told
 from handlers.answers import Answer, Button
 from handlers.commands import all_commands, find_command
 from handlers.faces.discord import DiscordFace, check_discord
@@ -88,6 +89,26 @@ async def test_an_alert_is_removed_and_paused_by_a_number_that_is_proposed(rig: 
     assert "Paused" in (await rig.slash(member, "alerts", action="pause", number=str(rule))).content
     assert "Resumed" in (await rig.slash(member, "alerts", action="resume", number=str(rule))).content
     assert "Removed" in (await rig.slash(member, "alerts", action="remove", number=str(rule))).content
+
+
+async def test_who_left_the_server_is_told_no_more_and_who_is_not_answered_for_is(rig: Rig) -> None:
+    """A private channel's id does not say whose it is; that is kept, and the server is asked for them."""
+    services, member = rig.kit.services, rig.server.member.id
+    services.access, services.people["discord"] = "chats", rig.face
+    services.wall = rig.kit.clock
+    server = await rig.kit.store.see_chat("discord", str(rig.server.channel.id), "channel", "alerts")
+    await rig.kit.store.approve_chat(server.id, approved=True)
+    assert "sent to you privately" in (await rig.slash(member, "alert", rule="price 80k")).content
+    private = next(chat for chat in await rig.kit.store.chats("discord") if chat.kind == "private")
+    assert private.person == str(member)
+    assert await may_be_told(services, private.id)
+    rig.kit.clock.at += ASKED_AGAIN_MS
+    rig.server.faults.append(lambda _, path: reply({"message": "503", "code": 0}, 503) if "/members/" in path else None)
+    assert await may_be_told(services, private.id), "no answer is no word that somebody left"
+    rig.server.faults.clear()
+    rig.kit.clock.at += ASKED_AGAIN_MS
+    rig.server.backend.remove_member(rig.server.guild.id, member)
+    assert not await may_be_told(services, private.id)
 
 
 async def test_an_operator_has_admin_alone_with_the_bot(rig: Rig) -> None:
