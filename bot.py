@@ -36,7 +36,7 @@ from engine.venues.feed import LiveFeed
 from engine.venues.names import is_name
 from engine.venues.registry import VENUES
 from engine.venues.universe import FALLBACK, Universe, by_open_interest
-from engine.venues.worker import MOST_DAYS, VenueWorker
+from engine.venues.worker import MAX_DAYS, VenueWorker
 from engine.watch import Watch
 from handlers.check import check, health_of
 from handlers.commands import answer
@@ -520,7 +520,7 @@ async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) 
         # A checkpoint is a cache: what cannot be read of it is made again from history.
         log.warning("the map of %s cannot be read (%s); its history is read anew", asset, type(error).__name__)
         return AssetBoard(asset)
-    if clock.now() - board.closed_at > MOST_DAYS * DAY_MS:
+    if clock.now() - board.closed_at > MAX_DAYS * DAY_MS:
         return AssetBoard(asset)  # what price went through since cannot be read any more
     board.know_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
     return board

@@ -9,12 +9,12 @@ import numpy as np
 
 from engine.errors import HistoryError
 from engine.liquidation.hours import Hours
-from engine.liquidation.skill import LEAST_KNOWN, LEAST_SCORED, Score, score
+from engine.liquidation.skill import MIN_KNOWN, MIN_SCORED, Score, score
 from engine.liquidation.tie import walk_forward
 from engine.market import DAY_MS, HOUR_MS
 
 SCORED_DAYS = 30
-LEAST_DAYS = (LEAST_KNOWN + LEAST_SCORED) / 24
+MIN_DAYS = (MIN_KNOWN + MIN_SCORED) / 24
 """Of reports, before there is anything to say."""
 
 
@@ -52,10 +52,10 @@ def track_record(asset: str, hours: Hours) -> TrackRecord:
     at = int(hours.at[-1]) + HOUR_MS if len(hours) else 0
     days = float(heard.sum()) / 24
     first = int(hours.at[heard][0]) if heard.any() else at
-    start = max(at - SCORED_DAYS * DAY_MS, first + LEAST_KNOWN * HOUR_MS)
+    start = max(at - SCORED_DAYS * DAY_MS, first + MIN_KNOWN * HOUR_MS)
     expected = walk_forward(hours).expected
-    found, why = None, f"{days:.0f} of {LEAST_DAYS:.0f} days of liquidation reports so far"
-    if days >= LEAST_DAYS:
+    found, why = None, f"{days:.0f} of {MIN_DAYS:.0f} days of liquidation reports so far"
+    if days >= MIN_DAYS:
         try:
             found, why = score(hours, expected, start), ""
         except HistoryError as error:

@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_LINES = 8
+MAX_LINES = 8
 TABLE_WIDTH = 34
 
 BLANK = "?"

@@ -11,7 +11,7 @@ CHAT = (30.0, 60.0)
 """Answers at once, and answers a minute after that. A group is allowed more than a person: many ask in it."""
 
 PICTURE_COST = 3.0
-MOST_KEPT = 50_000
+MAX_KEPT = 50_000
 
 Verdict = Literal["yes", "notice", "silence"]
 
@@ -56,7 +56,7 @@ class Budget:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = _Bucket(at_once, now)
-            while len(self._buckets) > MOST_KEPT:
+            while len(self._buckets) > MAX_KEPT:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
         bucket.left = min(at_once, bucket.left + max(now - bucket.at, 0) / 60_000 * a_minute)

@@ -15,8 +15,8 @@ from handlers.numbers import label, percent, price, ratio, signed_percent, span,
 
 Facts = Mapping[str, Any]
 LATE_MS = 90_000
-MOST_NAMED = 7
-MOST_REASONS = 3
+MAX_NAMED = 7
+MAX_REASONS = 3
 
 
 def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = None, simulated: bool = False) -> Answer:
@@ -251,10 +251,10 @@ def ground_line(side: str, facts: Facts) -> str:
 def _stale(facts: Facts) -> Answer:
     asset, since, ago = facts["asset"], iso(facts["since"]), span((facts["at"] - facts["since"]) / 1000)
     reasons = [f"{wording.venue(name)}: {wording.reason(why)}" for name, why in facts["missing"].items()]
-    more = len(reasons) - MOST_REASONS
+    more = len(reasons) - MAX_REASONS
     lines = [
         _("Last price {price}, {span} ago. Alerts wait for figures.", price=price(facts["mark"]), span=ago),
-        *reasons[:MOST_REASONS],
+        *reasons[:MAX_REASONS],
         n_("and {count} more venue", "and {count} more venues", more) if more > 0 else "",
         _("I tell you when figures are back, and what was swept meanwhile."),
     ]
@@ -375,7 +375,7 @@ def _together(facts: Facts) -> Answer:
     named = ", ".join(assets[:4])
     if len(assets) > 4:
         named = _("{assets} and {count} more", assets=named, count=len(assets) - 4)
-    shown = heads[:MOST_NAMED]
+    shown = heads[:MAX_NAMED]
     more = (_("and {count} more", count=count - len(shown)),) if count > len(shown) else ()
     if facts["kind"] == "digest":
         head = n_(

@@ -39,7 +39,7 @@ _UNIT_WORDS = re.compile(
     rf"(\d)\s*({'|'.join(sorted(_UNIT_LETTERS, key=len, reverse=True))})\.?(?![\w])", re.IGNORECASE
 )
 
-MOST_TEXT = 200
+MAX_TEXT = 200
 """Arguments longer than this are cut before anything reads them."""
 
 

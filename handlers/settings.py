@@ -35,13 +35,13 @@ KNOWN_VENUES = (
     "kucoinfutures",
     "htx",
 )
-MOST_RANKED = 200
+MAX_RANKED = 200
 READABLE = stat.S_IRGRP | stat.S_IROTH
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 HOST = re.compile(r"[\w.\-:%]{1,253}")
 
-LEAST_KEY = 16
+MIN_KEY = 16
 """Characters of a key that is not guessed."""
 
 
@@ -104,8 +104,8 @@ def _proxies(value: str) -> dict[str, str]:
 def _assets(value: str) -> tuple[str, ...]:
     ranked = re.fullmatch(r"top:(\d{1,4})", value.strip().lower())
     if ranked:
-        if not 1 <= int(ranked[1]) <= MOST_RANKED:
-            raise ValueError(f"expected top:N with N between 1 and {MOST_RANKED}")
+        if not 1 <= int(ranked[1]) <= MAX_RANKED:
+            raise ValueError(f"expected top:N with N between 1 and {MAX_RANKED}")
         return (f"top:{int(ranked[1])}",)
     names = tuple(dict.fromkeys(name.strip().upper() for name in value.split(",") if name.strip()))
     if not names or not all(is_name(name) for name in names):
@@ -144,8 +144,8 @@ def _level(value: str) -> str:
 
 
 def _key(value: str) -> str:
-    if len(value) < LEAST_KEY or not value.isprintable() or " " in value:
-        raise ValueError(f"expected at least {LEAST_KEY} characters without spaces")
+    if len(value) < MIN_KEY or not value.isprintable() or " " in value:
+        raise ValueError(f"expected at least {MIN_KEY} characters without spaces")
     return value
 
 

@@ -27,7 +27,7 @@ COUNTED_LATER = frozenset({"swept", "fresh", "move"})
 COUNTED_AFTER_MS = HOUR_MS
 """A sweep's message is changed then to say what was reported in all."""
 
-MOST_TOLD = 12
+MAX_TOLD = 12
 """Alerts that a message about several names; the rest are counted."""
 
 LONGEST_PAUSE_MS = HOUR_MS
@@ -209,7 +209,7 @@ def _together(kind: str, unit: list[Row], now: int) -> dict[str, Any]:
         "asset": items[0].get("asset", ""),
         "at": now,
         "count": len(items),
-        "items": items[:MOST_TOLD],
+        "items": items[:MAX_TOLD],
     }
 
 
@@ -228,7 +228,7 @@ def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> 
     before = [item for item in body.get("items") or () if isinstance(item, dict)]
     body["count"] = int(body.get("count") or len(before)) + len(unit)
     items = [*before, *(alert.facts for _, alert in unit)]
-    body["items"] = sorted(items, key=lambda facts: -_size(facts))[:MOST_TOLD]
+    body["items"] = sorted(items, key=lambda facts: -_size(facts))[:MAX_TOLD]
     db.conn.execute("UPDATE message SET body = ? WHERE id = ?", (as_json(body), waiting[0]))
     _link(db, unit, waiting[0])
     return 0

@@ -21,7 +21,7 @@ FADE_MS = 6 * HOUR_MS
 FOLLOWED_MS = 25 * HOUR_MS
 """So long a faded cluster is still followed: whoever was told of it before is told of its end within a day."""
 
-LEAST_OVERLAP = 0.30
+MIN_OVERLAP = 0.30
 SWEPT_SHARE = 0.80
 FORGET_DISTANCE = 0.01
 LABEL_MOVE = 10
@@ -228,7 +228,7 @@ class ClusterTracker:
         taken: set[int] = set()
         matched: set[str] = set()
         for overlap, first, peak, cluster in pairs:
-            if overlap < LEAST_OVERLAP or first in taken or cluster.id in matched:
+            if overlap < MIN_OVERLAP or first in taken or cluster.id in matched:
                 continue
             taken.add(first)
             matched.add(cluster.id)

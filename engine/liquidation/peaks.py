@@ -20,7 +20,7 @@ EXTENT_DROP_LEAST = 0.05
 CORE_SHARE = 0.80
 CORE_WIDTH = (4, 12)
 """Levels: 0.2 to 0.6 % wide."""
-LEAST_SHARE = 0.01
+MIN_SHARE = 0.01
 REACH = 0.10
 """Clusters are born within this log distance."""
 STAY_PROMINENCE = 0.10
@@ -59,7 +59,7 @@ def find_peaks(density: np.ndarray, usual: np.ndarray | None) -> list[Peak]:
     # Raw density finds one wide shelf a side and full detrending follows the price: the root is the compromise.
     excess = _box(smooth / np.sqrt(expected), SMOOTH_USUAL)
     logs = np.log(excess + LOG_FLOOR * float(np.median(excess[excess > 0])))
-    least = LEAST_SHARE * float(density[:_REACH_LEVELS].sum())
+    least = MIN_SHARE * float(density[:_REACH_LEVELS].sum())
     found = []
     for top, prominence in _prominences(logs):
         if prominence < STAY_PROMINENCE:

@@ -16,8 +16,8 @@ from engine.liquidation.tie import EXTREMES, SMALL, beyond
 from engine.liquidation.tweedie import FLOOR_USD, deviance, fit
 from engine.market import DAY_MS
 
-LEAST_SCORED = 24
-LEAST_KNOWN = 24 * 14
+MIN_SCORED = 24
+MIN_KNOWN = 24 * 14
 RIVAL_RIDGE = 1e-3
 NOTHING = 1e-6
 """A rival that leaves less deviance than this share of what there is has nothing to be beaten in."""
@@ -66,7 +66,7 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
     scored = (hours.at >= start) & (hours.at < (end if end is not None else np.iinfo(np.int64).max))
     reported = ~np.isnan(hours.reported).any(axis=1)
     known, scored = known & reported, scored & reported
-    if scored.sum() < LEAST_SCORED or known.sum() < LEAST_KNOWN:
+    if scored.sum() < MIN_SCORED or known.sum() < MIN_KNOWN:
         raise HistoryError("a score needs 24 hours with reports, and two weeks of them before")
     missing = scored & np.isnan(expected).any(axis=1)
     if missing.any():

@@ -22,10 +22,10 @@ from engine.liquidation.tweedie import POWER, deviance, fit
 from engine.liquidation.usual import Snapshot
 from engine.market import HOUR_MS, SIDES, Side
 
-LEAST_DISTANCE = 0.001
+MIN_DISTANCE = 0.001
 """Moves of under two levels say more about rounding than about the map."""
 
-DISTANCES = ((LEAST_DISTANCE, 0.01), (0.01, 0.03), (0.03, 1.0))
+DISTANCES = ((MIN_DISTANCE, 0.01), (0.01, 0.03), (0.03, 1.0))
 SPANS = (1, 4, 24)
 FOLDS = 5
 PRIOR_SPREAD = (0.3, 0.2, 0.4)
@@ -33,7 +33,7 @@ PRIOR_SPREAD = (0.3, 0.2, 0.4)
 
 STEPS = 25
 HELD_OUT_DAYS = 14
-LEAST_DAYS = 28
+MIN_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
         later = slice(first + 1, first + span + 1)
         for number, side in enumerate(SIDES):
             distance, forced, churn = _new_ground(hours, later, number, shot.mark)
-            if distance < LEAST_DISTANCE or np.isnan(forced):
+            if distance < MIN_DISTANCE or np.isnan(forced):
                 continue
             density = shot.density[side]
             step = -1 if side == "long" else 1
@@ -195,7 +195,7 @@ def calibrate_from(hours: Hours, snapshots: Sequence[Snapshot]) -> Calibration:
 
 def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:
     """Fit an asset's own coefficients; never worse than the prior on two weeks that the fit has not seen."""
-    if not len(of) or of.at.max() - of.at.min() < LEAST_DAYS * 24 * HOUR_MS:
+    if not len(of) or of.at.max() - of.at.min() < MIN_DAYS * 24 * HOUR_MS:
         return Calibration(prior, fitted=False, why="too few days of reports")
     start, end = int(of.at.min()), int(of.at.max())
     cut = end - HELD_OUT_DAYS * 24 * HOUR_MS

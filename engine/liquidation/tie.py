@@ -41,7 +41,7 @@ RIDGE = 1e-3
 WARM_UP = 24
 """First hours of a history, whose map is still the guess it began with."""
 
-LEAST_HOURS = 14 * 24
+MIN_HOURS = 14 * 24
 """Hours before a fit of one's own: with fewer, or too few reports in them, it is the shipped prior that speaks."""
 
 PRIOR_HOURS = 48
@@ -96,7 +96,7 @@ def walk_forward(hours: Hours, form: Form = FORM) -> Walk:
     Two passes, as the level is measured against predictions that knew nothing of it: the first without, the second
     with. Each hour's prediction uses reports of earlier hours only.
     """
-    first = LEAST_HOURS
+    first = MIN_HOURS
     count = len(hours)
     bare = _walk(hours, np.zeros((count, 0)), first, WARM_UP, form)
     unknown = np.isnan(bare.expected)
@@ -107,7 +107,7 @@ def walk_forward(hours: Hours, form: Form = FORM) -> Walk:
 
 
 def _second(hours: Hours, bare: Walk, level: np.ndarray, start: int, form: Form) -> Walk:
-    walked = _walk(hours, level[:, None], start, LEAST_HOURS, form)
+    walked = _walk(hours, level[:, None], start, MIN_HOURS, form)
     # Until the level has been followed for two days, what was said without it stands.
     early = np.isnan(walked.expected) & ~np.isnan(bare.expected)
     walked.expected[early] = bare.expected[early]

@@ -18,7 +18,7 @@ NEAR_FULL = 3.0
 RECENT_FULL = 10.0
 """Times a day's hourly mean of forced orders within the last hour that counts as extreme."""
 
-LEAST_PARTS = 3
+MIN_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,6 @@ def risk(
         parts["one-sidedness"] = abs(longs - shorts) / (longs + shorts)
     if recent_ratio is not None:
         parts["forced of late"] = min(recent_ratio / RECENT_FULL, 1.0)
-    if len(parts) < LEAST_PARTS:
+    if len(parts) < MIN_PARTS:
         return None
     return Risk(100 * sum(parts.values()) / len(parts), parts)

@@ -18,7 +18,7 @@ from engine.market import SIDES, Bar, Side
 from engine.replay import update_of
 from engine.study.sweeps import untraded_hours
 
-LEAST_LEVELS = 4
+MIN_LEVELS = 4
 SPREAD = 0.05
 """Share of each guess that is spread evenly: no guess may call a level impossible."""
 
@@ -61,7 +61,7 @@ def _placed(
     market_map = board.maps[next(iter(board.maps))]
     first = outward(side, bin_of(market_map.close)) + 1
     count = outward(side, bin_of(bar.low if side == "long" else bar.high)) - first + 1
-    if count < LEAST_LEVELS:
+    if count < MIN_LEVELS:
         return []
     levels = np.arange(first, first + count)
     guesses = {"map": board.held_at(side, levels), "freshness": untraded_hours(board, bar, side, levels)}

@@ -35,7 +35,7 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Of an answer once it is unpacked: the largest list of markets there is takes some five."""
 
 _REFUSALS = ("restricted location", "unavailable from", "block access from your country", "not available in your")
-MOST_TEXT = 120
+MAX_TEXT = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def as_venue_error(error: Exception) -> VenueError:
     if refused or any(words in text.lower() for words in _REFUSALS):
         return VenueRefusedError("refused from this location")
     if isinstance(error, ImplausibleError):
-        return VenueError(f"implausible: {text[:MOST_TEXT]}")
+        return VenueError(f"implausible: {text[:MAX_TEXT]}")
     if status in TOO_OFTEN:
         return VenueError("rate limit", retry_after)
     if isinstance(error, BaseError):

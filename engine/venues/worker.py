@@ -26,7 +26,7 @@ State = Literal["starting", "ok", "failing", "refused"]
 
 BACKOFF_SECONDS = (5, 300)
 REFUSED_SECONDS = 1800
-MOST_DAYS = 30
+MAX_DAYS = 30
 PAGE_DAYS = 1
 """History is read and stored in pieces, so that one that breaks off is taken up where it stopped."""
 
@@ -162,7 +162,7 @@ class VenueWorker:
 
     def _oldest(self, now: int) -> int:
         """What venues keep: a month, an hour short of it."""
-        return (now - MOST_DAYS * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
+        return (now - MAX_DAYS * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
     # -- the present
 

@@ -39,7 +39,7 @@ from handlers.commands.arguments import WithheldError
 from handlers.commands.registry import QUIETING, Command, all_commands, find_command, is_command, split
 from handlers.context import Request
 from handlers.language import _, language_of, speaking, told
-from handlers.numbers import MOST_TEXT, DidYouMeanError, clean, label
+from handlers.numbers import MAX_TEXT, DidYouMeanError, clean, label
 
 __all__ = ["Command", "all_commands", "answer", "answer_within_budget", "find_command"]
 
@@ -127,13 +127,13 @@ async def _answer(request: Request) -> Answer:
             (_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}"),),
         )
     try:
-        found = await command.run(request, arguments[:MOST_TEXT])
+        found = await command.run(request, arguments[:MAX_TEXT])
     except NotReadyError:
         if request.services.ready.is_set():
             raise
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
-        found = await command.run(request, arguments[:MOST_TEXT])
+        found = await command.run(request, arguments[:MAX_TEXT])
     if found.changed and request.chat.kind != "private":
-        await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MOST_TEXT])
+        await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
     return found

@@ -28,7 +28,7 @@ from handlers.context import Request
 from handlers.language import N_, _, n_
 from handlers.numbers import label, parse_price, price, span
 
-MOST_RULES = 20
+MAX_RULES = 20
 A_PAGE = 6
 
 
@@ -116,7 +116,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     """Put a rule in the place of the chat's of that kind and asset; what it would have done, and what is in range."""
     services = request.services
     await resume(request)
-    added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind], MOST_RULES)
+    added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind], MAX_RULES)
     services.watch.book.remove([old.id for old in gone])
     for new in added:
         services.watch.book.add(new)

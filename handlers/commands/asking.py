@@ -10,7 +10,7 @@ from handlers.context import Request
 from handlers.language import N_, _
 
 ASKED_MS = 10 * 60_000
-MOST_ASKED = 10_000
+MAX_ASKED = 10_000
 
 _QUESTIONS = {
     "/alert price": N_("At which price? Such as 95k"),
@@ -57,7 +57,7 @@ class Questions:
     def put(self, request: Request, command: str) -> None:
         """Whoever asks was asked for a command's blank."""
         now = request.services.wall.now()
-        if len(self._open) >= MOST_ASKED:
+        if len(self._open) >= MAX_ASKED:
             self._open = {key: known for key, known in self._open.items() if known.until > now}
         self._open[_key(request)] = _Open(command, now + ASKED_MS)
 

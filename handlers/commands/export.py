@@ -11,7 +11,7 @@ from handlers.context import Request
 from handlers.language import _, n_
 
 FILE = "cliffwatch.json"
-MOST_BYTES = 8_000_000
+MAX_BYTES = 8_000_000
 
 
 @command("export", "All that is kept of you, as a file", "/export")
@@ -20,7 +20,7 @@ async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
     await require_admin(request)
     found = await request.services.store.export_chat(request.chat.id)
     written = json.dumps(found, indent=1, ensure_ascii=False).encode()
-    while len(written) > MOST_BYTES and found["messages"]:
+    while len(written) > MAX_BYTES and found["messages"]:
         found["messages"] = found["messages"][len(found["messages"]) // 2 + 1 :]  # the oldest go first
         written = json.dumps(found, indent=1, ensure_ascii=False).encode()
     count = sum(len(rows) for rows in found.values())

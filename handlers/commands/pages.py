@@ -10,7 +10,7 @@ from handlers.answers import Button, PictureRequest
 from handlers.context import Request
 from handlers.language import _, spoken
 
-MOST_OTHERS = 3
+MAX_OTHERS = 3
 _PAGE = re.compile(r"(?<!\S)p(\d{1,3})(?!\S)", re.IGNORECASE)
 
 
@@ -37,7 +37,7 @@ def page_buttons(line: str, page: int, count: int, a_page: int) -> tuple[Button,
 
 def others(request: Request, asset: str, line: str) -> tuple[Button, ...]:
     """Buttons to the same of other assets, in place; {asset} in the line stands for it."""
-    rest = [other for other in request.services.assets if other != asset][:MOST_OTHERS]
+    rest = [other for other in request.services.assets if other != asset][:MAX_OTHERS]
     return tuple(Button(other, line.replace("{asset}", other.lower()), here=True) for other in rest)
 
 

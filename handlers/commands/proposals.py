@@ -9,7 +9,7 @@ from handlers import wording
 from handlers.context import Services
 from handlers.numbers import price, signed_percent, usd
 
-MOST, MOST_TEXT = 25, 100
+MOST, MAX_TEXT = 25, 100
 
 
 def proposed(
@@ -44,7 +44,7 @@ def _prices(services: Services, typed: str, asset: str) -> list[tuple[str, str]]
     """What was typed, as it stands, and the clusters that it may begin."""
     name = asset.strip().upper() if asset.strip().upper() in services.assets else services.assets[0]
     board = services.watch.boards[name]
-    words = typed.strip()[:MOST_TEXT]
+    words = typed.strip()[:MAX_TEXT]
     own = [(words, words)] if words else []
     if not board.ready:
         return own

@@ -17,7 +17,7 @@ from handlers.language import N_, _, n_, written
 from handlers.numbers import label, percent, price, span, usd
 
 DAYS = 30
-MOST_BOARDS = 3
+MAX_BOARDS = 3
 SIGHT = 2.0
 """Times its distance within which a near rule says of which clusters it will not tell."""
 
@@ -62,7 +62,7 @@ def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
     return Answer(
         head,
         (
-            *(would_have(board, rule, request.now) for board in boards[:MOST_BOARDS]),
+            *(would_have(board, rule, request.now) for board in boards[:MAX_BOARDS]),
             offer,
             _("Nothing is saved yet."),
         ),

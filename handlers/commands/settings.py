@@ -16,7 +16,7 @@ from handlers.context import Request
 from handlers.language import LANGUAGES, N_, _, language_of, n_
 
 A_PAGE = 7
-MOST_TOLD = 200
+MAX_TOLD = 200
 SURE = "yes"
 COLOURS = ("light", "dark")
 
@@ -79,7 +79,7 @@ async def settings(request: Request, arguments: str) -> Answer:
 async def history(request: Request, arguments: str) -> Answer:
     """Answer /history [p2]."""
     page = split_page(arguments)[1]
-    rows = await request.services.store.told_lately(request.chat.id, MOST_TOLD)
+    rows = await request.services.store.told_lately(request.chat.id, MAX_TOLD)
     if not rows:
         return Answer(_("Nothing was told here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
     zone, start = request.chat.wishes.timezone, (page - 1) * A_PAGE

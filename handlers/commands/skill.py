@@ -10,7 +10,7 @@ from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
 from engine.market import DAY_MS
 from engine.offload import offload
-from engine.track import LEAST_DAYS, SCORED_DAYS, TrackRecord, track_record
+from engine.track import MIN_DAYS, SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
@@ -39,7 +39,7 @@ async def skill(request: Request, arguments: str) -> Answer:
         so_far = _(
             "{days} of {least} days of liquidation reports so far",
             days=f"{record.days:.0f}",
-            least=f"{LEAST_DAYS:.0f}",
+            least=f"{MIN_DAYS:.0f}",
         )
         lines = (so_far, *_so_far(record), *_coefficients(board.calibration))
         head = _("{asset}: no track record yet", asset=asset)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = (1.0, 60.0)
 SYNC_SECONDS = (60.0, 3600.0)
 NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
-MOST_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 30.0
 NO_MEMBER = (10007, 10013)
 """Codes by which it says that somebody is not in a server: unknown member, unknown user."""
 
@@ -157,7 +157,7 @@ class DiscordFace:
             intents=intents,
             allowed_mentions=NO_MENTIONS,
             guild_ready_timeout=0.5,
-            max_ratelimit_timeout=MOST_WAIT_SECONDS,
+            max_ratelimit_timeout=MAX_WAIT_SECONDS,
         )
 
     def connected(self, client: discord.AutoShardedClient) -> None:

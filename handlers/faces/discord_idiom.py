@@ -15,7 +15,7 @@ CUSTOM_ID_LIMIT = 100
 CUSTOM_ID_PREFIX = "cw "
 FORM_PREFIX = "cf "
 LABEL_LIMIT = 80
-MOST_BUTTONS = 15
+MAX_BUTTONS = 15
 COLOUR = 0x4FA3FF
 
 _MARKUP = re.compile(r"([\\*_`|<]|~(?=~)|(?<=\])\(|^[>#-])", re.MULTILINE)
@@ -54,7 +54,7 @@ def render_discord(found: Answer) -> dict[str, Any]:
             "footer": {"text": footer[:CONTENT_LIMIT]},
             "color": COLOUR,
         },
-        "buttons": list(reversed(unique.values()))[:MOST_BUTTONS],
+        "buttons": list(reversed(unique.values()))[:MAX_BUTTONS],
     }
 
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 PLATFORM = "discord"
 NO_MENTIONS = discord.AllowedMentions.none()
 FILE = "cliffwatch.png"
-MOST_CHOICES = 25
+MAX_CHOICES = 25
 WORD = "word"
 FAILED = (discord.DiscordException, aiohttp.ClientError, OSError)
 
@@ -278,7 +278,7 @@ class Incoming:
                 rules = await self._rules_of(interaction) if own else ()
                 with speaking(pick(str(interaction.locale))):
                     found = proposed(self._services, parameter.kind, typed, str(asset), rules)
-                return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MOST_CHOICES]]
+                return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MAX_CHOICES]]
 
             made.autocomplete(parameter.name)(propose)
 

@@ -30,7 +30,7 @@ from handlers.answers import Answer
 PLATFORM = "generic_webhook"
 REMOTE_ID = "address"
 TIMEOUT_SECONDS = 20
-MOST_ANSWER_BYTES = 65_536
+MAX_ANSWER_BYTES = 65_536
 LONGEST_RETRY_SECONDS = 3600.0
 
 NOT_PUBLIC = tuple(
@@ -146,7 +146,7 @@ class GenericWebhookFace:
                 aiohttp.ClientSession(timeout=timeout, connector=connector, trust_env=False) as session,
                 session.post(self._url, data=body, headers=headers, allow_redirects=False) as response,
             ):
-                await response.content.read(MOST_ANSWER_BYTES)
+                await response.content.read(MAX_ANSWER_BYTES)
                 found = outcome_of(response.status, response.headers.get("Retry-After", ""), self._wall())
                 return self._seen(replace(found, remote_id=message.nonce))
         except aiohttp.ClientConnectorError:

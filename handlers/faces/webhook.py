@@ -17,7 +17,7 @@ from handlers.faces.discord_outcomes import code_in, outcome_of_answer
 PLATFORM = "webhook"
 REMOTE_ID = "discord"
 TIMEOUT_SECONDS = 20
-MOST_ANSWER_BYTES = 65_536
+MAX_ANSWER_BYTES = 65_536
 
 
 class WebhookFace:
@@ -54,7 +54,7 @@ class WebhookFace:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.request(method, url.update_query(wait="true"), json=payload, allow_redirects=False) as response,
             ):
-                text = (await response.content.read(MOST_ANSWER_BYTES)).decode(errors="replace")
+                text = (await response.content.read(MAX_ANSWER_BYTES)).decode(errors="replace")
                 outcome = _outcome(response.status, text, response.headers, edits=message.edits)
                 self.state = "ok" if outcome.kind == "sent" else outcome.error
                 return outcome

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAST_HOURS = 96
-MOST_ROWS = 160
+MAX_ROWS = 160
 LABEL_GAP = 0.075
 """Least distance between two labels, as a share of the picture's height."""
 
-MOST_LABELS = 8
+MAX_LABELS = 8
 NAMED_SHARE = 0.14
 """Share of the strip from which a venue's name fits into its part."""
 
@@ -61,7 +61,7 @@ def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulat
     """Take what the picture shows from the board."""
     mark, reach = board.view.mark, request.reach
     # No row is finer than a level, or some would be empty between others.
-    prices = mark * np.exp(np.linspace(-reach, reach, min(MOST_ROWS, max(int(2 * reach / BIN), 8)) + 1))
+    prices = mark * np.exp(np.linspace(-reach, reach, min(MAX_ROWS, max(int(2 * reach / BIN), 8)) + 1))
     past = board.usual.past(PAST_HOURS)
     heat = {
         side: np.stack([_rows(side, shot.mark, shot.density[side], prices) for shot in past], axis=1)
@@ -178,7 +178,7 @@ def _draw_clusters(left: Axes, right: Axes, data: MapPicture) -> None:
     for side, _name, low, high, _forced in data.clusters:
         for axes in (left, right):
             axes.axhspan(low, high, facecolor=palette.side(side), alpha=0.16, linewidth=0)
-    largest = sorted(data.clusters, key=lambda cluster: -cluster[4])[:MOST_LABELS]
+    largest = sorted(data.clusters, key=lambda cluster: -cluster[4])[:MAX_LABELS]
     named = sorted(largest, key=lambda cluster: cluster[2] + cluster[3])
     bottom, top = float(data.prices[0]), float(data.prices[-1])
     places = apart([(low + high) / 2 for *_rest, low, high, _forced in named], LABEL_GAP * (top - bottom), bottom, top)

@@ -18,7 +18,7 @@ STEP_MS = {1: 5 * MINUTE_MS, 4: 15 * MINUTE_MS, 24: HOUR_MS}
 """How long one bar is, by hours shown."""
 
 TICKS_MS = {1: 15 * MINUTE_MS, 4: HOUR_MS, 24: 6 * HOUR_MS}
-MOST_VENUES = 4
+MAX_VENUES = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def rekt_picture(board: AssetBoard, request: PictureRequest, now: int, *, simula
     for at, side, amount in board.reported_orders(start):
         forced[min(max((at - start) // step, 0), count - 1), SIDES.index(side)] += amount
     by_venue = board.reported_by_venue(start)
-    ranked = sorted(by_venue.items(), key=lambda item: -sum(item[1].values()))[:MOST_VENUES]
+    ranked = sorted(by_venue.items(), key=lambda item: -sum(item[1].values()))[:MAX_VENUES]
     total = usd(float(forced.sum()))
     title = _("{asset}: {usd} liquidated in {hours}h", asset=board.asset, usd=total, hours=request.hours)
     return RektPicture(

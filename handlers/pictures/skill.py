@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-LEAST_USD = 1e5
+MIN_USD = 1e5
 """Days are shown from here on: a scale in logs has no nothing."""
 
 
@@ -71,7 +71,7 @@ def _draw_side(axes: Axes, data: SkillPicture, column: int, side: Side, *, last:
     axes.bar(data.days, data.reported[:, column], width=0.8, color=palette.side(side), alpha=0.75, linewidth=0)
     axes.plot(data.days, data.expected[:, column], color=palette.ink, linewidth=1.8, marker="o", markersize=3.5)
     axes.set_yscale("log")
-    axes.set_ylim(bottom=LEAST_USD)
+    axes.set_ylim(bottom=MIN_USD)
     font = families(data.frame.language)
     axes.set_ylabel(wording.sides(side), color=palette.side(side), fontsize=TEXT, fontfamily=font)
     axes.yaxis.set_major_formatter(lambda value, _pos: usd(value))

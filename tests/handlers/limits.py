@@ -7,7 +7,7 @@ import re
 from rich.errors import MarkupError
 from rich.text import Text
 
-from handlers.answers import MOST_LINES, Answer, pressed
+from handlers.answers import MAX_LINES, Answer, pressed
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.telegram_idiom import caption, render_telegram, units
 from handlers.faces.terminal import markup
@@ -26,7 +26,7 @@ def _plain(found: Answer) -> list[str]:
     wrong = []
     if not found.headline.strip():
         wrong.append("no headline")
-    if len(found.lines) > MOST_LINES:
+    if len(found.lines) > MAX_LINES:
         wrong.append(f"{len(found.lines)} lines")
     if FORBIDDEN.search(found.text):
         wrong.append("control characters or lone surrogates")

@@ -19,13 +19,13 @@ from engine.clock import ManualClock
 from engine.liquidation.hours import COLUMNS
 from engine.liquidation.margin import Tier
 from engine.liquidation.prior import TIE
-from engine.liquidation.tie import LEAST_HOURS
+from engine.liquidation.tie import MIN_HOURS
 from engine.market import Liquidation
 from engine.outlook.depth import aggregate
 from engine.ports import AlertRecord, TickRecord
 from engine.track import track_record
 from handlers.access import KEPT_MS, ensure_claim_code
-from handlers.answers import MOST_LINES, TABLE_WIDTH, set_table
+from handlers.answers import MAX_LINES, TABLE_WIDTH, set_table
 from handlers.commands import all_commands
 from handlers.commands.registry import split
 from handlers.context import Health, SourceState
@@ -124,7 +124,7 @@ async def test_every_example_works(kit: Kit) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_answers_are_short_enough_for_a_phone(kit: Kit, name: str) -> None:
     found = await kit.ask(f"/{name}")
-    assert len(found.lines) <= MOST_LINES
+    assert len(found.lines) <= MAX_LINES
     if found.table:
         assert all(len(line) <= TABLE_WIDTH for line in set_table(found.table).split("\n"))
         assert set_table(found.table).count("\n") == len(found.table) - 1
@@ -173,7 +173,7 @@ async def test_stop_keeps_the_rules_and_start_takes_them_up(kit: Kit) -> None:
     await kit.ask("/stop")
     assert not kit.services.watch.book.rules
     found = await kit.ask("/start")
-    assert len(found.lines) <= MOST_LINES
+    assert len(found.lines) <= MAX_LINES
     assert len(kit.services.watch.book.rules) == 1
     assert (await kit.store.counts())["ready"] == 1  # the test alert
 
@@ -519,7 +519,7 @@ async def test_skill_says_what_is_missing_until_there_is_a_record(kit: Kit) -> N
 
 async def test_skill_says_how_the_hours_were_predicted(kit: Kit) -> None:
     board = kit.services.watch.boards["BTC"]
-    hours = made_up(count=LEAST_HOURS + 24 * 25)
+    hours = made_up(count=MIN_HOURS + 24 * 25)
     kit.services.records["BTC"] = track_record("BTC", hours)
     board.hours.rows.clear()
     found = await kit.ask("/skill btc")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.liquidation.grid import bin_of, outward, prices_outward
-from engine.liquidation.tie import LEAST_HOURS
+from engine.liquidation.tie import MIN_HOURS
 from engine.market import SIDES, Side
 from engine.track import track_record
 from handlers import pictures
@@ -108,7 +108,7 @@ def _levels(usd: np.ndarray, side: Side, data: MapPicture) -> list[tuple[float, 
 
 
 async def test_a_track_record_is_drawn_day_by_day(kit: Kit) -> None:
-    record = track_record("BTC", made_up(count=LEAST_HOURS + 24 * 25))
+    record = track_record("BTC", made_up(count=MIN_HOURS + 24 * 25))
     kit.services.records["BTC"] = record
     kit.services.watch.boards["BTC"].hours.rows.clear()
     found = await kit.ask("/skill")

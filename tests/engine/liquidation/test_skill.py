@@ -17,7 +17,7 @@ from engine.history import History, parse_time
 from engine.liquidation.prior import FORCED
 from engine.liquidation.skill import bands, score
 from engine.liquidation.spans import Moves, calibrate, churn_usd, expected, moves, refit
-from engine.liquidation.tie import LEAST_HOURS
+from engine.liquidation.tie import MIN_HOURS
 from engine.liquidation.usual import DENSITY_LEVELS, Snapshot
 from engine.market import DAY_MS, HOUR_MS, SIDES, Side
 from engine.study.skill import Walked, skill_figures, span_figures, walk_history, write_predictions
@@ -26,8 +26,8 @@ from tests.engine.liquidation.test_tie import START, made_up
 
 
 def test_a_perfect_prediction_removes_everything_and_the_rival_nothing() -> None:
-    hours = made_up(count=LEAST_HOURS + 24 * 20)
-    start = int(hours.at[LEAST_HOURS + 48])
+    hours = made_up(count=MIN_HOURS + 24 * 20)
+    start = int(hours.at[MIN_HOURS + 48])
     perfect = score(hours, np.maximum(hours.reported, 1e3), start)
     assert perfect.d2 == pytest.approx(1, abs=2e-3)
     assert perfect.bias == pytest.approx(1, abs=1e-3)
@@ -44,11 +44,11 @@ def test_a_score_needs_something_to_score() -> None:
     missing = hours.reported.copy()
     missing[-5] = np.nan
     with pytest.raises(HistoryError, match="1 hours have no prediction"):
-        score(hours, missing, int(hours.at[LEAST_HOURS + 5]))
+        score(hours, missing, int(hours.at[MIN_HOURS + 5]))
 
 
 def test_bands_hold_four_in_five_and_know_only_the_past() -> None:
-    hours = made_up(count=LEAST_HOURS + 24 * 20)
+    hours = made_up(count=MIN_HOURS + 24 * 20)
     guess = np.maximum(hours.reached * 0.05, 1e4)
     low, high = bands(hours, guess)
     known = ~np.isnan(low)

@@ -15,7 +15,7 @@ from engine.liquidation.hours import COLUMNS, HourBuilder, Hours
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.prior import TIE
 from engine.liquidation.tie import (
-    LEAST_HOURS,
+    MIN_HOURS,
     PRIOR_HOURS,
     beyond,
     by_prior,
@@ -32,7 +32,7 @@ from tests.conftest import needs_history
 
 MARKET = Market("binanceusdm", "BTC/USDT:USDT", "BTC")
 START = 1_765_000_000_000 // HOUR_MS * HOUR_MS
-COUNT = LEAST_HOURS + 24 * 8
+COUNT = MIN_HOURS + 24 * 8
 
 
 @cache
@@ -53,7 +53,7 @@ def made_up(seed: int = 3, count: int = COUNT) -> Hours:
 def test_a_later_hour_changes_no_earlier_prediction() -> None:
     hours = made_up()
     expected = walk_forward(hours).expected
-    cut = LEAST_HOURS + 24 * 5 + 7
+    cut = MIN_HOURS + 24 * 5 + 7
     changed = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
     for name in ("high", "reached", "stir", "reported"):
         getattr(changed, name)[cut:] *= 1.7
@@ -66,7 +66,7 @@ def test_a_later_hour_changes_no_earlier_prediction() -> None:
 def test_an_hours_own_reports_and_interest_do_not_change_its_own_prediction() -> None:
     hours = made_up()
     expected = walk_forward(hours).expected
-    for hour in (LEAST_HOURS + 1, LEAST_HOURS + 60, COUNT - 1):
+    for hour in (MIN_HOURS + 1, MIN_HOURS + 60, COUNT - 1):
         changed = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
         changed.reported[hour] *= 50
         changed.stir[hour] += 3
@@ -76,7 +76,7 @@ def test_an_hours_own_reports_and_interest_do_not_change_its_own_prediction() ->
 
 @needs_history
 def test_a_bars_own_open_close_interest_and_liquidations_do_not_change_its_own_prediction(recorded: History) -> None:
-    bars = recorded.bars[: LEAST_HOURS + 24 * 4]
+    bars = recorded.bars[: MIN_HOURS + 24 * 4]
     expected = predicted(replace(recorded, bars=bars))
     last = bars[-1]
     assert last.contracts is not None
@@ -104,12 +104,12 @@ def predicted(history: History) -> np.ndarray:
 
 
 def test_it_finds_what_the_map_knows() -> None:
-    hours = made_up(count=LEAST_HOURS + 24 * 20)
+    hours = made_up(count=MIN_HOURS + 24 * 20)
     known = walk_forward(hours).expected
     shuffled = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
     np.random.default_rng(1).shuffle(shuffled.reached)
     blind = walk_forward(shuffled).expected
-    late = slice(LEAST_HOURS + 48, None)
+    late = slice(MIN_HOURS + 48, None)
     seen = hours.reported[late]
     assert deviance(known[late], seen) < 0.75 * deviance(blind[late], seen)
 
@@ -117,8 +117,8 @@ def test_it_finds_what_the_map_knows() -> None:
 def test_nothing_is_said_before_there_is_enough_to_fit_on() -> None:
     hours = made_up()
     expected = walk_forward(hours).expected
-    assert np.isnan(expected[:LEAST_HOURS]).all()
-    assert not np.isnan(expected[LEAST_HOURS:]).any()
+    assert np.isnan(expected[:MIN_HOURS]).all()
+    assert not np.isnan(expected[MIN_HOURS:]).any()
     silent = replace(hours, reported=np.full_like(hours.reported, np.nan))
     assert np.isnan(walk_forward(silent).expected).all()
     nothing = replace(hours, reported=np.zeros_like(hours.reported))
@@ -130,7 +130,7 @@ def test_hours_without_a_feed_are_left_out_of_the_fit() -> None:
     gappy = replace(hours, reported=hours.reported.copy())
     gappy.reported[200:260] = np.nan
     expected = walk_forward(gappy).expected
-    assert not np.isnan(expected[LEAST_HOURS:]).any()
+    assert not np.isnan(expected[MIN_HOURS:]).any()
 
 
 def test_the_level_rises_when_reports_run_over() -> None:
@@ -248,11 +248,11 @@ def later(hours: Hours) -> Hours:
 
 def test_the_prior_speaks_until_there_is_a_fit_and_never_of_hours_it_has_seen() -> None:
     hours = made_up()
-    assert np.isnan(walk_forward(hours).expected[:LEAST_HOURS]).all()
+    assert np.isnan(walk_forward(hours).expected[:MIN_HOURS]).all()
     expected = walk_forward(later(hours)).expected
     assert np.isnan(expected[:PRIOR_HOURS]).all()
     assert not np.isnan(expected[PRIOR_HOURS:]).any()
-    assert np.array_equal(expected[PRIOR_HOURS:LEAST_HOURS], by_prior(later(hours))[PRIOR_HOURS:LEAST_HOURS])
+    assert np.array_equal(expected[PRIOR_HOURS:MIN_HOURS], by_prior(later(hours))[PRIOR_HOURS:MIN_HOURS])
 
 
 def test_without_reports_or_with_none_of_anything_the_prior_goes_on() -> None:
