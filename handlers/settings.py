@@ -16,25 +16,13 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from engine.errors import SettingError
+from engine.venues.catalog import VENUE_IDS
 from engine.venues.names import is_name
 from handlers.logs import redact
 
 log = logging.getLogger(__name__)
 
 PREFIX = "CLIFFWATCH_"
-KNOWN_VENUES = (
-    "binanceusdm",
-    "bybit",
-    "okx",
-    "binancecoinm",
-    "bitget",
-    "gate",
-    "hyperliquid",
-    "deribit",
-    "krakenfutures",
-    "kucoinfutures",
-    "htx",
-)
 MAX_RANKED = 200
 READABLE = stat.S_IRGRP | stat.S_IROTH
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -78,9 +66,9 @@ def _telegram_token(value: str) -> str:
 def _venues(value: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
     for name in names:
-        if name not in KNOWN_VENUES:
-            close = get_close_matches(name, KNOWN_VENUES, n=1)
-            raise ValueError(f"{name} is not a venue I know; {'did you mean ' + close[0] if close else KNOWN_VENUES}")
+        if name not in VENUE_IDS:
+            close = get_close_matches(name, VENUE_IDS, n=1)
+            raise ValueError(f"{name} is not a venue I know; {'did you mean ' + close[0] if close else VENUE_IDS}")
     if not names:
         raise ValueError("expected at least one venue")
     return names
@@ -93,7 +81,7 @@ def _proxies(value: str) -> dict[str, str]:
         venue, separator, address = word.strip().partition("=")
         if not word.strip():
             continue
-        if not separator or venue.lower() not in KNOWN_VENUES:
+        if not separator or venue.lower() not in VENUE_IDS:
             raise ValueError("expected VENUE=ADDRESS, separated by commas, with venues such as bybit")
         if not re.fullmatch(r"https?://(?:[^\s/@]+@)?[\w.\-\[\]:]+/?", address):
             raise ValueError(f"expected an address such as http://proxy.example:8080 for {venue}")
@@ -170,7 +158,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("DISCORD_WEBHOOK", "", "Webhook of one channel: alerts go there, one way", _url, secret=True),
     Setting("WEBHOOK_URL", "", "Any https address that takes alerts as signed JSON, one way", _url, secret=True),
     Setting("WEBHOOK_SECRET", "", "The key that signs them, at least 16 characters", _key, secret=True),
-    Setting("VENUES", ",".join(KNOWN_VENUES), "Exchanges to read", _venues),
+    Setting("VENUES", ",".join(VENUE_IDS), "Exchanges to read", _venues),
     Setting(
         "VENUE_PROXIES",
         "",

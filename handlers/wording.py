@@ -9,22 +9,10 @@ from zoneinfo import ZoneInfo
 
 from engine.liquidation.clusters import Cluster
 from engine.market import Side
+from engine.venues.catalog import VENUE_NAMES
 from handlers.language import N_, _, written
 from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
 
-VENUE_NAMES = {
-    "binanceusdm": "Binance",
-    "bybit": "Bybit",
-    "okx": "OKX",
-    "binancecoinm": "Binance coin-m",
-    "bitget": "Bitget",
-    "gate": "Gate",
-    "hyperliquid": "Hyperliquid",
-    "deribit": "Deribit",
-    "krakenfutures": "Kraken",
-    "kucoinfutures": "KuCoin",
-    "htx": "HTX",
-}
 NAMED_VENUES = 5
 """Venues named in the last line of an answer; the rest are counted."""
 

@@ -1,4 +1,4 @@
-"""The venues there are. Adding one is a file and a line here."""
+"""How each venue is read: its class by its id. Adding one is a file, a line here and one in the catalog."""
 
 from __future__ import annotations
 
