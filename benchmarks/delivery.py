@@ -15,10 +15,10 @@ from pathlib import Path
 
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import Rule
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import SystemClock
-from engine.market import Bar, Market, Sample
-from engine.ports import AlertRecord, Delivered, TickRecord
+from engine.market import AssetUpdate, Bar, Market, MarketTick, Sample
+from engine.ports import AlertRecord, TickRecord
 from engine.watch import Watch
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher
@@ -145,6 +145,6 @@ async def _latency() -> list[float]:
         return found
 
 
-def _tick(market: Market, now: int, price: float) -> Delivered:
+def _tick(market: Market, now: int, price: float) -> MarketTick:
     sample = Sample(market, now, now, price, price, price, price, price, 80_000.0)
-    return Delivered(now, {"BTC": AssetUpdate(path=(price,), samples=(sample,))})
+    return MarketTick(now, {"BTC": AssetUpdate(path=(price,), samples=(sample,))})

@@ -21,15 +21,14 @@ from engine.alerts.decide import AssetTick, Sizes, StateKey, decide
 from engine.alerts.near import NearState, armed_distance
 from engine.alerts.rules import Rule
 from engine.alerts.tiers import Candidates
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import SystemClock
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.view import MapView
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Market, Sample
-from engine.ports import Delivered
+from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, AssetUpdate, Bar, Market, MarketTick, Sample
 from engine.watch import Watch
 from storage.store import Store
 
@@ -114,10 +113,10 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
             made, _ = await store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
             rules += made
         watch = Watch({"BTC": board}, RuleBook(rules), store)
-        await watch.tick(Delivered(at, {"BTC": sampled(market, at, (mark,))}))  # the baseline
+        await watch.tick(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # the baseline
         price = cluster.near_price * math.exp(outward(cluster.side, -1) * near * 0.9)
         started = time.perf_counter()
-        record = await watch.tick(Delivered(at + MINUTE_MS, {"BTC": sampled(market, at + MINUTE_MS, (price,))}))
+        record = await watch.tick(MarketTick(at + MINUTE_MS, {"BTC": sampled(market, at + MINUTE_MS, (price,))}))
         seconds = time.perf_counter() - started
         messages = sum((await store.counts()).values())
         await store.close()

@@ -11,10 +11,10 @@ import numpy as np
 
 from engine.alerts.decide import decide, every_pair
 from engine.alerts.rules import Rule
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.liquidation.grid import WINDOW
 from engine.liquidation.market_map import MarketMap
-from engine.market import Bar, Market
+from engine.market import AssetUpdate, Bar, Market
 
 STEP_MS = 300_000
 BARS = 3000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby, takewhile
 from typing import Any
 
@@ -27,7 +27,19 @@ from engine.liquidation.spans import Calibration, churn_usd
 from engine.liquidation.traded import TradedLevels
 from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
-from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, SIDES, Bar, Market, Sample, Side, venue_of
+from engine.market import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SIDES,
+    AssetUpdate,
+    Bar,
+    Market,
+    ReportedLiquidation,
+    Sample,
+    Side,
+    venue_of,
+)
 from engine.outlook.cascade import Cascade, cascade
 from engine.outlook.depth import Depth
 from engine.outlook.risk import Risk, risk
@@ -49,44 +61,6 @@ MODEL = 3
 RISK_REACH = 0.03
 GROWTH_HOURS = 4
 """Log distance within which longs and shorts are weighed against each other."""
-
-Reported = tuple[int, Side, float, str]
-"""A forced order as it is counted: when, whose, USD, and its market's key."""
-
-
-@dataclass(frozen=True, slots=True)
-class AssetUpdate:
-    """What the feed brings for one asset in one tick.
-
-    Attributes:
-        path: prices since the last tick, oldest first.
-        by_bars: the path is what the bars bear out together.
-        disputed: the marks of venues that say different things, by venue.
-        bars: closed bars by market, in order of time.
-        samples: the latest poll of each market that answered.
-        left_out: keys of markets that are not in the sum.
-        missing: what of it people read: venues with the reason.
-        reported: forced orders the feeds reported.
-        listening: since when each market's forced orders are heard without a break, by its key; None where nobody says.
-        backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
-    """
-
-    path: tuple[float, ...] = ()
-    bars: tuple[tuple[Market, Bar], ...] = ()
-    samples: tuple[Sample, ...] = ()
-    left_out: frozenset[str] = frozenset()
-    missing: Mapping[str, str] = field(default_factory=dict)
-    reported: tuple[Reported, ...] = ()
-    listening: Mapping[str, int] | None = None
-    backfill: tuple[tuple[Market, Bar], ...] = ()
-    by_bars: bool = False
-    disputed: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def priced(self) -> bool:
-        """Whether it says where the price has been."""
-        return bool(self.path) or (self.by_bars and bool(self.bars))
-
 
 REFERENCE_FACTOR = 1.2
 """Another market takes the lead only when it is so much larger: which one leads must not flicker."""
@@ -152,7 +126,7 @@ class AssetBoard:
         self._sampled_at: dict[str, int] = {}
         self._funding: dict[str, float] = {}
         self._contracts: dict[str, deque[tuple[int, float]]] = {}
-        self._reported: deque[Reported] = deque()
+        self._reported: deque[ReportedLiquidation] = deque()
         self._listening: dict[str, int] = {}
         self._reported_since: dict[str, int] = {}
         self._summed_until: dict[str, int] = {}
@@ -339,12 +313,12 @@ class AssetBoard:
         """Order books that are not old."""
         return [book for book in self.books.values() if now - book.at <= BOOK_MS]
 
-    def know_reported(self, rows: Iterable[Reported]) -> None:
+    def know_reported(self, rows: Iterable[ReportedLiquidation]) -> None:
         """Take up what feeds reported before a restart, in place of what a checkpoint knew."""
-        single = [row for row in sorted(rows) if row[0] > self._summed_until.get(row[3], 0)]
+        single = [row for row in sorted(rows) if row.at > self._summed_until.get(row.market_key, 0)]
         if single:
-            summed = [row for row in self._reported if row[3] in self._summed_until]
-            summed = [row for row in summed if row[0] <= self._summed_until[row[3]]]
+            summed = [row for row in self._reported if row.market_key in self._summed_until]
+            summed = [row for row in summed if row.at <= self._summed_until[row.market_key]]
             self._reported, self._has_feed = deque(sorted(summed + single)), True
             for at, _, _, key in single:
                 self._reported_since.setdefault(key, at)
@@ -392,7 +366,7 @@ class AssetBoard:
             self._has_feed = self._has_feed or bool(self._listening)
         for row in update.reported:
             self._count(row)
-        while self._reported and self._reported[0][0] < now - 2 * DAY_MS:
+        while self._reported and self._reported[0].at < now - 2 * DAY_MS:
             self._reported.popleft()
         self._take_bars(update)
         for sample in update.samples:
@@ -545,7 +519,7 @@ class AssetBoard:
         """USD reported within the hour that began then, of the feeds that count."""
         return sum(
             usd
-            for when, whose, usd, key in takewhile(lambda row: row[0] > at - HOUR_MS, reversed(self._reported))
+            for when, whose, usd, key in takewhile(lambda row: row.at > at - HOUR_MS, reversed(self._reported))
             if whose == side and at < when <= at + HOUR_MS and venue_of(key) in self.reporting
         )
 
@@ -557,15 +531,15 @@ class AssetBoard:
         )
         if all(usd is None for _, usd in sides):
             return
-        kept = (row for row in self._reported if row[3] != key or not bar.opened_at < row[0] <= bar.closed_at)
+        kept = (row for row in self._reported if row.market_key != key or not bar.opened_at < row.at <= bar.closed_at)
         self._reported = deque(kept)
         for side, usd in sides:
             if usd is not None:
-                self._count((bar.closed_at, side, usd, key))
+                self._count(ReportedLiquidation(bar.closed_at, side, usd, key))
         self._summed_until[key] = bar.closed_at
 
-    def _count(self, row: Reported) -> None:
-        at, _, _, key = row
+    def _count(self, row: ReportedLiquidation) -> None:
+        at, key = row.at, row.market_key
         if at <= self._summed_until.get(key, 0):
             return  # a bar's sum holds it already
         self._has_feed = True
@@ -685,7 +659,8 @@ class AssetBoard:
         }
         # Checkpoints of the first version did not say whose order it was.
         made._reported = deque(
-            (int(row[0]), row[1], row[2], row[3] if len(row) > 3 else "") for row in state["reported"]
+            ReportedLiquidation(int(row[0]), row[1], row[2], row[3] if len(row) > 3 else "")
+            for row in state["reported"]
         )
         if "parts" in state.get("hours", {}):
             made.hours = HourBuilder.restore(state["hours"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from engine.errors import ImplausibleError
 
@@ -205,3 +206,94 @@ class Liquidation:
     @property
     def notional_usd(self) -> float:
         return self.market.usd(self.contracts, self.price)
+
+
+class ReportedLiquidation(NamedTuple):
+    """A liquidation as a feed reported it: when, UTC ms, whose position, USD, and the key of its market."""
+
+    at: int
+    side: Side
+    usd: float
+    market_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetUpdate:
+    """What the feed brings for one asset in one tick.
+
+    Attributes:
+        path: prices since the last tick, oldest first.
+        by_bars: the path is what the bars bear out together.
+        disputed: the marks of venues that say different things, by venue.
+        bars: closed bars by market, in order of time.
+        samples: the latest poll of each market that answered.
+        left_out: keys of markets that are not in the sum.
+        missing: what of it people read: venues with the reason.
+        reported: forced orders the feeds reported.
+        listening: since when each market's forced orders are heard without a break, by its key; None where nobody says.
+        backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
+    """
+
+    path: tuple[float, ...] = ()
+    bars: tuple[tuple[Market, Bar], ...] = ()
+    samples: tuple[Sample, ...] = ()
+    left_out: frozenset[str] = frozenset()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    reported: tuple[ReportedLiquidation, ...] = ()
+    listening: Mapping[str, int] | None = None
+    backfill: tuple[tuple[Market, Bar], ...] = ()
+    by_bars: bool = False
+    disputed: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def priced(self) -> bool:
+        """Whether it says where the price has been."""
+        return bool(self.path) or (self.by_bars and bool(self.bars))
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTick:
+    """One tick's worth of market, by asset.
+
+    Attributes:
+        late: what was missed while the program was down, told as such.
+        silent: nothing is told of it.
+        present: it says how the venues are now, so that figures which are not in it are missing.
+    """
+
+    now: int
+    updates: Mapping[str, AssetUpdate]
+    late: bool = False
+    silent: bool = False
+    present: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LargestOrder:
+    """The largest forced order of a time: when, whose, how much, at what price, where."""
+
+    at: int
+    side: Side
+    usd: float
+    price: float
+    venue: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationSummary:
+    """What feeds reported as forced out in a stretch of time.
+
+    Attributes:
+        by_venue: USD per venue and side.
+        orders: how many there were.
+        known_since: when the first forced order of the asset was ever stored, None before.
+    """
+
+    by_venue: Mapping[str, Mapping[Side, float]]
+    orders: int
+    known_since: int | None
+    largest: LargestOrder | None
+
+    def usd(self, side: Side) -> float:
+        """USD of one side over all venues."""
+        return sum(sides[side] for sides in self.by_venue.values())

@@ -11,9 +11,8 @@ from engine.alerts.decide import StateKey
 from engine.alerts.near import NearState
 from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
-from engine.board import AssetUpdate, Reported
 from engine.liquidation.margin import Tier
-from engine.market import Bar, Liquidation, Market, Side
+from engine.market import Bar, Liquidation, LiquidationSummary, Market, MarketTick, ReportedLiquidation
 
 CLAIM_CODE = "claim_code"
 """Under which the code is kept by which the first operator claims the bot."""
@@ -30,27 +29,10 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """One tick's worth of market, by asset.
-
-    Attributes:
-        late: what was missed while the program was down, told as such.
-        silent: nothing is told of it.
-        present: it says how the venues are now, so that figures which are not in it are missing.
-    """
-
-    now: int
-    updates: Mapping[str, AssetUpdate]
-    late: bool = False
-    silent: bool = False
-    present: bool = False
-
-
 class Feed(Protocol):
     """A market: live venues, the loopback exchange through ccxt, or a recorded file."""
 
-    def ticks(self) -> AsyncIterator[Delivered]:
+    def ticks(self) -> AsyncIterator[MarketTick]:
         """Ticks in order of time, until the feed ends."""
         ...
 
@@ -196,37 +178,6 @@ class DeadLetter:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class LargestOrder:
-    """The largest forced order of a time: when, whose, how much, at what price, where."""
-
-    at: int
-    side: Side
-    usd: float
-    price: float
-    venue: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """What feeds reported as forced out in a stretch of time.
-
-    Attributes:
-        by_venue: USD per venue and side.
-        orders: how many there were.
-        known_since: when the first forced order of the asset was ever stored, None before.
-    """
-
-    by_venue: Mapping[str, Mapping[Side, float]]
-    orders: int
-    known_since: int | None
-    largest: LargestOrder | None
-
-    def usd(self, side: Side) -> float:
-        """USD of one side over all venues."""
-        return sum(sides[side] for sides in self.by_venue.values())
-
-
 class MarketStore(Protocol):
     """Where bars, forced orders and checkpoints are kept."""
 
@@ -238,7 +189,7 @@ class MarketStore(Protocol):
         """Store forced orders once; those that were new."""
         ...
 
-    async def reported_since(self, asset: str, since: int) -> list[Reported]: ...
+    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]: ...
 
     async def save_markets(self, of: Sequence[Market]) -> None:
         """Remember what markets' keys stand for."""
@@ -478,7 +429,7 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
         """Write what is open beside the path that no longer names it."""
         ...
 
-    async def forced_since(self, asset: str, since: int) -> Forced:
+    async def forced_since(self, asset: str, since: int) -> LiquidationSummary:
         """What feeds reported as forced out of an asset since then."""
         ...
 

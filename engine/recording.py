@@ -17,11 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
-from engine.board import Reported
 from engine.errors import HistoryError, ImplausibleError
 from engine.history import Gap, History
 from engine.liquidation.margin import Tier
-from engine.market import Bar, Liquidation, Market, resized
+from engine.market import Bar, Liquidation, Market, ReportedLiquidation, resized
 from engine.ports import TickRecord
 
 BAR_FIELDS = tuple(field.name for field in fields(Bar))
@@ -96,7 +95,7 @@ class RecordingStore:
         self.recorder.add_liquidations(new)
         return new
 
-    async def reported_since(self, asset: str, since: int) -> list[Reported]:  # noqa: ARG002  # the protocol's names
+    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:  # noqa: ARG002  # the protocol's names
         return []
 
     async def save_markets(self, of: Sequence[Market]) -> None:

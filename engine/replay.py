@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.errors import HistoryError
 from engine.history import History, Step, iso
-from engine.ports import Delivered
+from engine.market import AssetUpdate, MarketTick, ReportedLiquidation
 
 
 class ReplayFeed:
@@ -20,17 +20,17 @@ class ReplayFeed:
     def clock_set_back(self, now: int) -> None:
         """A replay's clock is its own."""
 
-    async def ticks(self) -> AsyncIterator[Delivered]:
+    async def ticks(self) -> AsyncIterator[MarketTick]:
         """Bars that close up to `until`; those before `since` warm the map up and fire nothing."""
         asset = self._history.market.asset
         for step in self._history.steps(self._until):
             at = self._clock.at = step.bar.closed_at
-            yield Delivered(at, {asset: update_of(step)}, silent=at <= self._since)
+            yield MarketTick(at, {asset: update_of(step)}, silent=at <= self._since)
 
 
 def update_of(step: Step) -> AssetUpdate:
     """What a recorded step brings to a board."""
-    reported = tuple((e.at, e.side, e.notional_usd, e.market.key) for e in step.events)
+    reported = tuple(ReportedLiquidation(e.at, e.side, e.notional_usd, e.market.key) for e in step.events)
     rows = tuple(sorted(step.rows, key=lambda row: row[1].closed_at))
     return AssetUpdate(bars=rows, reported=reported, by_bars=True)
 

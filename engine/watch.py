@@ -26,10 +26,10 @@ from engine.alerts.riding import (
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.values import GROWN, ValueTick, decide_values
 from engine.announce import alert_facts, cluster_facts, riding_facts, source_facts, value_facts
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.liquidation.prior import REPORTING
-from engine.market import HOUR_MS, MINUTE_MS, SIDES
-from engine.ports import AlertRecord, Delivered, TickRecord, TickStore
+from engine.market import HOUR_MS, MINUTE_MS, SIDES, AssetUpdate, MarketTick
+from engine.ports import AlertRecord, TickRecord, TickStore
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Watch:
         self._stale_since: dict[str, int] = {}
         self._sampled_at: dict[str, int] = {}
 
-    async def tick(self, delivered: Delivered) -> TickRecord:
+    async def tick(self, delivered: MarketTick) -> TickRecord:
         """Take in what the feed brought and store what follows from it.
 
         An asset whose computation fails is set aside, said in /status, and the tick goes on with the others.
@@ -87,7 +87,7 @@ class Watch:
         """Whether all that the boards have seen has been stored, so that a checkpoint may be taken."""
         return not any(self._held.values()) and not any(self._missed.values())
 
-    def _asset(self, asset: str, update: AssetUpdate, delivered: Delivered, record: TickRecord) -> None:
+    def _asset(self, asset: str, update: AssetUpdate, delivered: MarketTick, record: TickRecord) -> None:
         board, now = self.boards[asset], delivered.now
         tick = board.advance(update, now, silent=delivered.silent)
         if delivered.silent:

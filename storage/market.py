@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from sqlite_utils import Database
 
-from engine.board import Reported
 from engine.errors import ImplausibleError
 from engine.liquidation.margin import Tier
-from engine.market import Bar, Liquidation, Market, Side, resized
-from engine.ports import Forced, LargestOrder
+from engine.market import Bar, LargestOrder, Liquidation, LiquidationSummary, Market, ReportedLiquidation, Side, resized
 from storage.aside import set_aside
 
 log = logging.getLogger(__name__)
@@ -103,16 +101,16 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
     return new
 
 
-def reported_since(db: Database, asset: str, since: int) -> list[Reported]:
-    """Forced orders of an asset since then, oldest first."""
+def reported_since(db: Database, asset: str, since: int) -> list[ReportedLiquidation]:
+    """Reported liquidations of an asset since then, oldest first."""
     query = (
         "SELECT at, side, usd, market FROM liquidation "
         "WHERE asset = ? AND at > ? AND side IN ('long', 'short') ORDER BY at"
     )
-    return list(db.conn.execute(query, (asset, since)))
+    return [ReportedLiquidation(*row) for row in db.conn.execute(query, (asset, since))]
 
 
-def forced_since(db: Database, asset: str, since: int) -> Forced:
+def forced_since(db: Database, asset: str, since: int) -> LiquidationSummary:
     """What was forced out of an asset since then, added up."""
     where = "FROM liquidation WHERE asset = ? AND at > ? AND side IN ('long', 'short')"
     sums = db.conn.execute(f"SELECT market, side, SUM(usd), COUNT(*) {where} GROUP BY market, side", (asset, since))
@@ -129,7 +127,7 @@ def forced_since(db: Database, asset: str, since: int) -> Forced:
     if largest is not None:
         at, side, usd, price, market = largest
         largest = LargestOrder(at, side, usd, price, market.split(" ")[0])
-    return Forced(by_venue, count, first, largest)
+    return LiquidationSummary(by_venue, count, first, largest)
 
 
 def liquidations_of(db: Database, market: Market) -> list[Liquidation]:

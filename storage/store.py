@@ -11,11 +11,10 @@ from sqlite_utils import Database as Utils
 from engine.alerts.book import RuleBook
 from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
-from engine.board import Reported
 from engine.errors import InputError
 from engine.liquidation.margin import Tier
-from engine.market import DAY_MS, Bar, Liquidation, Market
-from engine.ports import CLAIM_CODE, Change, Chat, ChatKind, Clock, DeadLetter, Forced, Message, TickRecord, Told
+from engine.market import DAY_MS, Bar, Liquidation, LiquidationSummary, Market, ReportedLiquidation
+from engine.ports import CLAIM_CODE, Change, Chat, ChatKind, Clock, DeadLetter, Message, TickRecord, Told
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
@@ -116,11 +115,11 @@ class Store:
         """Store forced orders; those that were not known yet."""
         return await self._db.write(lambda db: market.add_liquidations(db, events)) if events else []
 
-    async def reported_since(self, asset: str, since: int) -> list[Reported]:
-        """Forced orders of an asset since then."""
+    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:
+        """Reported liquidations of an asset since then."""
         return await self._db.read(lambda db: market.reported_since(db, asset, since))
 
-    async def forced_since(self, asset: str, since: int) -> Forced:
+    async def forced_since(self, asset: str, since: int) -> LiquidationSummary:
         return await self._db.read(lambda db: market.forced_since(db, asset, since))
 
     async def save_track_record(self, asset: str, day: str, figures: dict[str, Any]) -> None:

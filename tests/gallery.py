@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
-from engine.market import HOUR_MS, Bar, Market
+from engine.market import HOUR_MS, AssetUpdate, Bar, Market, ReportedLiquidation
 from engine.track import track_record
 from engine.watch import Watch
 from handlers.answers import Answer
@@ -61,7 +61,7 @@ def board_of(tape: Tape, now: int) -> AssetBoard:
             market = Market(venue, f"{tape.asset}/USDT:USDT", tape.asset)
             bar = Bar(candle.at, HOUR_MS, *prices, interest, None, None, rate, usd["long"], usd["short"])
             bars.append((market, bar))
-            reported += [(o.at, o.side, o.price * o.amount_base, market.key) for o in forced]
+            reported += [ReportedLiquidation(o.at, o.side, o.price * o.amount_base, market.key) for o in forced]
         path = bars[0][1].path
         board.advance(AssetUpdate(path=path, bars=tuple(bars), reported=tuple(reported)), closed)
     return board

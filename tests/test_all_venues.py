@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import ScaledClock, SystemClock
 from engine.loopback.faults import FAULTS
 from engine.loopback.server import FORMATS, LoopbackExchange
 from engine.loopback.tape import Tape
-from engine.market import DAY_MS, MINUTE_MS, SIDES, Bar, Market
+from engine.market import DAY_MS, MINUTE_MS, SIDES, AssetUpdate, Bar, Market
 from engine.recording import read_recording
 from engine.venues.registry import VENUES
 from engine.venues.venue import STEP_MS

@@ -11,10 +11,10 @@ from typing import Any
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from engine.board import AssetBoard, AssetUpdate, Reported
+from engine.board import AssetBoard
 from engine.errors import StorageError
-from engine.market import MINUTE_MS, Bar, Market, venue_of
-from engine.ports import Clock, Delivered, MarketStore
+from engine.market import MINUTE_MS, AssetUpdate, Bar, Market, MarketTick, ReportedLiquidation, venue_of
+from engine.ports import Clock, MarketStore
 from engine.quotes import Quorum, Quotes
 from engine.venues.venue import STEP_MS
 from engine.venues.worker import BEHIND_MS, VenueWorker
@@ -97,7 +97,7 @@ class LiveFeed:
 
     # -- life cycle
 
-    async def ticks(self) -> AsyncIterator[Delivered]:
+    async def ticks(self) -> AsyncIterator[MarketTick]:
         """History as silent ticks, what was missed as late ones, then the present, until cancelled."""
         self._priced_until = await self._store.priced_until()
         await self._all((self._read(worker) for worker in self.workers), FIRST_HISTORY_SECONDS)
@@ -282,11 +282,11 @@ class LiveFeed:
 
     # -- a tick
 
-    async def _collect(self, *, present: bool = True) -> list[Delivered]:
+    async def _collect(self, *, present: bool = True) -> list[MarketTick]:
         """What the venues brought since the last tick: first bars that nobody watched close, then the present."""
         now = self._clock.now()
         reported = await self._take_reported()
-        past: list[Delivered] = []
+        past: list[MarketTick] = []
         updates: dict[str, AssetUpdate] = {}
         for asset, board in tuple(self._boards.items()):
             front, backfill = self._release(asset, board, now)
@@ -315,15 +315,15 @@ class LiveFeed:
         past.sort(key=lambda delivered: delivered.now)  # of all assets the oldest first: late before news
         if not present:
             return past
-        return [*past, Delivered(now, updates, present=True)]
+        return [*past, MarketTick(now, updates, present=True)]
 
-    def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> Delivered:
+    def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> MarketTick:
         """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
         board = self._boards[asset]
         update = AssetUpdate(bars=tuple(bars), by_bars=True, left_out=board.left_out, missing=board.missing)
         priced_until = self._priced_until.get(asset)
         silent = priced_until is None or closed_at <= priced_until
-        return Delivered(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
+        return MarketTick(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
 
     def _watched(self, asset: str, closed_at: int) -> bool:
         """Whether polls saw the price within a bar, so that the next one's extremes cover what was left of it."""
@@ -483,11 +483,11 @@ class LiveFeed:
             self._changed.set()
         return front, backfill
 
-    async def _take_reported(self) -> dict[str, list[Reported]]:
+    async def _take_reported(self) -> dict[str, list[ReportedLiquidation]]:
         """New liquidations by asset."""
         events = [event for worker in self.workers for event in worker.take_orders()]
-        found: dict[str, list[Reported]] = {}
+        found: dict[str, list[ReportedLiquidation]] = {}
         for event in await self._store.add_liquidations(events):
-            row = (event.at, event.side, event.notional_usd, event.market.key)
+            row = ReportedLiquidation(event.at, event.side, event.notional_usd, event.market.key)
             found.setdefault(event.market.asset, []).append(row)
         return found

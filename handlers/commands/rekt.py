@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from engine.errors import InputError
-from engine.market import HOUR_MS, MINUTE_MS
-from engine.ports import Forced
+from engine.market import HOUR_MS, MINUTE_MS, LiquidationSummary
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh, unexpected
@@ -100,7 +99,7 @@ def _span(arguments: str) -> tuple[str, int]:
     return arguments[: found.start()] + arguments[found.end() :], hours
 
 
-def _orders(orders: Forced, now: int) -> list[str]:
+def _orders(orders: LiquidationSummary, now: int) -> list[str]:
     largest = orders.largest
     if largest is None:
         return []

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.board import AssetBoard, AssetUpdate
-from engine.market import HOUR_MS, MINUTE_MS, Bar, Market
+from engine.board import AssetBoard
+from engine.market import HOUR_MS, MINUTE_MS, AssetUpdate, Bar, Market, ReportedLiquidation
 from tests.handlers.kit import START
 
 LINEAR = Market("gate", "BTC/USDT:USDT", "BTC", "linear", 1.0)
@@ -25,8 +25,8 @@ def bar(number: int, longs: float | None = None, contracts: float = 1000.0) -> B
 def advance(
     board: AssetBoard, number: int, *rows: tuple[Market, Bar], orders: tuple[tuple[int, float], ...] = ()
 ) -> None:
-    reported = tuple((at, "long", usd, LINEAR.key) for at, usd in orders)
-    board.advance(AssetUpdate(bars=rows, reported=reported), START + (number + 1) * STEP)  # type: ignore[arg-type]
+    reported = tuple(ReportedLiquidation(at, "long", usd, LINEAR.key) for at, usd in orders)
+    board.advance(AssetUpdate(bars=rows, reported=reported), START + (number + 1) * STEP)
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def test_a_bars_sum_replaces_single_orders_and_late_ones_are_in_it(board: AssetB
 def test_a_restart_keeps_sums_and_takes_up_single_orders_after_them(board: AssetBoard) -> None:
     advance(board, 1, (LINEAR, bar(1, 5e6)))
     again = AssetBoard.restore("BTC", ["gate"], board.snapshot())
-    again.know_reported([(START + STEP + 5, "long", 3e6, LINEAR.key), (START + 2 * STEP + 5, "long", 1e6, LINEAR.key)])
+    rows = [(START + STEP + 5, 3e6), (START + 2 * STEP + 5, 1e6)]
+    again.know_reported([ReportedLiquidation(at, "long", usd, LINEAR.key) for at, usd in rows])
     assert again.reported_usd("long", 0) == 6e6
     assert again.reported_since() == board.reported_since()
 

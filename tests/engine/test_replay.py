@@ -12,10 +12,10 @@ import pytest
 from engine.alerts.book import RuleBook
 from engine.alerts.rules import parse_rule
 from engine.announce import MEASURED_ENTRY, forced_facts
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.history import History, parse_time
-from engine.market import HOUR_MS, SIDES
+from engine.market import HOUR_MS, SIDES, AssetUpdate
 from engine.ports import TickRecord
 from engine.replay import ReplayFeed, board_at
 from engine.study.entries import entry_figures

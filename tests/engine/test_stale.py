@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine.alerts.book import RuleBook
-from engine.board import AssetBoard, AssetUpdate
-from engine.market import MINUTE_MS, Sample
-from engine.ports import Delivered, TickRecord
+from engine.board import AssetBoard
+from engine.market import MINUTE_MS, AssetUpdate, MarketTick, Sample
+from engine.ports import TickRecord
 from engine.watch import Watch
 from tests.engine.test_watch import RULE, Kept, falling, kinds
 from tests.handlers.kit import MARKETS, filled_board
@@ -20,14 +20,14 @@ def board() -> AssetBoard:
     return filled_board()
 
 
-def present(board: AssetBoard, at: int, *path: float) -> Delivered:
+def present(board: AssetBoard, at: int, *path: float) -> MarketTick:
     price = path[-1] if path else board.mark
     sample = Sample(MARKETS[0], at, at, price, price, price, price, price, 80_000.0)
-    return Delivered(at, {"BTC": AssetUpdate(path or (price,), samples=(sample,))}, present=True)
+    return MarketTick(at, {"BTC": AssetUpdate(path or (price,), samples=(sample,))}, present=True)
 
 
-def nothing(at: int) -> Delivered:
-    return Delivered(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))}, present=True)
+def nothing(at: int) -> MarketTick:
+    return MarketTick(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))}, present=True)
 
 
 async def settled(board: AssetBoard) -> tuple[Watch, Kept, int]:
@@ -54,7 +54,7 @@ async def test_when_figures_are_back_it_is_said_with_what_was_swept(board: Asset
     path = falling(board)
     for minute in (5, 6, 7):
         await watch.tick(nothing(now + minute * MINUTE_MS))
-    late = Delivered(now + 8 * MINUTE_MS, {"BTC": AssetUpdate(path)}, late=True)
+    late = MarketTick(now + 8 * MINUTE_MS, {"BTC": AssetUpdate(path)}, late=True)
     assert (await watch.tick(late)).alerts == []
     record = await watch.tick(present(board, now + 20 * MINUTE_MS, path[-1]))
     back = [alert for alert in record.alerts if alert.kind == "back"]
@@ -99,7 +99,7 @@ async def test_bars_that_trickle_in_are_not_the_end_of_it(board: AssetBoard) -> 
     for minute in range(1, 40):
         update = nothing(now + minute * MINUTE_MS)
         if minute % 5 == 0:
-            update = Delivered(update.now, {"BTC": AssetUpdate((board.mark, board.mark), missing=GONE)})
+            update = MarketTick(update.now, {"BTC": AssetUpdate((board.mark, board.mark), missing=GONE)})
         told += kinds(await watch.tick(update))
     assert told == ["stale"]
     assert kinds(await watch.tick(present(board, now + 60 * MINUTE_MS))) == ["back"]

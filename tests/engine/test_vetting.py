@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.board import AssetBoard, AssetUpdate
-from engine.market import HOUR_MS, MINUTE_MS, Bar, Market
+from engine.board import AssetBoard
+from engine.market import HOUR_MS, MINUTE_MS, AssetUpdate, Bar, Market
 from engine.vetting import HOLD_MS, Vetting
 
 STEP = 5 * MINUTE_MS

@@ -10,11 +10,11 @@ import pytest
 from engine.alerts.book import RuleBook
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
-from engine.market import HOUR_MS, Bar
-from engine.ports import Delivered, TickRecord
+from engine.market import HOUR_MS, AssetUpdate, Bar, MarketTick
+from engine.ports import TickRecord
 from engine.watch import Watch
 from tests.handlers.kit import filled_board
 
@@ -37,8 +37,8 @@ def falling(board: AssetBoard) -> tuple[float, ...]:
     return (board.mark, long.low * 0.995)
 
 
-def delivered(board: AssetBoard, path: tuple[float, ...], *, seconds: int = 60, late: bool = False) -> Delivered:
-    return Delivered(board.view.at + seconds * 1000, {board.asset: AssetUpdate(path)}, late=late)
+def delivered(board: AssetBoard, path: tuple[float, ...], *, seconds: int = 60, late: bool = False) -> MarketTick:
+    return MarketTick(board.view.at + seconds * 1000, {board.asset: AssetUpdate(path)}, late=late)
 
 
 def kinds(record: TickRecord) -> list[str]:
@@ -79,10 +79,10 @@ async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
 
     monkeypatch.setattr(other, "advance", broken)
     now = board.view.at + 60_000
-    await watch.tick(Delivered(now, {"ETH": AssetUpdate((3000.0,)), "BTC": AssetUpdate((board.mark,))}))
+    await watch.tick(MarketTick(now, {"ETH": AssetUpdate((3000.0,)), "BTC": AssetUpdate((board.mark,))}))
     assert set(watch.set_aside) == {"ETH"}
     assert "set aside" in caplog.text
-    record = await watch.tick(Delivered(now + 60_000, {"BTC": AssetUpdate(falling(board))}))
+    record = await watch.tick(MarketTick(now + 60_000, {"BTC": AssetUpdate(falling(board))}))
     assert "near" in kinds(record)
 
 
@@ -116,7 +116,7 @@ async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -
     store = Kept()
     watch = Watch({"BTC": board}, RuleBook([RULE]), store)
     watch.was_offline({"BTC": board.view.at - 3_600_000})
-    await watch.tick(Delivered(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
+    await watch.tick(MarketTick(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
     record = await watch.tick(delivered(board, (inside,), seconds=120))
     shown = [c["id"] for alert in record.alerts for c in alert.facts["in_range"]]
     assert long.id in shown
@@ -157,7 +157,7 @@ async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBo
         for m in board.maps.values()
     )
     # The candidates are measured anew with the numbers: what was dense stays as dense, and nothing is told.
-    assert kinds(await watch.tick(Delivered(now + HOUR_MS, {"BTC": AssetUpdate((close,), bars)}))) == []
+    assert kinds(await watch.tick(MarketTick(now + HOUR_MS, {"BTC": AssetUpdate((close,), bars)}))) == []
     after = {cluster.id: cluster.forced_usd for cluster in board.clusters}
     same = set(before) & set(after)
     assert same

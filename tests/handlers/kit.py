@@ -7,9 +7,9 @@ import pickle
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
-from engine.market import HOUR_MS, Bar, Market
+from engine.market import HOUR_MS, AssetUpdate, Bar, Market
 from engine.ports import Chat, ChatKind
 from engine.watch import Watch
 from handlers.answers import Answer

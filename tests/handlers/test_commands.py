@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from engine.alerts.policy import Wishes
 from engine.announce import forced_facts
-from engine.board import AssetBoard, AssetUpdate
+from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.liquidation.hours import COLUMNS
 from engine.liquidation.margin import Tier
 from engine.liquidation.prior import TIE
 from engine.liquidation.tie import MIN_HOURS
-from engine.market import Liquidation
+from engine.market import AssetUpdate, Liquidation, ReportedLiquidation
 from engine.outlook.depth import aggregate
 from engine.ports import AlertRecord, TickRecord
 from engine.track import track_record
@@ -466,7 +466,9 @@ async def test_rekt_says_total_share_venues_and_the_largest(kit: Kit) -> None:
         for i in range(1, 9)
     ]
     await kit.store.add_liquidations(orders)
-    board.advance(AssetUpdate(reported=tuple((o.at, o.side, o.notional_usd, "bybit") for o in orders)), now)
+    board.advance(
+        AssetUpdate(reported=tuple(ReportedLiquidation(o.at, o.side, o.notional_usd, "bybit") for o in orders)), now
+    )
     found = await kit.ask("/rekt 1h")
     total = sum(o.notional_usd for o in orders)
     assert found.data["by_venue"]["bybit"]["long"] + found.data["by_venue"]["bybit"]["short"] == pytest.approx(

@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 
 from engine.alerts.book import RuleBook
-from engine.board import AssetBoard, AssetUpdate, Reported
+from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
 from engine.errors import VenueError
 from engine.loopback.server import LoopbackExchange
-from engine.market import DAY_MS, MINUTE_MS
-from engine.ports import Delivered
+from engine.market import DAY_MS, MINUTE_MS, AssetUpdate, MarketTick, ReportedLiquidation
 from engine.venues.exchange import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.progress import MarketProgress
@@ -51,11 +50,11 @@ class Rig:
         ]
         self.feed = LiveFeed(workers, {"BTC": board}, store, clock, poll_seconds)
         self.watch = Watch({"BTC": board}, RuleBook(), store)
-        self.delivered: list[Delivered] = []
+        self.delivered: list[MarketTick] = []
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def stored(self) -> list[Reported]:
+    def stored(self) -> list[ReportedLiquidation]:
         """Forced orders as ticks have brought them."""
         return [row for d in self.delivered for update in d.updates.values() for row in update.reported]
 
