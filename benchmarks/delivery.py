@@ -18,7 +18,7 @@ from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.clock import SystemClock
 from engine.market import AssetUpdate, Bar, Market, MarketTick, Sample
-from engine.ports import AlertRecord, TickRecord
+from engine.messages import AlertRecord, TickRecord
 from engine.watch import Watch
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher

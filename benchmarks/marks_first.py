@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import bot
-from engine.ports import Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.delivery.dispatcher import Dispatcher
 
 _send = Dispatcher._send  # noqa: SLF001  # a fault is planted inside

@@ -1,21 +1,17 @@
-"""The seams: what the engine needs from outside, and what the outside needs from it."""
+"""The seams: what the engine needs from outside, and what the outside needs from it. Protocols only."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from engine.alerts.decide import StateKey
-from engine.alerts.near import NearState
-from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
+from engine.chats import Change, Chat, ChatKind
 from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, LiquidationSummary, Market, MarketTick, ReportedLiquidation
-
-CLAIM_CODE = "claim_code"
-"""Under which the code is kept by which the first operator claims the bot."""
+from engine.messages import DeadLetter, Message, Outcome, TickRecord, Told
+from engine.preferences import Wishes
 
 
 class Clock(Protocol):
@@ -41,46 +37,6 @@ class Feed(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class AlertRecord:
-    """An alert to be stored and sent.
-
-    Attributes:
-        key: never made twice; a store drops a second one.
-        begins: it begins a story, and counts for how often its rule may speak; the end of a story does not.
-        top_tier: it is of the largest. only: it is the only one its rule will ever make, and no full day holds it back.
-        facts: what the message is rendered from, JSON values only.
-    """
-
-    key: str
-    kind: str
-    asset: str
-    chat_id: int
-    rule_id: int | None
-    at: int
-    facts: dict[str, Any]
-    begins: bool = True
-    top_tier: bool = False
-    only: bool = False
-
-
-@dataclass(slots=True)
-class TickRecord:
-    """All that one tick changes, stored in one transaction before anything is sent.
-
-    priced: until when each asset's price has been followed; a restart reads on from there.
-    changes: facts that take the place of those of an alert told before, by its key.
-    stale: assets whose figures have all gone old, with the time of the last ones; None for those that are back.
-    """
-
-    now: int
-    priced: dict[str, int] = field(default_factory=dict)
-    stale: dict[str, int | None] = field(default_factory=dict)
-    states: dict[StateKey, NearState | None] = field(default_factory=dict)
-    alerts: list[AlertRecord] = field(default_factory=list)
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 class TickStore(Protocol):
     """Where ticks go."""
 
@@ -91,91 +47,6 @@ class TickStore(Protocol):
             StorageError: when it could not; the process must then end and start again from what is stored.
         """
         ...
-
-
-ChatKind = Literal["private", "group", "channel"]
-
-
-@dataclass(frozen=True, slots=True)
-class Chat:
-    """A place where the bot speaks. approved: an operator let it in; active: messages go there.
-
-    refused_since: since when the platform has not let us write there, though it may pass; 0 while it does.
-    person: of a private chat the platform's id of whose it is, where its own id does not say; empty otherwise.
-    """
-
-    id: int
-    platform: str
-    remote_id: str
-    kind: ChatKind
-    title: str = ""
-    approved: bool = False
-    active: bool = True
-    off_reason: str = ""
-    wishes: Wishes = field(default_factory=Wishes)
-    refused_since: int = 0
-    person: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What somebody changed in a chat: when, the platform's id of who, and the command line."""
-
-    at: int
-    who: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One claimed message with the chat it goes to.
-
-    rendered is the text as it was first claimed: retries send the same bytes.
-    plain: markup was refused, send as plain text. repeat: it may have arrived before.
-    edits: the platform's id of the message that this one takes the place of, None for a new one.
-    copies: how often it may have arrived. tried_at: when it was first tried, UTC ms.
-    """
-
-    id: int
-    chat_id: int
-    remote_chat: str
-    chat_kind: ChatKind
-    body: dict[str, Any]
-    rendered: dict[str, Any] | None
-    attempts: int
-    nonce: str
-    expires: int
-    created_at: int
-    plain: bool
-    repeat: bool
-    edits: str | None = None
-    wishes: Wishes = field(default_factory=Wishes)
-    copies: int = 0
-    tried_at: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An alert of a chat: when, of what, what became of its message, and what went wrong with it last."""
-
-    at: int
-    asset: str
-    kind: str
-    fate: str
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that was given up: what, for which chat, when, and why."""
-
-    id: int
-    kind: str
-    asset: str
-    platform: str
-    chat_id: int
-    created_at: int
-    error: str
 
 
 class MarketStore(Protocol):
@@ -436,30 +307,6 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
     async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:
         """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
         ...
-
-
-OutcomeKind = Literal["sent", "retry", "plain", "refused", "gone", "moved", "dead", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a platform answered.
-
-    Attributes:
-        kind: sent; retry (later); plain (once more as plain text); refused (the chat may not be written to now, which
-            may pass: wait, and switch it off after a day); gone (switch the chat off); moved (the chat has a new id);
-            dead (give up); unknown (cut off after sending: it may have arrived).
-        error: a short word for it, never with an address or a token in it.
-        retry_after: seconds, at least, before this chat may be written to; the platform too once a second chat waits.
-        remote_id: the message's id on the platform.
-        moved_to: the chat's new id.
-    """
-
-    kind: OutcomeKind
-    error: str = ""
-    retry_after: float | None = None
-    remote_id: str = ""
-    moved_to: str = ""
 
 
 class Sender(Protocol):

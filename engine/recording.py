@@ -21,7 +21,7 @@ from engine.errors import HistoryError, ImplausibleError
 from engine.history import Gap, History
 from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, Market, ReportedLiquidation, resized
-from engine.ports import TickRecord
+from engine.messages import TickRecord
 
 BAR_FIELDS = tuple(field.name for field in fields(Bar))
 SUFFIX = ".jsonl"

@@ -29,7 +29,8 @@ from engine.announce import alert_facts, cluster_facts, riding_facts, source_fac
 from engine.board import AssetBoard
 from engine.liquidation.prior import REPORTING
 from engine.market import HOUR_MS, MINUTE_MS, SIDES, AssetUpdate, MarketTick
-from engine.ports import AlertRecord, TickRecord, TickStore
+from engine.messages import AlertRecord, TickRecord
+from engine.ports import TickStore
 
 log = logging.getLogger(__name__)
 

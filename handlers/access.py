@@ -7,8 +7,9 @@ import re
 import secrets
 from dataclasses import replace
 
+from engine.chats import CLAIM_CODE, Chat
 from engine.errors import InputError
-from engine.ports import CLAIM_CODE, Chat, ChatStore
+from engine.ports import ChatStore
 from handlers.context import Membership, Request, Services
 
 log = logging.getLogger(__name__)

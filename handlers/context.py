@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.board import AssetBoard
+from engine.chats import Chat, ChatKind
 from engine.clock import SystemClock
 from engine.errors import NotReadyError
-from engine.ports import Chat, ChatKind, Clock, Store
+from engine.ports import Clock, Store
 from engine.track import TrackRecord
 from engine.watch import Watch
 from handlers.budget import Budget

@@ -21,8 +21,8 @@ from babel import Locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from engine.alerts.policy import Wishes
 from engine.errors import CliffwatchError
+from engine.preferences import Wishes
 
 CATALOGUES = Path(__file__).parent / "catalogues"
 SOURCE = "en"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.ports import Chat
+from engine.chats import Chat
 from handlers.context import Membership, Services
 from handlers.delivery.dispatcher import Notice
 from handlers.operators import tell_operators

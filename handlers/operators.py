@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.ports import Chat
+from engine.chats import Chat
 from handlers.context import Services
 
 

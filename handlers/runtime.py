@@ -14,8 +14,9 @@ from engine.clock import MACHINE
 from engine.errors import OffloadError, StorageError, TokenRefusedError
 from engine.history import iso
 from engine.liquidation.spans import calibrate_from
+from engine.messages import Message
 from engine.offload import offload
-from engine.ports import Clock, Feed, MarketStore, Message
+from engine.ports import Clock, Feed, MarketStore
 from engine.track import track_record
 from engine.watch import Watch
 from handlers.answers import Answer

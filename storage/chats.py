@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine.alerts.policy import CAP, Wishes, is_timezone, parse_quiet, quiet_text
+from engine.chats import Change, Chat, ChatKind
 from engine.errors import InputError
-from engine.ports import Change, Chat, ChatKind
+from engine.preferences import CAP, Wishes, is_timezone, parse_quiet, quiet_text
 from storage.aside import set_aside
 
 WISHES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")

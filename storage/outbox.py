@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from sqlite_utils import Database
 
-from engine.alerts.policy import GROUP_FROM, Wishes, day_start, fate, quiet_until
+from engine.alerts.policy import GROUP_FROM, fate
 from engine.market import HOUR_MS, MINUTE_MS
-from engine.ports import AlertRecord, DeadLetter, Message, Told
+from engine.messages import AlertRecord, DeadLetter, Message, Told
+from engine.preferences import Wishes, day_start, quiet_until
 from storage import chats
 from storage.aside import set_aside
 from storage.chats import WISHES, read_wishes

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 from sqlite_utils import Database as Utils
 
 from engine.alerts.book import RuleBook
-from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
+from engine.chats import CLAIM_CODE, Change, Chat, ChatKind
 from engine.errors import InputError
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, LiquidationSummary, Market, ReportedLiquidation
-from engine.ports import CLAIM_CODE, Change, Chat, ChatKind, Clock, DeadLetter, Message, TickRecord, Told
+from engine.messages import DeadLetter, Message, TickRecord, Told
+from engine.ports import Clock
+from engine.preferences import Wishes
 from storage import chats, market, outbox, rules
 from storage.database import Database
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from engine.alerts.policy import PRIVATE, PUBLIC, Wishes
 from engine.announce import cluster_facts, nearest, source_facts
 from engine.board import AssetBoard
 from engine.errors import InputError
 from engine.market import Side
+from engine.preferences import PRIVATE, PUBLIC, Wishes
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button

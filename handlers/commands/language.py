@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.alerts.policy import Wishes
 from engine.errors import InputError
+from engine.preferences import Wishes
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command

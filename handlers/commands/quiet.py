@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from engine.alerts.policy import Wishes, parse_quiet, parse_timezone, quiet_text
+from engine.preferences import Wishes, parse_quiet, parse_timezone, quiet_text
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from engine.alerts.near import armed_distance
-from engine.alerts.policy import Wishes
 from engine.alerts.riding import tier_of
 from engine.alerts.rules import ONCE, Rule, time_text, usd_text
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.market import HOUR_MS, SIDES, Side
+from engine.preferences import Wishes
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.rule_words import SAVE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.alerts.policy import quiet_text
-from engine.ports import Told
+from engine.messages import Told
+from engine.preferences import quiet_text
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button

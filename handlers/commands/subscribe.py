@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.alerts.rules import SIDE_WORDS, TIERS, Rule, Tier
+from engine.chats import Chat
 from engine.errors import InputError
 from engine.market import Side
-from engine.ports import Chat
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer

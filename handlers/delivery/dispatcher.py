@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-from engine.ports import Clock, Message, Outcome, Sender, Store
+from engine.messages import Message, Outcome
+from engine.ports import Clock, Sender, Store
 from handlers.answers import Answer
 from handlers.delivery.illness import WINDOW_MS, Illness
 from handlers.delivery.limits import Flight, Limiter, Limits

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.ports import ChatKind
+from engine.chats import ChatKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.alerts.rules import Rule, Tier
-from engine.ports import Chat, Clock
+from engine.chats import Chat
+from engine.ports import Clock
 from handlers.access import ensure_claim_code, may_be_told
 from handlers.context import Membership, Services
 from handlers.delivery.dispatcher import SAID_SECONDS, Dispatcher, Notice, Platform

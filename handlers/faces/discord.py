@@ -10,8 +10,9 @@ import aiohttp
 import discord
 import yarl
 
+from engine.chats import ChatKind
 from engine.errors import TokenRefusedError
-from engine.ports import ChatKind, Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.access import MAX_KEPT
 from handlers.answers import Answer
 from handlers.context import Services

@@ -12,9 +12,9 @@ import aiohttp
 import discord
 from discord import app_commands
 
-from engine.alerts.policy import PRIVATE, PUBLIC
 from engine.alerts.rules import Rule
-from engine.ports import Chat, ChatKind
+from engine.chats import Chat, ChatKind
+from engine.preferences import PRIVATE, PUBLIC
 from handlers.access import REFUSED
 from handlers.answers import Answer, Press, pressed
 from handlers.commands import Command, all_commands, answer_within_budget, find_command

@@ -26,7 +26,7 @@ from typing import Any
 import aiohttp
 import discord
 
-from engine.ports import Outcome
+from engine.messages import Outcome
 
 TOKEN_SECONDS = 60.0
 DEFAULT_WAIT_SECONDS = 5.0

@@ -24,7 +24,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from engine.errors import SettingError
-from engine.ports import Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.answers import Answer
 
 PLATFORM = "generic_webhook"

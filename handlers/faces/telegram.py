@@ -28,8 +28,9 @@ from telegram.error import BadRequest, Conflict, InvalidToken, TelegramError
 from telegram.ext import ApplicationBuilder
 from telegram.request import HTTPXRequest
 
+from engine.chats import ChatKind
 from engine.errors import TokenRefusedError
-from engine.ports import ChatKind, Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.answers import Answer
 from handlers.commands import Command, all_commands
 from handlers.commands.registry import GROUP_ONLY, OF_ADMINS

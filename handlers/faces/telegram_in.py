@@ -21,8 +21,8 @@ from telegram.ext import (
     filters,
 )
 
-from engine.alerts.policy import PRIVATE, Wishes
-from engine.ports import Chat, ChatKind
+from engine.chats import Chat, ChatKind
+from engine.preferences import PRIVATE, Wishes
 from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
 from handlers.commands import answer, answer_within_budget

@@ -39,7 +39,7 @@ from telegram.error import (
     TimedOut,
 )
 
-from engine.ports import Outcome
+from engine.messages import Outcome
 
 TOKEN_SECONDS = 60.0
 NO_PLATFORM = "an answer that is not Telegram's"

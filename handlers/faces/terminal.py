@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from engine.ports import Chat, Message, Outcome
+from engine.chats import Chat
+from engine.messages import Message, Outcome
 from handlers.answers import Answer, PictureRequest, set_table
 from handlers.commands import answer
 from handlers.context import NoMembership, Request, Services

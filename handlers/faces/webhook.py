@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from engine.ports import Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.answers import Answer
 from handlers.faces.discord_idiom import render_discord
 from handlers.faces.discord_outcomes import code_in, outcome_of_answer

@@ -16,7 +16,7 @@ from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.history import History, parse_time
 from engine.market import HOUR_MS, SIDES, AssetUpdate
-from engine.ports import TickRecord
+from engine.messages import TickRecord
 from engine.replay import ReplayFeed, board_at
 from engine.study.entries import entry_figures
 from engine.watch import Watch

@@ -7,7 +7,7 @@ import pytest
 from engine.alerts.book import RuleBook
 from engine.board import AssetBoard
 from engine.market import MINUTE_MS, AssetUpdate, MarketTick, Sample
-from engine.ports import TickRecord
+from engine.messages import TickRecord
 from engine.watch import Watch
 from tests.engine.test_watch import RULE, Kept, falling, kinds
 from tests.handlers.kit import MARKETS, filled_board

@@ -14,7 +14,7 @@ from engine.board import AssetBoard
 from engine.liquidation.prior import FORCED
 from engine.liquidation.spans import Calibration
 from engine.market import HOUR_MS, AssetUpdate, Bar, MarketTick
-from engine.ports import TickRecord
+from engine.messages import TickRecord
 from engine.watch import Watch
 from tests.handlers.kit import filled_board
 

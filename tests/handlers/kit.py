@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from engine.board import AssetBoard
+from engine.chats import Chat, ChatKind
 from engine.clock import ManualClock, SystemClock
 from engine.market import HOUR_MS, AssetUpdate, Bar, Market
-from engine.ports import Chat, ChatKind
 from engine.watch import Watch
 from handlers.answers import Answer
 from handlers.commands import answer

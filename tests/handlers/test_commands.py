@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.alerts.policy import Wishes
 from engine.announce import forced_facts
 from engine.board import AssetBoard
 from engine.clock import ManualClock
@@ -21,8 +20,9 @@ from engine.liquidation.margin import Tier
 from engine.liquidation.prior import TIE
 from engine.liquidation.tie import MIN_HOURS
 from engine.market import AssetUpdate, Liquidation, ReportedLiquidation
+from engine.messages import AlertRecord, TickRecord
 from engine.outlook.depth import aggregate
-from engine.ports import AlertRecord, TickRecord
+from engine.preferences import Wishes
 from engine.track import track_record
 from handlers.access import KEPT_MS, ensure_claim_code
 from handlers.answers import MAX_LINES, TABLE_WIDTH, set_table

@@ -10,8 +10,9 @@ from contextlib import suppress
 
 import pytest
 
+from engine.chats import Chat
 from engine.clock import ManualClock
-from engine.ports import AlertRecord, Chat, Message, Outcome, TickRecord
+from engine.messages import AlertRecord, Message, Outcome, TickRecord
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Dispatcher, Notice, bounded
 from handlers.delivery.limits import Flight, Limiter, Limits

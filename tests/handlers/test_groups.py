@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine.ports import Chat
+from engine.chats import Chat
 from handlers.commands.channel import preview_facts
 from handlers.lost import tell_subscriber
 from handlers.messages import alert_answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from engine.ports import Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.answers import Answer
 
 

@@ -13,13 +13,13 @@ import pytest
 
 import bot
 from engine.alerts.near import NearState
-from engine.alerts.policy import Wishes
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, HOUR_MS, Bar, Liquidation, Market
-from engine.ports import AlertRecord, TickRecord
+from engine.messages import AlertRecord, TickRecord
+from engine.preferences import Wishes
 from engine.watch import Watch
 from handlers.context import Services
 from handlers.runtime import answer_of

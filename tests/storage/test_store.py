@@ -10,10 +10,11 @@ import pytest
 
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
+from engine.chats import Chat
 from engine.clock import ManualClock
 from engine.errors import InputError
 from engine.market import DAY_MS, Bar, Liquidation, Market
-from engine.ports import AlertRecord, Chat, TickRecord
+from engine.messages import AlertRecord, TickRecord
 from storage.store import Store
 
 MARKET = Market("okx", "BTC/USDT:USDT", "BTC", "linear", 0.01)

@@ -9,17 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.alerts.policy import (
-    Wishes,
-    day_start,
-    fate,
-    parse_quiet,
-    parse_timezone,
-    quiet_text,
-    quiet_until,
-)
+from engine.alerts.policy import fate
 from engine.errors import InputError
 from engine.market import DAY_MS, HOUR_MS
+from engine.preferences import Wishes, day_start, parse_quiet, parse_timezone, quiet_text, quiet_until
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
 MINUTES = st.integers(0, 24 * 60 - 1)

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from engine.errors import TokenRefusedError
-from engine.ports import Message, Outcome
+from engine.messages import Message, Outcome
 from handlers.access import ASKED_AGAIN_MS, may_be_told
 from handlers.answers import Answer, Button
 from handlers.commands import all_commands, find_command

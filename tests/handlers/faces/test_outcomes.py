@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from engine.ports import Outcome
+from engine.messages import Outcome
 from handlers.faces.webhook import WebhookFace, _outcome
 from tests.conftest import until
 from tests.handlers.faces.test_senders import Discord, Telegram, _discord, _telegram, message

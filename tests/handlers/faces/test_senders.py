@@ -15,8 +15,9 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from engine.alerts.policy import Wishes
-from engine.ports import Chat, Message, Outcome
+from engine.chats import Chat
+from engine.messages import Message, Outcome
+from engine.preferences import Wishes
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Platform
 from handlers.faces.discord import DiscordFace

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine.errors import TokenRefusedError
-from engine.ports import Message
+from engine.messages import Message
 from handlers.access import REFUSED, STOPPED
 from handlers.answers import Answer, Button
 from handlers.faces.telegram import TelegramFace, check_telegram

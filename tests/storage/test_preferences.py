@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from engine.alerts.policy import Wishes
 from engine.alerts.rules import ONCE, Rule
+from engine.chats import Chat
 from engine.clock import ManualClock
 from engine.market import DAY_MS, HOUR_MS
-from engine.ports import AlertRecord, Chat, Message, TickRecord
+from engine.messages import AlertRecord, Message, TickRecord
+from engine.preferences import Wishes
 from storage.store import Store
 
 NOON = 1_780_315_200_000
