@@ -53,3 +53,5 @@ def set_up_logging(level: str, secrets: Iterable[str]) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns at every start that voice is not installed.
     logging.getLogger("discord.client").setLevel(logging.ERROR)
+    # It writes a traceback and the whole page for each answer that is none; what came of the send is said by us.
+    logging.getLogger("telegram.request.BaseRequest").setLevel(logging.CRITICAL)
