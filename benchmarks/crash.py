@@ -179,7 +179,7 @@ class Matrix:
     async def _settled(self) -> None:
         """Wait until nothing more is waiting to be sent, and nothing more has come for a while."""
         deadline = time.monotonic() + SETTLES_SECONDS
-        while self._waiting() and time.monotonic() < deadline:
+        while self._waiting() and time.monotonic() < deadline:  # noqa: ASYNC110  # another process sends
             await asyncio.sleep(0.5)
         count, since = -1, time.monotonic()
         while time.monotonic() - since < 5:
