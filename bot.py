@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.alerts.rules import RULE_EXAMPLE, parse_rule
 from engine.board import MODEL, AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock

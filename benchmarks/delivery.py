@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.clock import SystemClock

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.alerts.book import RuleBook
-from engine.alerts.decide import AssetTick, Sizes, StateKey, decide
+from engine.alerts.active_rules import RuleBook
+from engine.alerts.cluster_rules import AssetTick, Sizes, StateKey, decide
 from engine.alerts.near import NearState, armed_distance
 from engine.alerts.rules import Rule
 from engine.alerts.tiers import Candidates

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from engine.alerts.decide import decide, every_pair
+from engine.alerts.cluster_rules import decide, every_pair
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.liquidation.grid import WINDOW

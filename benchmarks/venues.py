@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.board import AssetBoard
 from engine.clock import ScaledClock, SystemClock
 from engine.loopback.server import LoopbackExchange

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from engine.alerts.decide import Decision
+from engine.alerts.cluster_rules import Decision
 from engine.alerts.ground import Ground
-from engine.alerts.riding import PERCENTILES, Riding, tier_of
-from engine.alerts.values import ValueDecision
+from engine.alerts.market_events import PERCENTILES, Riding, tier_of
+from engine.alerts.metric_rules import ValueDecision
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.prior import REPORTING

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.alerts.decide import AssetTick
+from engine.alerts.cluster_rules import AssetTick
 from engine.alerts.ground import UNTRADED_DAYS, Ground, entered, ground_from
-from engine.alerts.riding import MIN_HOURS, PERCENTILES, RecentRange, past_grounds, past_surges
+from engine.alerts.market_events import MIN_HOURS, PERCENTILES, RecentRange, past_grounds, past_surges
 from engine.alerts.rules import Tier, default_distance
 from engine.alerts.tiers import Candidates
 from engine.consensus import agreed_rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.alerts.decide import StateKey
+from engine.alerts.cluster_rules import StateKey
 from engine.alerts.near import NearState
 from engine.chats import ChatKind
 from engine.preferences import Wishes

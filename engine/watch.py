@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.alerts.book import NEVER, RuleBook, ended
-from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
-from engine.alerts.near import NearState
-from engine.alerts.riding import (
+from engine.alerts.active_rules import NEVER, RuleBook, ended
+from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
+from engine.alerts.market_events import (
     MOVE_MS,
     Riding,
     RidingVerdict,
@@ -23,8 +22,9 @@ from engine.alerts.riding import (
     moved,
     surge_place,
 )
+from engine.alerts.metric_rules import GROWN, ValueTick, decide_values
+from engine.alerts.near import NearState
 from engine.alerts.rules import ONCE, Rule
-from engine.alerts.values import GROWN, ValueTick, decide_values
 from engine.announce import alert_facts, cluster_facts, riding_facts, source_facts, value_facts
 from engine.board import AssetBoard
 from engine.liquidation.prior import REPORTING

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from sqlite_utils import Database
 
-from engine.alerts.policy import GROUP_FROM, fate
+from engine.alerts.delivery_policy import GROUP_FROM, fate
 from engine.market import HOUR_MS, MINUTE_MS
 from engine.messages import AlertRecord, DeadLetter, Message, Told
 from engine.preferences import Wishes, day_start, quiet_until

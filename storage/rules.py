@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine.alerts.decide import StateKey
+from engine.alerts.cluster_rules import StateKey
 from engine.alerts.near import NearState, state_of
 from engine.alerts.rules import Rule
 from storage.aside import set_aside

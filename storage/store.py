@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlite_utils import Database as Utils
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.alerts.rules import Rule
 from engine.chats import CLAIM_CODE, Change, Chat, ChatKind
 from engine.errors import InputError

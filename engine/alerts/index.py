@@ -3,7 +3,7 @@
 Per asset the near rules lie sorted by distance. Towards each cluster every one of them is in exactly one place: armed,
 waiting for price to leave, or asleep until it may be armed again. Armed rules are cut out by distance and looked at by
 classes of equal distance and size; the others lie in heaps by what wakes them. Rules in range that have fired cost
-nothing. Deciding stays with engine.alerts.decide: the index may offer a pair too many, never one too few.
+nothing. Deciding stays with engine.alerts.cluster_rules: the index may offer a pair too many, never one too few.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.alerts.book import RuleBook
-from engine.alerts.decide import decide, every_pair
+from engine.alerts.active_rules import RuleBook
+from engine.alerts.cluster_rules import decide, every_pair
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.history import History

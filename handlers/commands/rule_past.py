@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.alerts.market_events import tier_of
 from engine.alerts.near import armed_distance
-from engine.alerts.riding import tier_of
 from engine.alerts.rules import ONCE, Rule, time_text, usd_text
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster, alert_size_usd

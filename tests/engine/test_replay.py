@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.alerts.rules import parse_rule
 from engine.announce import MEASURED_ENTRY, forced_facts
 from engine.board import AssetBoard

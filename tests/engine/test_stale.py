@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.board import AssetBoard
 from engine.market import MINUTE_MS, AssetUpdate, MarketTick, Sample
 from engine.messages import TickRecord

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.alerts.book import RuleBook
-from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, baseline, decide, every_pair
+from engine.alerts.active_rules import RuleBook
+from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, baseline, decide, every_pair
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 from engine.alerts.tiers import Candidates

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.alerts.policy import fate
+from engine.alerts.delivery_policy import fate
 from engine.errors import InputError
 from engine.market import DAY_MS, HOUR_MS
 from engine.preferences import Wishes, day_start, parse_quiet, parse_timezone, quiet_text, quiet_until

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.alerts.book import RuleBook
+from engine.alerts.active_rules import RuleBook
 from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
 from engine.errors import VenueError

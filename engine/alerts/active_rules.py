@@ -6,11 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from engine.alerts.decide import AssetTick, Sizes, StateKey, Verdict
+from engine.alerts.cluster_rules import AssetTick, Sizes, StateKey, Verdict
 from engine.alerts.index import AssetIndex
+from engine.alerts.metric_rules import ValueIndex, ValueTick, ValueVerdict
 from engine.alerts.near import NearState, handed_over
 from engine.alerts.rules import ONCE, Rule
-from engine.alerts.values import ValueIndex, ValueTick, ValueVerdict
 from engine.liquidation.clusters import Cluster
 from engine.market import SIDES
 

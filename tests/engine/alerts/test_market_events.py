@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from engine.alerts.ground import Ground, entered, ground_from
-from engine.alerts.near import NearState
-from engine.alerts.riding import (
+from engine.alerts.market_events import (
     FRESH_REARM_MS,
     MOVE_MS,
     SURGE_REARM_MS,
@@ -22,6 +21,7 @@ from engine.alerts.riding import (
     past_grounds,
     past_surges,
 )
+from engine.alerts.near import NearState
 from engine.alerts.rules import Rule, Tier
 from engine.liquidation.grid import BIN, bin_of
 from engine.liquidation.traded import TradedLevels

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.alerts.book import RuleBook
-from engine.alerts.decide import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, every_pair
-from engine.alerts.decide import decide as decide_pairs
+from engine.alerts.active_rules import RuleBook
+from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, every_pair
+from engine.alerts.cluster_rules import decide as decide_pairs
 from engine.alerts.near import REARM_MS, STORY_MS, NearState, armed_distance
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.tiers import Candidates

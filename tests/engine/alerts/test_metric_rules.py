@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.alerts.metric_rules import ValueIndex, ValueTick, decide_values, place_of
 from engine.alerts.near import REARM_MS, NearState
 from engine.alerts.rules import Rule
-from engine.alerts.values import ValueIndex, ValueTick, decide_values, place_of
 from engine.market import HOUR_MS
 
 FUNDING = Rule(1, 1, "funding", level=0.0005)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engine.alerts.ground import UNTRADED_DAYS, Ground
+from engine.alerts.metric_rules import CHANGED, GROWN
 from engine.alerts.near import REARM_FACTOR, NearState
 from engine.alerts.rules import Rule, Tier, as_tier, default_distance
-from engine.alerts.values import CHANGED, GROWN
 from engine.market import HOUR_MS, Side
 
 PERCENTILES: dict[Tier, float] = {"calm": 99.9, "normal": 99.5, "busy": 99.0}
