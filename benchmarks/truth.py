@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.calibration.skill import ranks
 from engine.history import History
 from engine.liquidation.grid import bin_of
 from engine.liquidation.margin import isolated_price
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.prior import MAP, MapPrior
-from engine.liquidation.skill import ranks
 from engine.liquidation.view import combine
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
@@ -42,7 +42,7 @@ class Agreement:
     Attributes:
         of_map: of the map.
         of_leverage: of a map in which everyone has that leverage.
-        hourly: score.d2 and the like of hourly predictions, as engine.liquidation.skill defines them.
+        hourly: score.d2 and the like of hourly predictions, as engine.calibration.skill defines them.
     """
 
     of_map: float

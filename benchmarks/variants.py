@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks import truth
+from engine.calibration.hourly_model import FORM, Form, fit_prior
 from engine.history import parse_time, read_history
 from engine.liquidation.prior import MAP, MapPrior
-from engine.liquidation.tie import FORM, Form, fit_prior
 from engine.study.skill import skill_figures, span_figures, walk_history
 
 HISTORY = Path(__file__).parents[2] / "shared" / "data" / "btc_1h_2025-12-04_2026-03-31.csv"

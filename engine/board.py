@@ -16,16 +16,16 @@ from engine.alerts.ground import UNTRADED_DAYS, Ground, entered, ground_from
 from engine.alerts.market_events import MIN_HOURS, PERCENTILES, RecentRange, past_grounds, past_surges
 from engine.alerts.rules import Tier, default_distance
 from engine.alerts.tiers import Candidates
+from engine.calibration.coefficients import Calibration, churn_usd
+from engine.calibration.hours import HourBuilder
 from engine.consensus import agreed_rate
 from engine.errors import NotReadyError
+from engine.liquidation.baseline import Baseline
 from engine.liquidation.clusters import Cluster, ClusterTracker
 from engine.liquidation.grid import BIN, bin_of
-from engine.liquidation.hours import HourBuilder
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.prior import FORCED, MAP, REPORTING, ForcedPrior, MapPrior, scale_for
-from engine.liquidation.spans import Calibration, churn_usd
 from engine.liquidation.traded import TradedLevels
-from engine.liquidation.usual import Usual
 from engine.liquidation.view import MapView, Touched, combine
 from engine.market import (
     DAY_MS,
@@ -102,7 +102,7 @@ class AssetBoard:
         self.asset = asset
         self.maps: dict[str, MarketMap] = {}
         self.tracker = ClusterTracker(asset)
-        self.usual = Usual()
+        self.usual = Baseline()
         self.candidates = Candidates()
         self.traded = TradedLevels()
         self.recent = RecentRange()
@@ -642,7 +642,7 @@ class AssetBoard:
         maps = (MarketMap.restore(row) for row in state["maps"].values())
         made.maps = {m.market.key: m for m in maps if m.market.venue in venues}
         made.tracker = ClusterTracker.restore(asset, state["tracker"])
-        made.usual = Usual.restore(state["usual"])
+        made.usual = Baseline.restore(state["usual"])
         made.candidates = Candidates.restore(state["candidates"])
         made.traded = TradedLevels.restore(state["traded"])
         made.recent = RecentRange(state.get("recent", ()))

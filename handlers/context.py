@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.board import AssetBoard
+from engine.calibration.track_record import TrackRecord
 from engine.chats import Chat, ChatKind
 from engine.clock import SystemClock
 from engine.errors import NotReadyError
 from engine.ports import Clock, Store
-from engine.track import TrackRecord
 from engine.watch import Watch
 from handlers.budget import Budget
 

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from engine.announce import final_count
+from engine.calibration.coefficients import calibrate_from
+from engine.calibration.track_record import track_record
 from engine.clock import MACHINE
 from engine.errors import OffloadError, StorageError, TokenRefusedError
 from engine.history import iso
-from engine.liquidation.spans import calibrate_from
 from engine.messages import Message
 from engine.offload import offload
 from engine.ports import Clock, Feed, MarketStore
-from engine.track import track_record
 from engine.watch import Watch
 from handlers.answers import Answer
 from handlers.commands.status import signs_of

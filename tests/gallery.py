@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.board import AssetBoard
+from engine.calibration.track_record import track_record
 from engine.clock import ManualClock
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.market import HOUR_MS, AssetUpdate, Bar, Market, ReportedLiquidation
-from engine.track import track_record
 from engine.watch import Watch
 from handlers.answers import Answer
 from handlers.commands.channel import preview_facts
@@ -29,7 +29,7 @@ from handlers.language import LANGUAGES, speaking
 from handlers.messages import alert_answer
 from handlers.pictures import Pictures
 from storage.store import Store
-from tests.engine.liquidation.test_tie import made_up
+from tests.engine.calibration.test_hourly_model import made_up
 from tests.handlers.kit import Kit, People
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

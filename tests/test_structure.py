@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PURE = ("engine/liquidation", "engine/alerts")
+PURE = ("engine/liquidation", "engine/calibration", "engine/alerts")
 
 
 def imports_of(path: Path) -> set[str]:

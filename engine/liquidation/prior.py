@@ -60,13 +60,13 @@ MAP = MapPrior()
 
 
 @dataclass(frozen=True, slots=True)
-class TiePrior:
+class HourlyPrior:
     """The bare tie's coefficients, for hours and assets with too few reports of their own.
 
     Attributes:
         until: end of the hours it was fitted on, UTC ms; it says nothing of hours before.
         mean_log_held: mean log of what the map held there at the levels an hour reached, USD.
-        coefficients: in the order of engine.liquidation.tie, natural units.
+        coefficients: in the order of engine.calibration.hourly_model, natural units.
     """
 
     until: int
@@ -74,7 +74,7 @@ class TiePrior:
     coefficients: tuple[float, ...]
 
 
-TIE = TiePrior(
+TIE = HourlyPrior(
     until=1_775_001_600_000,
     mean_log_held=11.9682,
     coefficients=(

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.curve import LiquidationCurve
 from engine.liquidation.grid import WINDOW, bin_of, outward, prices_outward
 from engine.liquidation.market_map import MarketMap
 from engine.liquidation.prior import FORCED, ForcedPrior, scale_for
@@ -58,11 +58,11 @@ class MapView:
         }
 
     @cached_property
-    def curves(self) -> dict[Side, ForcedCurve]:
+    def curves(self) -> dict[Side, LiquidationCurve]:
         """F(P) on both sides."""
         total, made = sum(self.interest_usd.values()), self.coefficients
         scale = scale_for(self.interest_usd, made.scale)
-        return {side: ForcedCurve(side, self.mark, self.open_usd[side], total, scale, made) for side in SIDES}
+        return {side: LiquidationCurve(side, self.mark, self.open_usd[side], total, scale, made) for side in SIDES}
 
     def side_of(self, price: float) -> Side:
         """Whose positions are forced out on the way to a price."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.curve import LiquidationCurve
 from engine.liquidation.grid import BIN
 from engine.market import Side
 from engine.outlook.depth import Depth
@@ -89,7 +89,7 @@ def _power(levels: np.ndarray, reach: float) -> float:
     return min(max(slope, POWERS[0]), POWERS[1])
 
 
-def cascade(curve: ForcedCurve, books: Sequence[Depth], start: float) -> Cascade | None:
+def cascade(curve: LiquidationCurve, books: Sequence[Depth], start: float) -> Cascade | None:
     """What follows if price goes to a log distance from the mark; None where no book is known."""
     steps = math.ceil((REACH - start) / BIN)
     distances = start + BIN * np.arange(max(steps, 1))

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from engine.board import AssetBoard
+from engine.calibration.coefficients import report as report_span
+from engine.calibration.hourly_model import FORM, Form, Walk, walk_forward
+from engine.calibration.hours import Hours
+from engine.calibration.skill import score
 from engine.errors import HistoryError
 from engine.history import History, iso
-from engine.liquidation.hours import Hours
+from engine.liquidation.baseline import Snapshot
 from engine.liquidation.prior import MAP, MapPrior
-from engine.liquidation.skill import score
-from engine.liquidation.spans import report as report_span
-from engine.liquidation.tie import FORM, Form, Walk, walk_forward
-from engine.liquidation.usual import Snapshot
 from engine.market import HOUR_MS
 from engine.replay import update_of
 
@@ -65,7 +65,7 @@ def walk_history(history: History, map_prior: MapPrior = MAP, form: Form = FORM)
 
 
 def skill_figures(walked: Walked, start: int, end: int | None) -> dict[str, Any]:
-    """Skill of one-hour predictions from start to end, as engine.liquidation.skill defines it."""
+    """Skill of one-hour predictions from start to end, as engine.calibration.skill defines it."""
     figures = asdict(score(walked.hours, walked.walk.expected, start, end))
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
 

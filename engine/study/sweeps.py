@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from engine.board import AssetBoard
+from engine.calibration.hourly_model import walk_forward
+from engine.calibration.hours import Hours
 from engine.errors import HistoryError
 from engine.history import History
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.grid import BIN, bin_of, outward
-from engine.liquidation.hours import Hours
-from engine.liquidation.tie import walk_forward
 from engine.market import DAY_MS, HOUR_MS, SIDES, Bar, Side
 from engine.replay import update_of
 from engine.study.clusters import WARM_UP_DAYS

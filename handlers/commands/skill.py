@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from engine.board import AssetBoard
+from engine.calibration.coefficients import Calibration
+from engine.calibration.track_record import MIN_DAYS, SCORED_DAYS, TrackRecord, track_record
 from engine.history import iso
 from engine.liquidation.prior import FORCED
-from engine.liquidation.spans import Calibration
 from engine.market import DAY_MS
 from engine.offload import offload
-from engine.track import MIN_DAYS, SCORED_DAYS, TrackRecord, track_record
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset

@@ -7,11 +7,11 @@ import contextlib
 from engine.alerts.rules import SIDE_WORDS
 from engine.announce import forced_facts
 from engine.board import AssetBoard
+from engine.calibration.coefficients import Calibration
 from engine.errors import ImplausibleError
 from engine.history import iso
 from engine.liquidation.margin import Tier, position_price, valued_at_entry
 from engine.liquidation.prior import FORCED
-from engine.liquidation.spans import Calibration
 from engine.market import Side
 from handlers import wording
 from handlers.answers import Answer

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.board import AssetBoard
+from engine.calibration.track_record import TrackRecord
 from engine.market import DAY_MS, SIDES, Side
-from engine.track import TrackRecord
 from handlers import wording
 from handlers.answers import PictureRequest
 from handlers.language import _

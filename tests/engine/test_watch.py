@@ -11,8 +11,8 @@ from engine.alerts.active_rules import RuleBook
 from engine.alerts.near import NearState
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
+from engine.calibration.coefficients import Calibration
 from engine.liquidation.prior import FORCED
-from engine.liquidation.spans import Calibration
 from engine.market import HOUR_MS, AssetUpdate, Bar, MarketTick
 from engine.messages import TickRecord
 from engine.watch import Watch

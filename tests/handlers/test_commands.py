@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from engine.announce import forced_facts
 from engine.board import AssetBoard
+from engine.calibration.hourly_model import MIN_HOURS
+from engine.calibration.hours import COLUMNS
+from engine.calibration.track_record import track_record
 from engine.clock import ManualClock
-from engine.liquidation.hours import COLUMNS
 from engine.liquidation.margin import Tier
 from engine.liquidation.prior import TIE
-from engine.liquidation.tie import MIN_HOURS
 from engine.market import AssetUpdate, Liquidation, ReportedLiquidation
 from engine.messages import AlertRecord, TickRecord
 from engine.outlook.depth import aggregate
 from engine.preferences import Wishes
-from engine.track import track_record
 from handlers.access import KEPT_MS, ensure_claim_code
 from handlers.answers import MAX_LINES, TABLE_WIDTH, set_table
 from handlers.commands import all_commands
@@ -34,7 +34,7 @@ from handlers.faces.discord_idiom import render_discord
 from handlers.faces.telegram_idiom import render_telegram
 from handlers.messages import alert_answer
 from handlers.numbers import label, usd
-from tests.engine.liquidation.test_tie import made_up
+from tests.engine.calibration.test_hourly_model import made_up
 from tests.handlers.kit import MARKETS, Kit
 from tests.servers.telegram import _Checker
 

@@ -9,16 +9,16 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
+from engine.calibration.hourly_model import MIN_HOURS
+from engine.calibration.track_record import track_record
 from engine.liquidation.grid import bin_of, outward, prices_outward
-from engine.liquidation.tie import MIN_HOURS
 from engine.market import SIDES, Side
-from engine.track import track_record
 from handlers import pictures
 from handlers.numbers import label
 from handlers.pictures import Pictures
 from handlers.pictures.map import MapPicture, apart, draw_map, map_picture
 from handlers.pictures.skill import skill_picture
-from tests.engine.liquidation.test_tie import made_up
+from tests.engine.calibration.test_hourly_model import made_up
 from tests.handlers.kit import Kit
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.curve import LiquidationCurve
 from engine.liquidation.grid import BIN, WINDOW
 from engine.liquidation.prior import FORCED
 from engine.market import SIDES, Market, Side
@@ -19,9 +19,9 @@ MARKET = Market("okx", "BTC/USDT:USDT", "BTC")
 PLAIN = replace(FORCED, near_boost=0.0, ground=0.0, short_factor=1.0)
 
 
-def curve(side: Side, per_level: float) -> ForcedCurve:
+def curve(side: Side, per_level: float) -> LiquidationCurve:
     """So much forced out at each level."""
-    return ForcedCurve(side, 90_000.0, np.full(WINDOW, per_level), 1e9, 1.0, PLAIN)
+    return LiquidationCurve(side, 90_000.0, np.full(WINDOW, per_level), 1e9, 1.0, PLAIN)
 
 
 def book(per_level: float, reach: float = 0.05) -> Depth:

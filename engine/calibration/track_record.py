@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from engine.calibration.hourly_model import walk_forward
+from engine.calibration.hours import Hours
+from engine.calibration.skill import MIN_KNOWN, MIN_SCORED, Score, score
 from engine.errors import HistoryError
-from engine.liquidation.hours import Hours
-from engine.liquidation.skill import MIN_KNOWN, MIN_SCORED, Score, score
-from engine.liquidation.tie import walk_forward
 from engine.market import DAY_MS, HOUR_MS
 
 SCORED_DAYS = 30

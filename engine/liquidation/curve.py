@@ -24,7 +24,7 @@ from engine.liquidation.prior import (
 from engine.market import Side
 
 
-class ForcedCurve:
+class LiquidationCurve:
     """F on one side of a mark.
 
     Args:

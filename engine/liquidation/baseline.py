@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.curve import LiquidationCurve
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.prior import ForcedPrior, scale_for
 from engine.liquidation.view import MapView
@@ -39,7 +39,7 @@ class Snapshot:
     density: dict[Side, np.ndarray]
 
 
-class Usual:
+class Baseline:
     """Rolling medians of F and of density, per side, from hourly snapshots.
 
     The median is refreshed once a day: it moves slowly, and a figure that two answers share must not jump.
@@ -107,7 +107,7 @@ class Usual:
         density = np.zeros(WINDOW)
         density[:DENSITY_LEVELS] = self._density[side][i]
         scale = self._weights[i] * coefficients.scale
-        curve = ForcedCurve(side, self._marks[i], density, self._interest[i], scale, coefficients)
+        curve = LiquidationCurve(side, self._marks[i], density, self._interest[i], scale, coefficients)
         return curve.at_distances(DISTANCES)
 
     @staticmethod
@@ -170,7 +170,7 @@ class Usual:
         }
 
     @classmethod
-    def restore(cls, state: dict[str, Any]) -> Usual:
+    def restore(cls, state: dict[str, Any]) -> Baseline:
         """The same medians and snapshots again."""
         made = cls()
         made._at = [int(at) for at in state["at"]]

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.calibration.hourly_model import EXTREMES, SMALL, beyond
+from engine.calibration.hours import Hours
+from engine.calibration.tweedie import FLOOR_USD, deviance, fit
 from engine.errors import HistoryError
-from engine.liquidation.hours import Hours
-from engine.liquidation.tie import EXTREMES, SMALL, beyond
-from engine.liquidation.tweedie import FLOOR_USD, deviance, fit
 from engine.market import DAY_MS
 
 MIN_SCORED = 24

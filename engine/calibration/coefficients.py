@@ -13,13 +13,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from engine.calibration.hours import Hours
+from engine.calibration.tweedie import POWER, deviance, fit
 from engine.errors import HistoryError
-from engine.liquidation.forced import band_factors
+from engine.liquidation.baseline import Snapshot
+from engine.liquidation.curve import band_factors
 from engine.liquidation.grid import BIN
-from engine.liquidation.hours import Hours
 from engine.liquidation.prior import FORCED, ForcedPrior
-from engine.liquidation.tweedie import POWER, deviance, fit
-from engine.liquidation.usual import Snapshot
 from engine.market import HOUR_MS, SIDES, Side
 
 MIN_DISTANCE = 0.001

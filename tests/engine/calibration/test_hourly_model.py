@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 
 from engine.board import AssetBoard
-from engine.history import History
-from engine.liquidation.hours import COLUMNS, HourBuilder, Hours
-from engine.liquidation.market_map import MarketMap
-from engine.liquidation.prior import TIE
-from engine.liquidation.tie import (
+from engine.calibration.hourly_model import (
     MIN_HOURS,
     PRIOR_HOURS,
     beyond,
@@ -24,7 +20,11 @@ from engine.liquidation.tie import (
     past_mean,
     walk_forward,
 )
-from engine.liquidation.tweedie import deviance, fit
+from engine.calibration.hours import COLUMNS, HourBuilder, Hours
+from engine.calibration.tweedie import deviance, fit
+from engine.history import History
+from engine.liquidation.market_map import MarketMap
+from engine.liquidation.prior import TIE
 from engine.market import HOUR_MS, Bar, Market, Side
 from engine.replay import update_of
 from engine.study.skill import walk_history

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.calibration.coefficients import Moves, calibrate, churn_usd, expected, moves, refit
+from engine.calibration.hourly_model import MIN_HOURS
+from engine.calibration.skill import bands, score
 from engine.errors import HistoryError
 from engine.history import History, parse_time
+from engine.liquidation.baseline import DENSITY_LEVELS, Snapshot
 from engine.liquidation.prior import FORCED
-from engine.liquidation.skill import bands, score
-from engine.liquidation.spans import Moves, calibrate, churn_usd, expected, moves, refit
-from engine.liquidation.tie import MIN_HOURS
-from engine.liquidation.usual import DENSITY_LEVELS, Snapshot
 from engine.market import DAY_MS, HOUR_MS, SIDES, Side
 from engine.study.skill import Walked, skill_figures, span_figures, walk_history, write_predictions
 from tests.conftest import HISTORY, RECORDED, needs_history
-from tests.engine.liquidation.test_tie import START, made_up
+from tests.engine.calibration.test_hourly_model import START, made_up
 
 
 def test_a_perfect_prediction_removes_everything_and_the_rival_nothing() -> None:

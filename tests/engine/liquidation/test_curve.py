@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.liquidation.forced import ForcedCurve
+from engine.liquidation.curve import LiquidationCurve
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.prior import FORCED, VENUE_SHARE, scale_for
 from engine.market import SIDES, Side
@@ -18,9 +18,9 @@ MARK = 90_000.0
 sides = st.sampled_from(["long", "short"])
 
 
-def curve(side: Side, seed: int = 1, scale: float = FORCED.scale) -> ForcedCurve:
+def curve(side: Side, seed: int = 1, scale: float = FORCED.scale) -> LiquidationCurve:
     mass = np.random.default_rng(seed).gamma(0.5, 4e6, WINDOW)
-    return ForcedCurve(side, MARK, mass, 8e9, scale)
+    return LiquidationCurve(side, MARK, mass, 8e9, scale)
 
 
 def at(side: Side, distance: float) -> float:
@@ -38,7 +38,9 @@ def test_it_never_falls_with_mass(side: Side, distance: float, level: int) -> No
     mass = np.full(WINDOW, 1e5)
     more = mass.copy()
     more[level] += 1e6
-    less, larger = (ForcedCurve(side, MARK, m, 8e9, FORCED.scale).forced_usd(at(side, distance)) for m in (mass, more))
+    less, larger = (
+        LiquidationCurve(side, MARK, m, 8e9, FORCED.scale).forced_usd(at(side, distance)) for m in (mass, more)
+    )
     assert larger >= less
 
 
@@ -81,7 +83,7 @@ def test_distances_give_the_same_as_prices() -> None:
 def test_the_formula_by_hand() -> None:
     mass = np.zeros(WINDOW)
     mass[0], mass[50] = 2e6, 10e6
-    made = ForcedCurve("short", MARK, mass, 8e9, 0.058)
+    made = LiquidationCurve("short", MARK, mass, 8e9, 0.058)
     expected = 0.058 * 0.83 * (12e6 + 6.1 * 2e6 + 0.0046 * 8e9 * (0.05 / 0.01) ** 1.60)
     assert made.forced_usd(at("short", 0.05)) == pytest.approx(expected)
 

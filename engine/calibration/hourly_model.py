@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.calibration.hours import Hours
+from engine.calibration.tweedie import Fit, fit
 from engine.errors import HistoryError
-from engine.liquidation.hours import Hours
-from engine.liquidation.prior import TIE, TiePrior
-from engine.liquidation.tweedie import Fit, fit
+from engine.liquidation.prior import TIE, HourlyPrior
 from engine.market import HOUR_MS
 
 SMALL = 3e-4
@@ -128,7 +128,7 @@ def _walk(hours: Hours, extra: np.ndarray, first: int, skip: int, form: Form) ->
     return Walk(expected, np.zeros(count), made)
 
 
-def fit_prior(hours: Hours) -> TiePrior:
+def fit_prior(hours: Hours) -> HourlyPrior:
     """Coefficients to ship: the bare tie fitted to all of an asset's hours.
 
     Raises:
@@ -139,12 +139,12 @@ def fit_prior(hours: Hours) -> TiePrior:
     made = _fit(features, hours.reported, WARM_UP, None)
     if made is None:
         raise HistoryError("too few reports to fit a prior to")
-    return TiePrior(
+    return HourlyPrior(
         int(hours.at[-1]) + HOUR_MS, _held_scale(hours.reached, count)[1], tuple(map(float, made.coefficients))
     )
 
 
-def by_prior(hours: Hours, prior: TiePrior = TIE) -> np.ndarray:
+def by_prior(hours: Hours, prior: HourlyPrior = TIE) -> np.ndarray:
     """What the shipped coefficients predict, (n, 2) float64, USD: where there are too few reports of one's own.
 
     They are scaled by how much more or less the map holds here than where they were fitted. NaN for the first two days,
