@@ -31,7 +31,7 @@ from engine.study.entries import entry_figures
 from engine.study.location import location_figures
 from engine.study.skill import skill_figures, span_figures, walk_history, write_predictions
 from engine.study.sweeps import sweep_figures
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.names import is_name
 from engine.venues.registry import VENUES

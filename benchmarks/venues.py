@@ -18,7 +18,7 @@ from engine.clock import ScaledClock, SystemClock
 from engine.loopback.server import LoopbackExchange
 from engine.loopback.tape import Tape
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Market
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
 from engine.venues.universe import Universe

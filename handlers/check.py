@@ -9,7 +9,7 @@ from statistics import median
 from engine.clock import MACHINE
 from engine.errors import VenueError
 from engine.ports import Clock
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
 from engine.venues.worker import VenueWorker

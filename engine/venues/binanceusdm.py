@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from engine.market import Liquidation
 from engine.venues.binance_orders import Fills
-from engine.venues.exchange import Access
-from engine.venues.shapes import Figures, Listing, decoration, rows_by
+from engine.venues.ccxt_client import Access
+from engine.venues.parsing import Figures, Listing, decoration, rows_by
 from engine.venues.venue import Venue
 
 RANKED = 150

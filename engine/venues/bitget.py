@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.venues.shapes import Figures, Listing, decoration, dig, rows_by
+from engine.venues.parsing import Figures, Listing, decoration, dig, rows_by
 from engine.venues.venue import Venue
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import Liquidation, positive
-from engine.venues.shapes import Figures, Listing, decoration, dig, make_tier, optional, rows_by
+from engine.venues.parsing import Figures, Listing, decoration, dig, make_tier, optional, rows_by
 from engine.venues.venue import Venue
 
 COIN_KINDS = frozenset({"", "innovation", "adventure"})

@@ -14,8 +14,8 @@ from statistics import median
 from typing import Any
 
 from engine.market import Liquidation, plausible_amount
-from engine.venues.exchange import Access
-from engine.venues.shapes import Figures, Listing, OpenAt, decoration, optional, rows_by
+from engine.venues.ccxt_client import Access
+from engine.venues.parsing import Figures, Listing, OpenAt, decoration, optional, rows_by
 from engine.venues.venue import STEP_MS, Venue
 
 ENOUGH_RATIOS = 3

@@ -10,7 +10,7 @@ from engine.errors import VenueError
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation, positive
 from engine.venues.extremes import MinuteRow
-from engine.venues.shapes import Figures, Listing, OpenAt, decoration, dig, listed, make_tier, optional, rows_by
+from engine.venues.parsing import Figures, Listing, OpenAt, decoration, dig, listed, make_tier, optional, rows_by
 from engine.venues.venue import Venue
 
 MARK_ROWS = 2000

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import MINUTE_MS
-from engine.venues.exchange import ODD_ANSWERS, Access
-from engine.venues.shapes import Figures, Listing, make_tier
+from engine.venues.ccxt_client import ODD_ANSWERS, Access
+from engine.venues.parsing import Figures, Listing, make_tier
 from engine.venues.venue import STEP_MS, Venue
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from engine.venues.shapes import Figures, Listing, decoration, dig, optional, rows_by
+from engine.venues.parsing import Figures, Listing, decoration, dig, optional, rows_by
 from engine.venues.venue import Venue
 
 OTHER_CATEGORIES = frozenset({"Commodities", "Forex", "Pre-IPO", "xStocks"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.market import HOUR_MS
-from engine.venues.shapes import Figures, Listing, decoration, dig, rows_by
+from engine.venues.parsing import Figures, Listing, decoration, dig, rows_by
 from engine.venues.venue import Venue
 
 

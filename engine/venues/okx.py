@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from engine.liquidation.margin import Tier
 from engine.market import HOUR_MS, Liquidation
-from engine.venues.exchange import Access
-from engine.venues.shapes import Figures, Listing, decoration, dig, listed, make_tier, rows_by
+from engine.venues.ccxt_client import Access
+from engine.venues.parsing import Figures, Listing, decoration, dig, listed, make_tier, rows_by
 from engine.venues.venue import Venue
 
 TAKER_FEE = 0.0005

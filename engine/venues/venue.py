@@ -24,12 +24,12 @@ from engine.market import (
     positive,
 )
 from engine.outlook.depth import Depth, aggregate
-from engine.venues.exchange import ODD_ANSWERS, Access, as_venue_error, make_exchange
+from engine.venues.ccxt_client import ODD_ANSWERS, Access, as_venue_error, make_exchange
 from engine.venues.extremes import MINUTES, MinuteRow, Reading
 from engine.venues.margins import margin_rules
 from engine.venues.meter import Meter
 from engine.venues.names import METALS, coin_of
-from engine.venues.shapes import (
+from engine.venues.parsing import (
     UNKNOWN,
     Feed,
     Figures,

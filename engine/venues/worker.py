@@ -14,9 +14,9 @@ from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Bar, Liquidation, Market
 from engine.outlook.depth import Depth
 from engine.ports import Clock, MarketStore
 from engine.venues.bounds import why_impossible
-from engine.venues.exchange import as_venue_error
+from engine.venues.ccxt_client import as_venue_error
 from engine.venues.extremes import Reading
-from engine.venues.forced import ForcedOrders
+from engine.venues.liquidation_feed import LiquidationFeed
 from engine.venues.progress import MarketProgress
 from engine.venues.venue import STEP_MS, Venue
 
@@ -72,7 +72,7 @@ class VenueWorker:
         self.detail = ""
         self.progress: dict[str, MarketProgress] = {}
         self.books: dict[str, Depth] = {}
-        self.forced = ForcedOrders(venue, clock)
+        self.forced = LiquidationFeed(venue, clock)
         self.failures = 0
         self._assets, self._store, self._clock, self._history_days = list(assets), store, clock, history_days
         self.leads: Callable[[Market], bool] = _leads_nothing

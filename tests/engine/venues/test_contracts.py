@@ -11,8 +11,8 @@ import pytest
 from engine.errors import ImplausibleError
 from engine.market import Kind, Market
 from engine.venues.names import coin_of
+from engine.venues.parsing import Listing
 from engine.venues.registry import VENUES
-from engine.venues.shapes import Listing
 from engine.venues.venue import Venue
 from tests.conftest import FIXTURES, needs_fixtures
 

@@ -15,7 +15,7 @@ from engine.errors import VenueError, VenueRefusedError
 from engine.loopback.faults import FAULTS, Fault
 from engine.loopback.tape import Forced
 from engine.market import DAY_MS, MINUTE_MS, Bar, venue_of
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.registry import VENUES
 from engine.venues.venue import Venue
 from storage.store import Store
@@ -106,7 +106,7 @@ async def test_rows_doubled_and_turned_round_make_the_same_bars(name: str) -> No
 async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.05, 0.1))
     monkeypatch.setattr("engine.venues.worker.REFUSED_SECONDS", 0.1)
-    monkeypatch.setattr("engine.venues.forced.BACKOFF_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("engine.venues.liquidation_feed.BACKOFF_SECONDS", (0.05, 0.1))
     clock, store = ManualClock(NOW), Store(None, SystemClock())
     await store.open()
     made = Rig(await exchange(clock), clock, store, AssetBoard("BTC"), poll_seconds=0.3)
@@ -215,7 +215,7 @@ async def test_every_order_is_stored_once_over_doubled_events_and_reconnects(nam
 
 
 async def test_a_stream_that_hangs_is_dialled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.venues.forced.QUIET_MS", 400)
+    monkeypatch.setattr("engine.venues.liquidation_feed.QUIET_MS", 400)
     clock, source, store = ManualClock(NOW), WavySource(), Store(None, SystemClock())
     await store.open()
     rig = Rig(await exchange(clock, source), clock, store, AssetBoard("BTC"), ["okx"])

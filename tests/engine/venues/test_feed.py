@@ -14,7 +14,7 @@ from engine.clock import ManualClock, SystemClock
 from engine.errors import VenueError
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS, MINUTE_MS, AssetUpdate, MarketTick, ReportedLiquidation
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.progress import MarketProgress
 from engine.venues.registry import VENUES

@@ -12,8 +12,8 @@ from engine.market import HOUR_MS, Liquidation, Market, Sample
 from engine.venues.binance_orders import FORGET_MS, Fills
 from engine.venues.bounds import AHEAD_MS, OLDEST_MS, why_impossible
 from engine.venues.names import coin_of, is_name
+from engine.venues.parsing import FundingHours, Listing, decoration
 from engine.venues.registry import VENUES
-from engine.venues.shapes import FundingHours, Listing, decoration
 from engine.venues.venue import Venue
 
 NOW = 1_764_000_000_000

@@ -10,7 +10,7 @@ from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.registry import VENUES
 from engine.venues.universe import FALLBACK, Universe, by_open_interest
 from engine.venues.worker import VenueWorker

@@ -15,7 +15,7 @@ from engine.errors import VenueError
 from engine.loopback.server import LoopbackExchange
 from engine.loopback.tape import Forced
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Liquidation, Market
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.extremes import Extremes
 from engine.venues.registry import VENUES
 from engine.venues.venue import STEP_MS, Venue

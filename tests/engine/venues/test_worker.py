@@ -15,7 +15,7 @@ from engine.liquidation.margin import Tier
 from engine.loopback.faults import Fault
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Liquidation, Market, Sample
-from engine.venues.exchange import Access
+from engine.venues.ccxt_client import Access
 from engine.venues.extremes import Extremes, Reading
 from engine.venues.registry import VENUES
 from engine.venues.venue import STEP_MS

@@ -26,7 +26,7 @@ OVERLAP_MS = 10 * MINUTE_MS
 """Orders are asked for again for so long, as venues list them late; they are stored once."""
 
 
-class ForcedOrders:
+class LiquidationFeed:
     """One venue's forced orders as they come.
 
     Attributes:
