@@ -38,17 +38,18 @@ from engine.venues.registry import VENUES
 from engine.venues.universe import FALLBACK, Universe, by_open_interest
 from engine.venues.worker import MAX_DAYS, VenueWorker
 from engine.watch import Watch
+from handlers.alert_messages import alert_answer
 from handlers.check import check, health_of
-from handlers.commands import answer
+from handlers.commands.dispatch import answer
 from handlers.context import NoMembership, Request, Services
-from handlers.faces import make_faces
 from handlers.health import HEARTBEAT, read_heartbeat
+from handlers.jobs import Jobs
 from handlers.logs import redact, set_up_logging
-from handlers.messages import alert_answer
+from handlers.platforms.factory import build_platforms
 from handlers.progress import show_history
-from handlers.runtime import Runtime
 from handlers.settings import Settings
 from handlers.settings import load as load_settings
+from handlers.supervisor import Supervisor
 from storage.store import Store
 
 log = logging.getLogger("bot")
@@ -455,19 +456,21 @@ async def _live(
         watch.was_offline(await store.priced_until(), await store.stale_since())
         simulated = simulated or isinstance(clock, ScaledClock)
         services = Services(watch, store, clock, settings.access, simulated)
-        faces = await make_faces(settings, services, wall, terminal=terminal)
+        platforms = await build_platforms(settings, services, wall, in_terminal=terminal)
         started_at = clock.now()
-        services.health = lambda: health_of(feed, clock, faces.states(), started_at)
-        services.wake = faces.wake
-        runtime = Runtime(services, feed, store, faces.dispatchers, faces.runners, faces.leader)
+        services.health = lambda: health_of(feed, clock, platforms.states(), started_at)
+        services.wake = platforms.wake
+        supervisor = Supervisor(
+            services, Jobs(services, feed, store), platforms.dispatchers, platforms.runners, platforms.foreground
+        )
         progress = asyncio.create_task(show_history(feed, clock)) if terminal and not simulated else None
         try:
-            return await runtime.run(stop)
+            return await supervisor.run(stop)
         finally:
             if progress is not None:
                 progress.cancel()
             await feed.stop()
-            await faces.close()
+            await platforms.close()
     finally:
         await store.close()
 

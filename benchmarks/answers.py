@@ -9,8 +9,8 @@ from itertools import count
 
 import numpy as np
 
-from handlers.faces.telegram_idiom import render_telegram
 from handlers.pictures import Pictures
+from handlers.platforms.telegram.render import render_telegram
 from tests.handlers.kit import Kit
 
 USERS, ROUNDS, DIFFERENT, TICK_SECONDS = 100, 5, 12, 0.005

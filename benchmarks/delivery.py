@@ -22,11 +22,11 @@ from engine.messages import AlertRecord, TickRecord
 from engine.watch import Watch
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher
+from handlers.delivery.failures import FailureHandler
 from handlers.delivery.limits import TELEGRAM, UNLIMITED, Limits
-from handlers.delivery.undelivered import Undelivered
-from handlers.faces.telegram import TelegramFace
+from handlers.delivery.rendering import answer_of
 from handlers.pictures import Pictures
-from handlers.runtime import answer_of
+from handlers.platforms.telegram.client import TelegramPlatform
 from storage.store import Store
 from tests.servers.telegram import Permitted, TelegramServer
 
@@ -57,12 +57,20 @@ async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
         await store.open()
         services = Services(Watch({"BTC": board}, RuleBook(), store), store, wall, access="open")
         pictures = Pictures(services)
-        face = TelegramFace(services, pictures.draw, server.token, server.url)
+        face = TelegramPlatform(services, pictures.draw, server.token, server.url)
 
         async def lost(chat_id: int) -> None:
             raise RuntimeError(f"chat {chat_id} is said to be gone")
 
-        made = Dispatcher(face, store, wall, limits, answer_of(services, wall), lost, Undelivered(services))
+        made = Dispatcher(
+            face,
+            store,
+            wall,
+            limits,
+            answer_of(services, wall),
+            lost,
+            FailureHandler(services, face.platform, None).undelivered,
+        )
         tasks = [asyncio.create_task(face.run()), asyncio.create_task(made.run())]
         services.wake = made.wake
         while not face.ready:  # noqa: ASYNC110  # a connection says when it is there

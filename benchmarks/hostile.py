@@ -8,12 +8,12 @@ import random
 from collections.abc import Iterator
 
 from handlers.answers import pressed
-from handlers.commands import all_commands
-from handlers.commands.proposals import proposed
-from handlers.commands.rule_words import SAVE
-from handlers.faces.telegram_in import _addressed
-from handlers.language import LANGUAGES
+from handlers.commands.autocomplete import proposed
+from handlers.commands.dispatch import all_commands
+from handlers.commands.rule_arguments import SAVE
+from handlers.i18n import LANGUAGES
 from handlers.numbers import clean
+from handlers.platforms.telegram.updates import _addressed
 from tests.handlers.kit import Kit
 from tests.handlers.limits import broken
 

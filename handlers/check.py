@@ -31,13 +31,13 @@ async def check(settings: Settings) -> tuple[list[str], bool]:
     lines += ["Venues", *(line for line, _ in results)]
     well = any(ok for _, ok in results)
     if settings.telegram_token:
-        from handlers.faces.telegram import check_telegram
+        from handlers.platforms.telegram.client import check_telegram
 
         found, ok = await check_telegram(settings.telegram_token, settings.telegram_api)
         lines += ["Telegram", *(f"  {line}" for line in found)]
         well = well and ok
     if settings.discord_token:
-        from handlers.faces.discord import check_discord
+        from handlers.platforms.discord.client import check_discord
 
         found, ok = await check_discord(settings.discord_token, settings.discord_api, settings.discord_gateway)
         lines += ["Discord", *(f"  {line}" for line in found)]
@@ -69,7 +69,7 @@ async def _venue(settings: Settings, name: str) -> tuple[str, bool]:
     return f"  {venue_name(name):16} reached: {listed}", True
 
 
-def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at: int) -> Health:
+def health_of(feed: LiveFeed, clock: Clock, platforms: Mapping[str, str], started_at: int) -> Health:
     """How venues and faces are doing, for /status."""
     now = clock.now()
     sources = []
@@ -95,7 +95,7 @@ def health_of(feed: LiveFeed, clock: Clock, faces: Mapping[str, str], started_at
     return Health(
         started_at,
         tuple(sources),
-        dict(faces),
+        dict(platforms),
         feed.late_runs,
         feed.skipped_runs,
         note,

@@ -100,7 +100,7 @@ class Health:
 
     started_at: int
     sources: tuple[SourceState, ...] = ()
-    faces: Mapping[str, str] = field(default_factory=dict)
+    platforms: Mapping[str, str] = field(default_factory=dict)
     late_runs: int = 0
     skipped_runs: int = 0
     history_note: str = ""

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from engine.errors import InputError
 from engine.liquidation.grid import BIN, WINDOW
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS
-from handlers.language import N_, _, written
+from handlers.i18n import N_, _, written
 
 _NUMBER = re.compile(r"([+-]?)\$?(\d[\d.,'_]*)([kmb%]?)\$?", re.IGNORECASE)
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}

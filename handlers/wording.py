@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from engine.liquidation.clusters import Cluster
 from engine.market import Side
 from engine.venues.catalog import VENUE_NAMES
-from handlers.language import N_, _, written
+from handlers.i18n import N_, _, written
 from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
 
 NAMED_VENUES = 5

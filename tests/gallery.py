@@ -20,14 +20,14 @@ from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.market import HOUR_MS, AssetUpdate, Bar, Market, ReportedLiquidation
 from engine.watch import Watch
+from handlers.alert_messages import alert_answer
 from handlers.answers import Answer
 from handlers.commands.channel import preview_facts
 from handlers.context import Services
-from handlers.faces.discord_idiom import render_discord
-from handlers.faces.telegram_idiom import render_telegram
-from handlers.language import LANGUAGES, speaking
-from handlers.messages import alert_answer
+from handlers.i18n import LANGUAGES, speaking
 from handlers.pictures import Pictures
+from handlers.platforms.discord.render import render_discord
+from handlers.platforms.telegram.render import render_telegram
 from storage.store import Store
 from tests.engine.calibration.test_hourly_model import made_up
 from tests.handlers.kit import Kit, People

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from engine.venues.catalog import VENUE_IDS
 from engine.venues.registry import VENUES
-from handlers.commands import all_commands
+from handlers.commands.dispatch import all_commands
 from handlers.commands.registry import MENU
 from handlers.settings import PREFIX, TABLE
 from tests import gallery

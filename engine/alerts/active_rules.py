@@ -264,6 +264,18 @@ class RuleBook:
                 found[key] = handed_over(told, known, heir, rule.distance_for(asset))
         return found
 
+    def roll_back_told(self, rule_id: int, known: int | None, stored: int | None) -> None:
+        """Forget when a rule last told something, as it was not delivered, unless a tick told more meanwhile.
+
+        Args:
+            known: when that was, as it was read before. stored: when it last told something that still counts.
+        """
+        if self.told_at.get(rule_id) != known:
+            return
+        self.told_at.pop(rule_id, None)
+        if stored is not None:
+            self.told_at[rule_id] = stored
+
     def forget_clusters(self, asset: str, cluster_ids: Iterable[str]) -> None:
         """Clusters of an asset are no more; what was remembered of them is already forgotten."""
         self._index(asset).forget(cluster_ids)

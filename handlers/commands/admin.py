@@ -11,7 +11,7 @@ from handlers.access import REFUSED, TOPIC, require_operator, resume
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _, n_
+from handlers.i18n import N_, _, n_
 from handlers.numbers import span
 
 EXAMPLE = "/admin approve 3"

@@ -11,9 +11,10 @@ from handlers import wording
 from handlers.access import personal, require_admin, resume
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh, unexpected
-from handlers.commands.pages import page_buttons, split_page
+from handlers.commands.buttons import page_buttons, split_page
 from handlers.commands.registry import Parameter, command
-from handlers.commands.rule_past import (
+from handlers.commands.rule_arguments import ALERT_EXAMPLE, EXAMPLE, read_rule
+from handlers.commands.rule_preview import (
     boards_of,
     closest,
     doubt,
@@ -23,9 +24,8 @@ from handlers.commands.rule_past import (
     state,
     would_have,
 )
-from handlers.commands.rule_words import ALERT_EXAMPLE, EXAMPLE, read_rule
 from handlers.context import Request
-from handlers.language import N_, _, n_
+from handlers.i18n import N_, _, n_
 from handlers.numbers import label, parse_price, price, span
 
 MAX_RULES = 20

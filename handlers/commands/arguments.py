@@ -11,7 +11,7 @@ from engine.errors import CliffwatchError, InputError
 from handlers import wording
 from handlers.answers import Answer
 from handlers.context import Request
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import find_asset, span
 
 FIGURE = re.compile(r"[~≈<>=$€£₿]*[+-]?[$€£₿]?\d")

@@ -9,10 +9,10 @@ from engine.outlook.cascade import cascade as work_out
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh
-from handlers.commands.pages import refresh
+from handlers.commands.buttons import refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _
+from handlers.i18n import N_, _
 from handlers.numbers import parse_price, percent, price, ratio, usd
 
 

@@ -15,7 +15,7 @@ from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import LANGUAGES, N_, _, language_of, n_
+from handlers.i18n import LANGUAGES, N_, _, language_of, n_
 
 EXAMPLE = "/channel cap 6"
 CAPS = (1, 100)

@@ -6,14 +6,14 @@ from engine.announce import cluster_facts, ground_facts
 from engine.board import AssetBoard
 from engine.market import SIDES
 from handlers import wording
+from handlers.alert_messages import ground_line
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
-from handlers.commands.pages import others, page_buttons, picture_of, split_page
+from handlers.commands.buttons import others, page_buttons, picture_of, split_page
 from handlers.commands.registry import Parameter, command
-from handlers.commands.rule_past import large_enough
+from handlers.commands.rule_preview import large_enough
 from handlers.context import Request
-from handlers.language import _
-from handlers.messages import ground_line
+from handlers.i18n import _
 from handlers.numbers import label, price, signed_percent, span, usd
 
 A_PAGE = 8

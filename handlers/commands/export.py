@@ -8,7 +8,7 @@ from handlers.access import require_admin
 from handlers.answers import Answer
 from handlers.commands.registry import command
 from handlers.context import Request
-from handlers.language import _, n_
+from handlers.i18n import _, n_
 
 FILE = "cliffwatch.json"
 MAX_BYTES = 8_000_000

@@ -10,7 +10,7 @@ from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import LANGUAGES, _, language_of, pick, speaking
+from handlers.i18n import LANGUAGES, _, language_of, pick, speaking
 
 AUTOMATIC = "auto"
 

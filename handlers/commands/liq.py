@@ -12,10 +12,10 @@ from engine.market import Side
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh
-from handlers.commands.pages import others, refresh
+from handlers.commands.buttons import others, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _
+from handlers.i18n import N_, _
 from handlers.numbers import DidYouMeanError, label, parse_price, percent, price, ratio, usd, usd_range
 
 NEAR = 0.005

@@ -7,11 +7,11 @@ from engine.errors import InputError
 from handlers import wording
 from handlers.answers import Answer, Button, PictureRequest
 from handlers.commands.arguments import asset_and_rest, fresh
+from handlers.commands.buttons import others, picture_of, refresh
 from handlers.commands.clusters import grounds_of
-from handlers.commands.pages import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import label, price, usd
 
 DEFAULT_REACH = 0.08

@@ -7,10 +7,10 @@ from engine.outlook.depth import resting_usd
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
-from handlers.commands.pages import others, picture_of, refresh
+from handlers.commands.buttons import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import _, n_
+from handlers.i18n import _, n_
 from handlers.numbers import price, signed_percent, usd
 
 BOOK_DISTANCE = 0.01

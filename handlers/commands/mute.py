@@ -11,7 +11,7 @@ from handlers.answers import Answer, Button
 from handlers.commands.arguments import unexpected
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _
+from handlers.i18n import N_, _
 from handlers.numbers import find_asset, parse_duration, span
 
 EXAMPLE = "/mute btc 4h"

@@ -11,7 +11,7 @@ from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import _
+from handlers.i18n import _
 
 LOUD = "loud"
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from engine.errors import InputError
 from handlers.answers import Answer
 from handlers.context import Request
-from handlers.language import N_
+from handlers.i18n import N_
 
 Run = Callable[[Request, str], Awaitable[Answer]]
 

@@ -9,10 +9,10 @@ from engine.market import HOUR_MS, MINUTE_MS, LiquidationSummary
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh, unexpected
-from handlers.commands.pages import others, picture_of, refresh
+from handlers.commands.buttons import others, picture_of, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _
+from handlers.i18n import N_, _
 from handlers.numbers import count, price, span, usd
 
 SPANS = (1, 4, 24)

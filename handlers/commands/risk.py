@@ -5,10 +5,10 @@ from __future__ import annotations
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
-from handlers.commands.pages import others, refresh
+from handlers.commands.buttons import others, refresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import _
+from handlers.i18n import _
 
 A_LINE = 3
 

@@ -10,10 +10,10 @@ from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import unexpected
-from handlers.commands.pages import page_buttons, split_page
+from handlers.commands.buttons import page_buttons, split_page
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import LANGUAGES, N_, _, language_of, n_
+from handlers.i18n import LANGUAGES, N_, _, language_of, n_
 
 A_PAGE = 7
 MAX_TOLD = 200

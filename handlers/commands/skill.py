@@ -14,10 +14,10 @@ from engine.offload import offload
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
-from handlers.commands.pages import others, picture_of
+from handlers.commands.buttons import others, picture_of
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _, n_
+from handlers.i18n import N_, _, n_
 from handlers.numbers import usd
 
 

@@ -15,7 +15,7 @@ from handlers.commands.liq import overview
 from handlers.commands.map import DEFAULT_REACH, map_request
 from handlers.commands.registry import THEMES, Parameter, command, find_command
 from handlers.context import Request
-from handlers.language import _, n_, told
+from handlers.i18n import _, n_, told
 
 LINK = "-"
 """Links cannot hold spaces: /start liq-btc-88000 stands for /liq btc 88000."""

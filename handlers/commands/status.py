@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from engine.market import DAY_MS
 from handlers import wording
 from handlers.answers import Answer
-from handlers.commands.pages import refresh
+from handlers.commands.buttons import refresh
 from handlers.commands.registry import command
 from handlers.context import Health, Request, Services, SourceState
 from handlers.health import DUE_SECONDS, START_SECONDS, Signs, troubles
-from handlers.language import N_, _, n_
+from handlers.i18n import N_, _, n_
 from handlers.numbers import span
 
 
@@ -63,8 +63,8 @@ def _delivery(health: Health, counts: Mapping[str, int], signs: Signs) -> list[s
         lines.append(_("Perhaps delivered: {count}", count=counts["perhaps"]))
     if signs.oldest_due > DUE_SECONDS:
         lines.append(_("The oldest has been due for {span}", span=span(signs.oldest_due)))
-    if health.faces:
-        states = ", ".join(f"{face} {state}" for face, state in health.faces.items())
+    if health.platforms:
+        states = ", ".join(f"{face} {state}" for face, state in health.platforms.items())
         lines.append(_("Chats: {states}", states=states))
     return lines
 
@@ -104,7 +104,7 @@ async def signs_of(services: Services) -> Signs:
         ages=ages,
         tick_age=time.monotonic() - services.ticked_at,
         oldest_due=max(wall - due, 0) / 1000 if due else 0.0,
-        platforms=dict(health.faces),
+        platforms=dict(health.platforms),
         dead=dead,
         clock_ahead=health.clock_ahead if not services.simulated else None,
         set_aside=(*services.watch.set_aside, *services.store.set_aside),

@@ -15,7 +15,7 @@ from handlers.commands.alerts import save
 from handlers.commands.arguments import unexpected
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import _, n_
+from handlers.i18n import _, n_
 from handlers.numbers import find_asset
 
 

@@ -18,7 +18,7 @@ from handlers.answers import Answer
 from handlers.commands.arguments import asset_and_rest, fresh
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.language import N_, _
+from handlers.i18n import N_, _
 from handlers.numbers import label, parse_price, price, usd
 
 _PASSED = {

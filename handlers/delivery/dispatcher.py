@@ -57,9 +57,10 @@ class Renderer(Protocol):
 
 
 class Platform(Sender, Renderer, Protocol):
-    """A sender with its idiom.
+    """A sender with its way of rendering, which says how it is.
 
     Attributes:
+        state: ok, or what is wrong, in a few words.
         ready: whether it is connected; nothing is claimed before, so that a late message is rendered as late.
         idempotent: whether sending a message again with its nonce makes no second one.
     """
@@ -68,6 +69,9 @@ class Platform(Sender, Renderer, Protocol):
 
     @property
     def ready(self) -> bool: ...
+
+    @property
+    def state(self) -> str: ...
 
 
 class Dispatcher:

@@ -13,7 +13,7 @@ from typing import Any
 from engine.market import DAY_MS
 from handlers.answers import Answer, PictureRequest
 from handlers.context import Services
-from handlers.language import speaking
+from handlers.i18n import speaking
 from handlers.pictures.clusters import clusters_picture, draw_clusters
 from handlers.pictures.map import draw_map, map_picture
 from handlers.pictures.market import draw_market, market_picture

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from engine.board import AssetBoard
 from handlers.answers import PictureRequest
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import label, price, signed_percent, usd
 from handlers.pictures.style import TEXT, Frame, families, frame, name_sides, new_figure, png, style, ticks
 

@@ -14,7 +14,7 @@ from engine.liquidation.grid import BIN, bin_of, outward, prices_outward
 from engine.market import HOUR_MS, SIDES, Side
 from handlers import wording
 from handlers.answers import PictureRequest
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import label, price, usd
 from handlers.pictures.style import FOOT, TEXT, Frame, families, frame, name_sides, new_figure, png, rgb, style, ticks
 

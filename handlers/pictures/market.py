@@ -11,7 +11,7 @@ from engine.board import AssetBoard
 from engine.market import DAY_MS, HOUR_MS
 from handlers import wording
 from handlers.answers import PictureRequest
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import label, price, usd
 from handlers.pictures.style import TEXT, Frame, clock_ticks, families, frame, name_sides, new_figure, png, style, ticks
 

@@ -10,7 +10,7 @@ from engine.board import AssetBoard
 from engine.market import HOUR_MS, MINUTE_MS, SIDES
 from handlers import wording
 from handlers.answers import PictureRequest
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import usd
 from handlers.pictures.style import Frame, clock_ticks, frame, name_sides, new_figure, png, style, ticks
 

@@ -13,7 +13,7 @@ from engine.calibration.track_record import TrackRecord
 from engine.market import DAY_MS, SIDES, Side
 from handlers import wording
 from handlers.answers import PictureRequest
-from handlers.language import _
+from handlers.i18n import _
 from handlers.numbers import usd
 from handlers.pictures.style import TEXT, Frame, families, frame, new_figure, png, style, ticks, write_right
 

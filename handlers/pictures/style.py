@@ -17,7 +17,7 @@ from engine.announce import source_facts
 from engine.board import AssetBoard
 from handlers import wording
 from handlers.answers import PictureRequest
-from handlers.language import SOURCE, _
+from handlers.i18n import SOURCE, _
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from engine.clock import ManualClock, SystemClock
 from engine.market import HOUR_MS, AssetUpdate, Bar, Market
 from engine.watch import Watch
 from handlers.answers import Answer
-from handlers.commands import answer
+from handlers.commands.dispatch import answer
 from handlers.context import Request, Services
 from storage.store import Store
 

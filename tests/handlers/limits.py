@@ -8,9 +8,9 @@ from rich.errors import MarkupError
 from rich.text import Text
 
 from handlers.answers import MAX_LINES, Answer, pressed
-from handlers.faces.discord_idiom import render_discord
-from handlers.faces.telegram_idiom import caption, render_telegram, units
-from handlers.faces.terminal import markup
+from handlers.platforms.discord.render import render_discord
+from handlers.platforms.telegram.render import caption, render_telegram, units
+from handlers.platforms.terminal import markup
 from tests.servers.telegram import RefusedError, _Checker
 
 MENTION = re.compile(r"(?<!\\)<(?:@[!&]?|id:)\d")

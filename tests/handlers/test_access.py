@@ -9,7 +9,7 @@ import pytest
 
 from engine.clock import ManualClock
 from handlers.access import ASKED_AGAIN_MS, ensure_claim_code, may_be_told
-from handlers.messages import alert_answer
+from handlers.alert_messages import alert_answer
 from tests.handlers.kit import Kit
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handlers.answers import BLANK, pressed
-from handlers.commands import all_commands
+from handlers.commands.dispatch import all_commands
 from handlers.commands.registry import split
-from handlers.language import LANGUAGES
+from handlers.i18n import LANGUAGES
 from handlers.numbers import clean
 from tests.handlers.kit import Kit
 from tests.handlers.limits import broken

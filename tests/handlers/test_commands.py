@@ -25,15 +25,15 @@ from engine.messages import AlertRecord, TickRecord
 from engine.outlook.depth import aggregate
 from engine.preferences import Wishes
 from handlers.access import KEPT_MS, ensure_claim_code
+from handlers.alert_messages import alert_answer
 from handlers.answers import MAX_LINES, TABLE_WIDTH, set_table
-from handlers.commands import all_commands
+from handlers.commands.dispatch import all_commands
 from handlers.commands.registry import split
 from handlers.context import Health, SourceState
-from handlers.delivery.undelivered import Undelivered
-from handlers.faces.discord_idiom import render_discord
-from handlers.faces.telegram_idiom import render_telegram
-from handlers.messages import alert_answer
+from handlers.delivery.failures import FailureHandler
 from handlers.numbers import label, usd
+from handlers.platforms.discord.render import render_discord
+from handlers.platforms.telegram.render import render_telegram
 from tests.engine.calibration.test_hourly_model import made_up
 from tests.handlers.kit import MARKETS, Kit
 from tests.servers.telegram import _Checker
@@ -654,7 +654,7 @@ async def test_an_alert_that_never_came_lets_its_rule_speak_and_the_operator_kno
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     await kit.store.give_up(message.id, "bad request")
-    await Undelivered(kit.services)(message.id, chat.id, "bad request")
+    await FailureHandler(kit.services, "telegram", None).undelivered(message.id, chat.id, "bad request")
     assert book.resting_until(rule) == 0
     told = await kit.store.claim("telegram", 1000, ())
     assert told is not None

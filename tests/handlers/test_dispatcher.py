@@ -13,11 +13,11 @@ import pytest
 from engine.chats import Chat
 from engine.clock import ManualClock
 from engine.messages import AlertRecord, Message, Outcome, TickRecord
+from handlers.alert_messages import alert_answer
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Dispatcher, Notice, bounded
 from handlers.delivery.limits import Flight, Limiter, Limits
 from handlers.delivery.retry import Backoff
-from handlers.messages import alert_answer
 from storage.store import Store
 from tests.conftest import until
 from tests.servers.memory import MemoryPlatform

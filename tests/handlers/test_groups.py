@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine.chats import Chat
+from handlers.alert_messages import alert_answer
 from handlers.commands.channel import preview_facts
-from handlers.lost import tell_subscriber
-from handlers.messages import alert_answer
+from handlers.delivery.failures import tell_subscriber
 from tests.handlers.kit import Kit, filled_board
 
 

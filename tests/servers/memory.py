@@ -14,6 +14,7 @@ class MemoryPlatform:
 
     platform = "telegram"
     ready = True
+    state = "ok"
     idempotent = False
 
     def __init__(self) -> None:

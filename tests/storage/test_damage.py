@@ -22,7 +22,7 @@ from engine.messages import AlertRecord, TickRecord
 from engine.preferences import Wishes
 from engine.watch import Watch
 from handlers.context import Services
-from handlers.runtime import answer_of
+from handlers.delivery.rendering import answer_of
 from storage.store import Store
 from tests.handlers.kit import filled_board
 

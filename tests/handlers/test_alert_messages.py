@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from handlers.messages import alert_answer
+from handlers.alert_messages import alert_answer
 
 CLUSTER = {
     "id": "c",

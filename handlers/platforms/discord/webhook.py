@@ -11,8 +11,8 @@ from yarl import URL
 
 from engine.messages import Message, Outcome
 from handlers.answers import Answer
-from handlers.faces.discord_idiom import render_discord
-from handlers.faces.discord_outcomes import code_in, outcome_of_answer
+from handlers.platforms.discord.outcomes import code_in, outcome_of_answer
+from handlers.platforms.discord.render import render_discord
 
 PLATFORM = "webhook"
 REMOTE_ID = "discord"
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 20
 MAX_ANSWER_BYTES = 65_536
 
 
-class WebhookFace:
+class DiscordWebhook:
     """Posts messages to one address, which is a secret."""
 
     ready = True

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from handlers.answers import Answer
-from handlers.commands.proposals import proposed
+from handlers.commands.autocomplete import proposed
 from tests.conftest import until
-from tests.handlers.faces.test_discord import Rig
 from tests.handlers.kit import Kit, filled_board
+from tests.handlers.platforms.test_discord import Rig
 from tests.servers.discord import DiscordServer
 
 

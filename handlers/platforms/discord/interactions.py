@@ -17,13 +17,13 @@ from engine.chats import Chat, ChatKind
 from engine.preferences import PRIVATE, PUBLIC
 from handlers.access import REFUSED
 from handlers.answers import Answer, Press, pressed
-from handlers.commands import Command, all_commands, answer_within_budget, find_command
-from handlers.commands.asking import question
-from handlers.commands.proposals import proposed
+from handlers.commands.autocomplete import proposed
+from handlers.commands.dispatch import Command, all_commands, answer_within_budget, find_command
+from handlers.commands.prompts import question
 from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, OF_OPERATORS, Parameter
 from handlers.context import Membership, Request, Services
-from handlers.faces.discord_idiom import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
-from handlers.language import LANGUAGES, N_, SOURCE, _, language_of, pick, speaking
+from handlers.i18n import LANGUAGES, N_, SOURCE, _, language_of, pick, speaking
+from handlers.platforms.discord.render import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
 
 log = logging.getLogger(__name__)
 

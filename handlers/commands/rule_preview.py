@@ -11,9 +11,9 @@ from engine.market import HOUR_MS, SIDES, Side
 from engine.preferences import Wishes
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.commands.rule_words import SAVE
+from handlers.commands.rule_arguments import SAVE
 from handlers.context import Request
-from handlers.language import N_, _, n_, written
+from handlers.i18n import N_, _, n_, written
 from handlers.numbers import label, percent, price, span, usd
 
 DAYS = 30

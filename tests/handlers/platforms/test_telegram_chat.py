@@ -13,8 +13,8 @@ from handlers.answers import Answer
 from handlers.budget import PERSON
 from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN
 from tests.conftest import until
-from tests.handlers.faces.test_telegram import Rig
 from tests.handlers.kit import Kit, filled_board
+from tests.handlers.platforms.test_telegram import Rig
 from tests.servers.telegram import Sent, TelegramServer
 
 GROUP = -5

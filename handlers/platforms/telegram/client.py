@@ -32,15 +32,15 @@ from engine.chats import ChatKind
 from engine.errors import TokenRefusedError
 from engine.messages import Message, Outcome
 from handlers.answers import Answer
-from handlers.commands import Command, all_commands
+from handlers.commands.dispatch import Command, all_commands
 from handlers.commands.registry import GROUP_ONLY, OF_ADMINS
 from handlers.context import Services
-from handlers.faces.telegram_idiom import fit, render_telegram, units
-from handlers.faces.telegram_in import Incoming
-from handlers.faces.telegram_outcomes import outcome_of, token_refused
-from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, address, keyboard
-from handlers.language import LANGUAGES, SOURCE, _, speaking
+from handlers.i18n import LANGUAGES, SOURCE, _, speaking
 from handlers.operators import tell_operators
+from handlers.platforms.telegram.outcomes import outcome_of, token_refused
+from handlers.platforms.telegram.render import fit, render_telegram, units
+from handlers.platforms.telegram.replies import NO_PREVIEW, PLATFORM, App, Draw, address, keyboard
+from handlers.platforms.telegram.updates import Incoming
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class PollRequest(HTTPXRequest):
         return status, body
 
 
-class TelegramFace:
+class TelegramPlatform:
     """A bot on Telegram. run() connects, and again when it fails; send() hands over one message."""
 
     def __init__(self, services: Services, draw: Draw, token: str, api: str | None = None) -> None:

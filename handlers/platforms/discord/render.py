@@ -7,7 +7,7 @@ from typing import Any
 
 from handlers import wording
 from handlers.answers import Answer, set_table
-from handlers.language import _
+from handlers.i18n import _
 
 CONTENT_LIMIT = 2000
 EMBED_LIMIT = 4096

@@ -8,7 +8,7 @@ from engine.board import AssetBoard
 from engine.errors import InputError
 from handlers.answers import Button, PictureRequest
 from handlers.context import Request
-from handlers.language import _, spoken
+from handlers.i18n import _, spoken
 
 MAX_OTHERS = 3
 _PAGE = re.compile(r"(?<!\S)p(\d{1,3})(?!\S)", re.IGNORECASE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from handlers.answers import Answer, Button
 from handlers.commands.registry import command
 from handlers.context import Request
-from handlers.language import N_, _
+from handlers.i18n import N_, _
 
 ASKED_MS = 10 * 60_000
 MAX_ASKED = 10_000

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 
 from engine.messages import Outcome
-from handlers.faces.webhook import WebhookFace, _outcome
+from handlers.platforms.discord.webhook import DiscordWebhook, _outcome
 from tests.conftest import until
-from tests.handlers.faces.test_senders import Discord, Telegram, _discord, _telegram, message
+from tests.handlers.platforms.test_senders import Discord, Telegram, _discord, _telegram, message
 from tests.servers.discord import reply
 from tests.servers.telegram import PageError, RefusedError
 from tests.servers.webhook import WebhookServer
@@ -165,7 +165,7 @@ async def test_a_webhook_in_a_thread_changes_its_message_there_and_believes_only
     server = WebhookServer()
     await server.start()
     try:
-        face = WebhookFace(f"{server.url}?thread_id=77")
+        face = DiscordWebhook(f"{server.url}?thread_id=77")
         made = message(_Shown(face))  # type: ignore[arg-type]  # what it needs of a bench
         assert (await face.send(made)).kind == "sent"
         assert (await face.send(replace(made, edits="2"))).kind == "sent"
@@ -184,5 +184,5 @@ class _Shown:
 
     remote_chat = "x"
 
-    def __init__(self, face: WebhookFace) -> None:
+    def __init__(self, face: DiscordWebhook) -> None:
         self.sender = face

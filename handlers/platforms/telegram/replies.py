@@ -27,9 +27,9 @@ from handlers.access import TOPIC
 from handlers.answers import Answer
 from handlers.context import Request
 from handlers.delivery.limits import Limiter
-from handlers.faces.telegram_idiom import caption, render_telegram
-from handlers.faces.telegram_outcomes import outcome_of
-from handlers.language import _, language_of, speaking
+from handlers.i18n import _, language_of, speaking
+from handlers.platforms.telegram.outcomes import outcome_of
+from handlers.platforms.telegram.render import caption, render_telegram
 
 log = logging.getLogger(__name__)
 

@@ -25,14 +25,14 @@ from engine.chats import Chat, ChatKind
 from engine.preferences import PRIVATE, Wishes
 from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
-from handlers.commands import answer, answer_within_budget
-from handlers.commands.asking import Questions, ask
+from handlers.commands.dispatch import answer, answer_within_budget
+from handlers.commands.prompts import Questions, ask
 from handlers.commands.registry import OF_ADMINS, find_command, is_command, split
 from handlers.context import Membership, Request, Services
-from handlers.faces.telegram_idiom import fit, render_telegram
-from handlers.faces.telegram_replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
-from handlers.language import _, language_of, speaking
-from handlers.lost import tell_subscriber
+from handlers.delivery.failures import tell_subscriber
+from handlers.i18n import _, language_of, speaking
+from handlers.platforms.telegram.render import fit, render_telegram
+from handlers.platforms.telegram.replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from rich.markup import escape
 from engine.chats import Chat
 from engine.messages import Message, Outcome
 from handlers.answers import Answer, PictureRequest, set_table
-from handlers.commands import answer
+from handlers.commands.dispatch import answer
 from handlers.context import NoMembership, Request, Services
 from handlers.numbers import is_number
 
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 600.0
 Draw = Callable[[Answer], Awaitable[bytes]]
 
 
-class TerminalFace:
+class TerminalPlatform:
     """One person at a terminal, who is the operator.
 
     Args:

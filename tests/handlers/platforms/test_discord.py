@@ -13,11 +13,11 @@ from engine.errors import TokenRefusedError
 from engine.messages import Message, Outcome
 from handlers.access import ASKED_AGAIN_MS, may_be_told
 from handlers.answers import Answer, Button
-from handlers.commands import all_commands, find_command
-from handlers.faces.discord import DiscordFace, check_discord
-from handlers.faces.discord_idiom import escape, render_discord
-from handlers.faces.webhook import WebhookFace
+from handlers.commands.dispatch import all_commands, find_command
 from handlers.pictures import Pictures
+from handlers.platforms.discord.client import DiscordPlatform, check_discord
+from handlers.platforms.discord.render import escape, render_discord
+from handlers.platforms.discord.webhook import DiscordWebhook
 from tests.conftest import until
 from tests.handlers.kit import Kit
 from tests.servers.discord import DiscordServer, reply
@@ -29,7 +29,7 @@ class Rig:
     def __init__(self, kit: Kit, server: DiscordServer) -> None:
         self.kit, self.server = kit, server
         self.pictures = Pictures(kit.services)
-        self.face = DiscordFace(kit.services, self.pictures.draw, server.token, server.api, server.gateway)
+        self.face = DiscordPlatform(kit.services, self.pictures.draw, server.token, server.api, server.gateway)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -212,7 +212,7 @@ async def test_a_wrong_token_ends_the_face_and_says_so() -> None:
     kit, server = await Kit.make(), DiscordServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = DiscordFace(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
+    face = DiscordPlatform(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
     with pytest.raises(TokenRefusedError):
         await asyncio.wait_for(face.run(), 10)
     assert face.state == "token refused"
@@ -243,7 +243,7 @@ async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> No
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    face = WebhookFace(f"http://127.0.0.1:{runner.addresses[0][1]}/api/webhooks/1/secret")
+    face = DiscordWebhook(f"http://127.0.0.1:{runner.addresses[0][1]}/api/webhooks/1/secret")
     message = Message(
         1, 1, "discord", "private", {}, face.render(Answer("h", ("@everyone",))), 1, "n", 2**60, 0, False, False
     )

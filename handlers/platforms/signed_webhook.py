@@ -93,7 +93,7 @@ def body_of(message: Message) -> bytes:
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
-class GenericWebhookFace:
+class SignedWebhook:
     """Posts messages to one address, which is a secret, as is the key that signs them."""
 
     ready = True

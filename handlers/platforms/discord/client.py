@@ -16,10 +16,10 @@ from engine.messages import Message, Outcome
 from handlers.access import MAX_KEPT
 from handlers.answers import Answer
 from handlers.context import Services
-from handlers.faces.discord_idiom import render_discord
-from handlers.faces.discord_in import FAILED, NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
-from handlers.faces.discord_outcomes import outcome_of
 from handlers.operators import tell_operators
+from handlers.platforms.discord.interactions import FAILED, NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
+from handlers.platforms.discord.outcomes import outcome_of
+from handlers.platforms.discord.render import render_discord
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ NO_MEMBER = (10007, 10013)
 """A longer pause is not slept through inside the library: the dispatcher waits, and others are sent meanwhile."""
 
 
-class DiscordFace:
+class DiscordPlatform:
     """A bot on Discord. run() connects, and again when it fails; send() hands over one message."""
 
     def __init__(

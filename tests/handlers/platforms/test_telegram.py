@@ -11,11 +11,11 @@ import pytest
 from engine.errors import TokenRefusedError
 from engine.messages import Message
 from handlers.access import REFUSED, STOPPED
+from handlers.alert_messages import alert_answer
 from handlers.answers import Answer, Button
-from handlers.faces.telegram import TelegramFace, check_telegram
-from handlers.faces.telegram_idiom import fit, render_telegram, units
-from handlers.messages import alert_answer
 from handlers.pictures import Pictures
+from handlers.platforms.telegram.client import TelegramPlatform, check_telegram
+from handlers.platforms.telegram.render import fit, render_telegram, units
 from tests.conftest import until
 from tests.handlers.kit import Kit
 from tests.servers.telegram import PageError, RefusedError, TelegramServer, _Checker
@@ -27,7 +27,7 @@ class Rig:
     def __init__(self, kit: Kit, server: TelegramServer) -> None:
         self.kit, self.server = kit, server
         self.pictures = Pictures(kit.services)
-        self.face = TelegramFace(kit.services, self.pictures.draw, server.token, server.url)
+        self.face = TelegramPlatform(kit.services, self.pictures.draw, server.token, server.url)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -47,7 +47,7 @@ class Rig:
 
 @pytest.fixture
 async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    monkeypatch.setattr("handlers.faces.telegram.SEND_READ_SECONDS", 2.0)
+    monkeypatch.setattr("handlers.platforms.telegram.client.SEND_READ_SECONDS", 2.0)
     kit, server = await Kit.make(), TelegramServer()
     await server.start()
     made = Rig(kit, server)
@@ -201,8 +201,8 @@ async def test_while_another_instance_polls_messages_are_sent_and_polling_is_tri
 async def test_a_token_refused_for_a_while_after_a_good_start_is_asked_for_again_and_told(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handlers.faces.telegram.DEAF_SECONDS", 1.0)
-    monkeypatch.setattr("handlers.faces.telegram.CHECK_SECONDS", 0.2)
+    monkeypatch.setattr("handlers.platforms.telegram.client.DEAF_SECONDS", 1.0)
+    monkeypatch.setattr("handlers.platforms.telegram.client.CHECK_SECONDS", 0.2)
     store = rig.kit.store
     await store.add_operator("discord", "99")
     chat = await store.see_chat("discord", "99", "private", "")
@@ -224,7 +224,7 @@ async def test_a_proxys_refusal_at_the_first_connect_is_no_word_of_the_platforms
     kit, server = await Kit.make(), TelegramServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = TelegramFace(kit.services, pictures.draw, server.token, server.url)
+    face = TelegramPlatform(kit.services, pictures.draw, server.token, server.url)
     pages = [PageError(404, "<html>not found</html>")]
     server.faults.append(lambda *_: pages.pop() if pages else None)
     task = asyncio.create_task(face.run())
@@ -273,7 +273,7 @@ async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptur
     wrong = "654321:WRONG-TOKEN-zyxwvutsrqponm"
     pictures = Pictures(kit.services)
     caplog.set_level(logging.DEBUG, "handlers")
-    face = TelegramFace(kit.services, pictures.draw, wrong, server.url)
+    face = TelegramPlatform(kit.services, pictures.draw, wrong, server.url)
     with pytest.raises(TokenRefusedError) as refused:
         await asyncio.wait_for(face.run(), 10)
     assert face.state == "token refused"
@@ -290,13 +290,13 @@ async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptur
 
 
 async def test_it_connects_once_telegram_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.faces.telegram.RETRY_SECONDS", (0.05, 0.1))
+    monkeypatch.setattr("handlers.platforms.telegram.client.RETRY_SECONDS", (0.05, 0.1))
     kit, server = await Kit.make(), TelegramServer()
     await server.start()
     port = server.port
     await server.stop()
     pictures = Pictures(kit.services)
-    face = TelegramFace(kit.services, pictures.draw, server.token, f"http://127.0.0.1:{port}")
+    face = TelegramPlatform(kit.services, pictures.draw, server.token, f"http://127.0.0.1:{port}")
     task = asyncio.create_task(face.run())
     await until(lambda: face.state == "cannot be reached")
     assert not face.ready

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import simcord
 
-from handlers.commands import all_commands
+from handlers.commands.dispatch import all_commands
 from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, Command
-from handlers.faces.discord import DiscordFace
-from handlers.faces.terminal import TerminalFace
-from handlers.language import LANGUAGES
+from handlers.i18n import LANGUAGES
 from handlers.pictures import Pictures
+from handlers.platforms.discord.client import DiscordPlatform
+from handlers.platforms.terminal import TerminalPlatform
 from tests.conftest import until
-from tests.handlers.faces.test_discord import Rig as DiscordRig
-from tests.handlers.faces.test_telegram import Rig as TelegramRig
 from tests.handlers.kit import Kit
+from tests.handlers.platforms.test_discord import Rig as DiscordRig
+from tests.handlers.platforms.test_telegram import Rig as TelegramRig
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TelegramServer
 
@@ -103,7 +103,7 @@ async def test_every_command_is_answered_in_the_terminal(capsys: pytest.CaptureF
     kit = await Kit.make()
     chat = await kit.store.see_chat("terminal", "local", "private", "")
     pictures = Pictures(kit.services)
-    face = TerminalFace(kit.services, chat, pictures.draw, tmp_path)
+    face = TerminalPlatform(kit.services, chat, pictures.draw, tmp_path)
     for command in all_commands():
         if command.name in GROUP_ONLY | {"export"}:
             continue
@@ -119,7 +119,7 @@ async def test_commands_work_in_process_too() -> None:
     """The model of Discord in process: an answer that was put off, its picture, its buttons, and permissions."""
     kit = await Kit.make()
     pictures = Pictures(kit.services)
-    face = DiscordFace(kit.services, pictures.draw, "made-up-token")
+    face = DiscordPlatform(kit.services, pictures.draw, "made-up-token")
     async with simcord.run(face._make_client(), shard_count=1) as env:
         guild = env.create_guild("Traders")
         channel = guild.create_text_channel("alerts")

@@ -10,7 +10,7 @@ from engine.announce import MEASURED_ENTRY
 from engine.history import iso
 from handlers import wording
 from handlers.answers import Answer, Button
-from handlers.language import N_, _, n_, written
+from handlers.i18n import N_, _, n_, written
 from handlers.numbers import label, percent, price, ratio, signed_percent, span, usd, usd_range
 
 Facts = Mapping[str, Any]

@@ -20,13 +20,13 @@ from engine.messages import Message, Outcome
 from engine.preferences import Wishes
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Platform
-from handlers.faces.discord import DiscordFace
-from handlers.faces.generic_webhook import GenericWebhookFace, outcome_of, permitted, signature
-from handlers.faces.telegram import TelegramFace
-from handlers.faces.terminal import TerminalFace
-from handlers.faces.webhook import WebhookFace
 from handlers.logs import RedactingFormatter
 from handlers.pictures import Pictures
+from handlers.platforms.discord.client import DiscordPlatform
+from handlers.platforms.discord.webhook import DiscordWebhook
+from handlers.platforms.signed_webhook import SignedWebhook, outcome_of, permitted, signature
+from handlers.platforms.telegram.client import TelegramPlatform
+from handlers.platforms.terminal import TerminalPlatform
 from tests.conftest import until
 from tests.handlers.kit import Kit
 from tests.servers.discord import DiscordServer, reply
@@ -86,7 +86,7 @@ class Terminal:
         self.out = io.StringIO()
         chat = Chat(1, "terminal", "local", "private", wishes=Wishes())
         pictures = Pictures(kit.services)
-        face = TerminalFace(kit.services, chat, pictures.draw, None)  # type: ignore[arg-type]  # no picture is drawn
+        face = TerminalPlatform(kit.services, chat, pictures.draw, None)  # type: ignore[arg-type]  # no picture is drawn
         face._console = Console(file=self.out, width=200)
         self.sender: Platform = face
         pictures.close()
@@ -107,7 +107,7 @@ class Terminal:
 class Telegram:
     remote_chat = "7"
 
-    def __init__(self, face: TelegramFace, server: TelegramServer) -> None:
+    def __init__(self, face: TelegramPlatform, server: TelegramServer) -> None:
         self.sender: Platform = face
         self.server = server
         self.secrets: tuple[str, ...] = (server.token,)
@@ -131,7 +131,7 @@ class Telegram:
 
 
 class Discord:
-    def __init__(self, face: DiscordFace, server: DiscordServer) -> None:
+    def __init__(self, face: DiscordPlatform, server: DiscordServer) -> None:
         self.sender: Platform = face
         self.server, self.remote_chat = server, str(server.channel.id)
         self.secrets: tuple[str, ...] = (server.token,)
@@ -179,7 +179,7 @@ class Webhook:
     def refuse(self, what: str) -> None:
         answers: dict[str, tuple[int, dict[str, str], dict[str, Any]]] = {
             "slow down": (429, {"Retry-After": "7"}, {"retry_after": 7.0}),
-            "gone": (410 if isinstance(self.sender, GenericWebhookFace) else 404, {}, {"code": 10015}),
+            "gone": (410 if isinstance(self.sender, SignedWebhook) else 404, {}, {"code": 10015}),
         }
         self.server.refuses = answers.get(what, (503, {}, {}))
 
@@ -191,7 +191,7 @@ async def _telegram(stack: AsyncExitStack) -> Bench:
     kit, server = await Kit.make(), TelegramServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = TelegramFace(kit.services, pictures.draw, server.token, server.url)
+    face = TelegramPlatform(kit.services, pictures.draw, server.token, server.url)
     await _running(stack, face.run, lambda: face.ready, kit, server.stop, pictures)
     return Telegram(face, server)
 
@@ -200,7 +200,7 @@ async def _discord(stack: AsyncExitStack) -> Bench:
     kit, server = await Kit.make(), DiscordServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = DiscordFace(kit.services, pictures.draw, server.token, server.api, server.gateway)
+    face = DiscordPlatform(kit.services, pictures.draw, server.token, server.api, server.gateway)
     await _running(stack, face.run, lambda: face.ready, kit, server.stop, pictures)
     return Discord(face, server)
 
@@ -226,14 +226,14 @@ async def _webhook(stack: AsyncExitStack) -> Bench:
     server = WebhookServer()
     await server.start()
     stack.push_async_callback(server.stop)
-    return Webhook(WebhookFace(server.url), server)
+    return Webhook(DiscordWebhook(server.url), server)
 
 
 async def _generic(stack: AsyncExitStack) -> Bench:
     server = WebhookServer()
     await server.start()
     stack.push_async_callback(server.stop)
-    return Webhook(GenericWebhookFace(server.url, KEY, lambda: 1_800_000_000.0), server, KEY)
+    return Webhook(SignedWebhook(server.url, KEY, lambda: 1_800_000_000.0), server, KEY)
 
 
 async def _terminal(stack: AsyncExitStack) -> Bench:
@@ -317,7 +317,7 @@ async def test_an_answer_that_is_none_leaves_it_open_whether_it_arrived(
     bench.spoil(how)
     found = await bench.sender.send(message(bench))
     # A 200 is all that a web address promises; Telegram itself would never answer with a page.
-    kind = "sent" if isinstance(bench.sender, GenericWebhookFace) else "unknown"
+    kind = "sent" if isinstance(bench.sender, SignedWebhook) else "unknown"
     assert found.kind == ("retry" if how == "garbage" and isinstance(bench, Telegram) else kind)
     quiet_secrets(found)
 
@@ -391,7 +391,7 @@ async def test_a_name_that_points_inside_is_written_to_never(monkeypatch: pytest
         return [(2, 1, 6, "", (address, port)) for address in ("93.184.216.34", inside)]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    face = GenericWebhookFace("https://rebind.example/x", KEY)
+    face = SignedWebhook("https://rebind.example/x", KEY)
     made = Message(1, 1, "x", "private", {}, face.render(ANSWER), 1, "n", 2**60, 0, plain=False, repeat=False)
     found = await face.send(made)
     assert (found.kind, found.error) == ("dead", "the address lies inside a network")

@@ -13,13 +13,13 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from engine.errors import InputError
-from handlers import language
-from handlers.commands import all_commands
-from handlers.commands.asking import _QUESTIONS
-from handlers.faces.discord_in import LOCAL_NAMES
-from handlers.language import CATALOGUES, LANGUAGES, SOURCE, _, n_, pick, speaking, told
+from handlers import i18n as language
+from handlers.commands.dispatch import all_commands
+from handlers.commands.prompts import _QUESTIONS
+from handlers.delivery.rendering import answer_of
+from handlers.i18n import CATALOGUES, LANGUAGES, SOURCE, _, n_, pick, speaking, told
 from handlers.numbers import parse_price, price, span, usd, usd_range
-from handlers.runtime import answer_of
+from handlers.platforms.discord.interactions import LOCAL_NAMES
 from tests.handlers.kit import Kit
 from tests.handlers.limits import broken
 

@@ -1,0 +1,139 @@
+"""One way in: a command line becomes an answer, and every error a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import replace
+
+from engine.errors import CliffwatchError, InputError, NotReadyError
+from handlers import wording
+from handlers.access import FREE_COMMANDS, OWN_COMMANDS, alive, allowed
+from handlers.answers import Answer, Button
+from handlers.budget import PICTURE_COST
+from handlers.commands import (
+    admin,
+    alerts,
+    cascade,
+    channel,
+    clusters,
+    export,
+    language,
+    liq,
+    market,
+    mute,
+    prompts,
+    quiet,
+    rekt,
+    risk,
+    settings,
+    skill,
+    start,
+    status,
+    subscribe,
+    why,
+)
+from handlers.commands import map as map_command
+from handlers.commands.arguments import WithheldError
+from handlers.commands.registry import QUIETING, Command, all_commands, find_command, is_command, split
+from handlers.context import Request
+from handlers.i18n import _, language_of, speaking, told
+from handlers.numbers import MAX_TEXT, DidYouMeanError, clean, label
+
+__all__ = ["Command", "all_commands", "answer", "answer_within_budget", "find_command"]
+
+log = logging.getLogger(__name__)
+
+_FEATURES = (
+    *(start, liq, clusters, map_command, market, rekt, risk, cascade, skill),
+    *(alerts, mute, quiet, settings, language, export, subscribe, channel, status, why, prompts, admin),
+)
+"""Imported for what they register."""
+
+
+async def answer(request: Request) -> Answer:
+    """Answer one command line, in the chat's language.
+
+    Never raises: what goes wrong is told in one line, with an example that works.
+    """
+    # What cannot be sent back must not come in: lone surrogates and control characters.
+    request = replace(request, text=clean(request.text))
+    request = await alive(request)
+    with speaking(language_of(request.chat.wishes, request.locale)):
+        return await _answered(request)
+
+
+async def answer_within_budget(request: Request) -> Answer | None:
+    """The same for people on the open network; None where whoever asks too much was told so already."""
+    services = request.services
+    person = (request.platform, request.user_id)
+    verdict = services.budget.spend(person, str(request.chat.id), services.wall.now(), _cost(request))
+    if verdict == "yes" or await request.by_operator():
+        return await answer(request)
+    if verdict == "silence":
+        return None
+    with speaking(language_of(request.chat.wishes, request.locale)):
+        return Answer(_("One moment: that was a lot at once. Ask again in a minute."), notice=True)
+
+
+def _cost(request: Request) -> float:
+    """What an answer costs of a budget; what makes the bot quieter is free."""
+    try:
+        command = find_command(split(request.text)[0])
+    except InputError:
+        return 1.0
+    if command.name in QUIETING and (request.chat.approved or request.services.access == "open"):
+        return 0.0
+    return PICTURE_COST if command.draws else 1.0
+
+
+async def _answered(request: Request) -> Answer:
+    name = split(request.text)[0]
+    try:
+        found = await _answer(request)
+    except DidYouMeanError as error:
+        command = f"/{name} {error.asset}{error.price:.6g}"
+        if name != "liq" and error.typed in request.text:
+            command = request.text.replace(error.typed, f"{error.price:.6g}", 1)
+        then = _("Then: {command}", command=command)
+        found = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
+    except WithheldError as error:
+        found = error.answer
+    except InputError as error:
+        example = error.example if error.example.startswith("/") or not error.example else f"/{name} {error.example}"
+        lines = (_("Try: {example}", example=example),) if example else ()
+        found = Answer(told(error), lines)
+    except CliffwatchError as error:
+        found = Answer(told(error))
+    except Exception:
+        log.exception("command /%s failed", name[:20])
+        found = Answer(_("Something went wrong here. It has been noted for the operator; nothing of yours is lost."))
+    if request.services.simulated:
+        found = replace(found, headline=f"[{_(wording.SIMULATED)}] {found.headline}")
+    return found
+
+
+async def _answer(request: Request) -> Answer:
+    name, arguments = split(request.text)
+    if name.upper() in request.services.assets and not is_command(name):
+        name, arguments = "liq", f"{name} {arguments}".strip()  # /btc, /eth 3000
+    command = find_command(name)
+    own = name in OWN_COMMANDS and request.chat.kind == "private"
+    if name not in FREE_COMMANDS and not own and not await allowed(request):
+        await request.services.store.note_asked(request.chat.id)
+        return Answer(
+            _("This bot is private."),
+            (_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}"),),
+        )
+    try:
+        found = await command.run(request, arguments[:MAX_TEXT])
+    except NotReadyError:
+        if request.services.ready.is_set():
+            raise
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
+        found = await command.run(request, arguments[:MAX_TEXT])
+    if found.changed and request.chat.kind != "private":
+        await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
+    return found

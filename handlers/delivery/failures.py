@@ -1,0 +1,76 @@
+"""What follows when messages cannot be delivered: rules may speak again, subscribers and operators are told."""
+
+from __future__ import annotations
+
+from engine.chats import Chat
+from handlers.context import Membership, Services
+from handlers.delivery.dispatcher import Notice
+from handlers.operators import tell_operators
+
+LOOKED_AT = 50
+
+
+class FailureHandler:
+    """What one platform's dispatcher reports.
+
+    Args:
+        people: says who is who there, None where nobody does.
+    """
+
+    def __init__(self, services: Services, platform: str, people: Membership | None) -> None:
+        self._services, self._platform, self._people = services, platform, people
+
+    async def undelivered(self, message_id: int, chat_id: int | None, error: str) -> None:
+        """Take in that a message was given up.
+
+        Args:
+            chat_id: where it should have gone; None for what was merely too late, which operators are not told.
+        """
+        services = self._services
+        rules, book = await services.store.rules_of_message(message_id), services.watch.book
+        known = {rule_id: book.told_at.get(rule_id) for rule_id in rules}
+        stored = await services.store.last_told(rules) if rules else {}
+        for rule_id in rules:
+            book.roll_back_told(rule_id, known[rule_id], stored.get(rule_id))
+        if chat_id is not None:
+            facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
+            await tell_operators(services, facts, but_chat=chat_id)
+
+    async def chat_lost(self, chat_id: int) -> None:
+        """Take in that a chat was switched off because the platform says it is gone."""
+        self._services.watch.book.pause(chat_id)
+        chat = await self._services.store.chat(chat_id)
+        if chat is not None and chat.kind != "private" and self._people is not None:
+            await tell_subscriber(self._services, chat, self._people)
+
+    async def notice(self, what: Notice, chat_id: int, error: str) -> None:
+        """Tell those whom it concerns what the platform says of a chat, or of all of them."""
+        services = self._services
+        if what == "ill":
+            facts = {"kind": "platform", "platform": self._platform, "state": "refusing"}
+            await tell_operators(services, facts, but=self._platform)
+            return
+        chat = await services.store.chat(chat_id)
+        if chat is None:
+            return
+        if what == "back":
+            for rule in await services.store.rules_of_chat(chat_id):
+                services.watch.book.add(rule)
+            return
+        await tell_operators(services, {"kind": what, "chat": chat_id, "error": error}, but_chat=chat_id)
+        if what == "refused" and chat.kind != "private" and self._people is not None:
+            await tell_subscriber(services, chat, self._people, kind="waits")
+
+
+async def tell_subscriber(services: Services, chat: Chat, people: Membership, *, kind: str = "lost") -> None:
+    """Tell the last person who subscribed a chat that it is paused, or waits; nobody where that is not known."""
+    for change in await services.store.changes(chat.id, LOOKED_AT):
+        if change.what.startswith("/subscribe") and change.who:
+            remote_id = await people.private_chat(change.who)
+            if remote_id is None:
+                return
+            private = await services.store.see_chat(chat.platform, remote_id, "private", "")
+            if private.active:
+                await services.store.add_message(private.id, {"kind": kind, "chat": chat.title or chat.remote_id})
+                services.wake()
+            return

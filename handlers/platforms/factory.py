@@ -1,0 +1,172 @@
+"""The platforms that the settings ask for, each with the dispatcher that sends its messages."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from engine.alerts.rules import Rule, Tier
+from engine.chats import Chat
+from engine.ports import Clock
+from handlers.access import ensure_claim_code, may_be_told
+from handlers.context import Membership, Services
+from handlers.delivery.dispatcher import SAID_SECONDS, Dispatcher, Platform
+from handlers.delivery.failures import FailureHandler
+from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limiter, Limits
+from handlers.delivery.rendering import answer_of
+from handlers.pictures import Pictures
+from handlers.platforms import signed_webhook, terminal
+from handlers.platforms.discord import webhook
+from handlers.settings import Settings
+
+PICTURES = Path("maps")
+NO_CAP = 100_000
+
+
+class Platforms:
+    """All platforms of one process.
+
+    Attributes:
+        dispatchers: one for each.
+        runners: what connects those that take commands, by name.
+        foreground: the platform whose end ends the process, such as the terminal of a demo; None for none.
+    """
+
+    def __init__(self, services: Services, wall: Clock) -> None:
+        self._services, self._wall = services, wall
+        self.pictures = Pictures(services)
+        self.dispatchers: list[Dispatcher] = []
+        self.runners: dict[str, Callable[[], Awaitable[None]]] = {}
+        self.foreground: str | None = None
+        self._platforms: dict[str, Platform] = {}
+
+    def add(
+        self,
+        platform: Platform,
+        limits: Limits,
+        run: Callable[[], Awaitable[None]] | None = None,
+        people: Membership | None = None,
+        limiter: Limiter | None = None,
+    ) -> None:
+        """Take a platform in.
+
+        Args:
+            run: connects it and takes commands, where it does that.
+            people: says who is who there.
+            limiter: shared with what else it sends, such as answers.
+        """
+        services, name = self._services, platform.platform
+        if people is not None:
+            services.people[name] = people
+        failures = FailureHandler(services, name, people)
+        self._platforms[name] = platform
+        self.dispatchers.append(
+            Dispatcher(
+                platform,
+                services.store,
+                self._wall,
+                limits,
+                answer_of(services, self._wall),
+                failures.chat_lost,
+                failures.undelivered,
+                failures.notice,
+                limiter,
+                partial(may_be_told, services),
+            )
+        )
+        if run is not None:
+            self.runners[name] = run
+
+    def states(self) -> dict[str, str]:
+        """Return how each is, in a few words: ok, or what is wrong."""
+        return {dispatcher.platform: self._state(dispatcher) for dispatcher in self.dispatchers}
+
+    def _state(self, dispatcher: Dispatcher) -> str:
+        state = self._platforms[dispatcher.platform].state
+        if state == "ok" and dispatcher.ill:
+            return "refuses many chats at once"
+        if state == "ok" and dispatcher.pause_seconds >= SAID_SECONDS:
+            return f"asked us to wait for {dispatcher.pause_seconds:.0f} s"
+        return state
+
+    def wake(self) -> None:
+        for dispatcher in self.dispatchers:
+            dispatcher.wake()
+
+    async def close(self) -> None:
+        self.pictures.close()
+
+
+async def build_platforms(settings: Settings, services: Services, wall: Clock, *, in_terminal: bool) -> Platforms:
+    """Build what the settings ask for. The chats' libraries are loaded only where there is a token."""
+    services.configured_operators = settings.operators
+    platforms = Platforms(services, wall)
+    if in_terminal:
+        await _add_terminal(platforms, services)
+    if settings.discord_webhook:
+        await _subscribed(services, webhook.PLATFORM, webhook.REMOTE_ID)
+        platforms.add(webhook.DiscordWebhook(settings.discord_webhook), DISCORD)
+    if settings.webhook_url and settings.webhook_secret:
+        await _subscribed(services, signed_webhook.PLATFORM, signed_webhook.REMOTE_ID)
+        platforms.add(signed_webhook.SignedWebhook(settings.webhook_url, settings.webhook_secret), WEBHOOK)
+    if settings.telegram_token:
+        _add_telegram(platforms, settings, services, settings.telegram_token)
+    if settings.discord_token:
+        _add_discord(platforms, settings, services, settings.discord_token)
+    if settings.telegram_token or settings.discord_token:
+        await _offer_claim(settings, services)
+    return platforms
+
+
+def _add_telegram(platforms: Platforms, settings: Settings, services: Services, token: str) -> None:
+    from handlers.platforms.telegram.client import TelegramPlatform
+
+    telegram = TelegramPlatform(services, platforms.pictures.draw, token, settings.telegram_api)
+    limiter = Limiter(TELEGRAM, time.monotonic)
+    telegram.incoming.replies.limiter = limiter  # answers count as well as alerts
+    platforms.add(telegram, TELEGRAM, telegram.run, telegram, limiter)
+
+
+def _add_discord(platforms: Platforms, settings: Settings, services: Services, token: str) -> None:
+    from handlers.platforms.discord.client import DiscordPlatform
+
+    addresses = (settings.discord_api, settings.discord_gateway)
+    discord = DiscordPlatform(services, platforms.pictures.draw, token, *addresses)
+    platforms.add(discord, DISCORD, discord.run, discord)
+
+
+async def _add_terminal(platforms: Platforms, services: Services) -> None:
+    services.configured_operators |= {(terminal.PLATFORM, terminal.LOCAL)}
+    # A demo is there to be seen at work.
+    size: Tier = "busy" if services.simulated else "normal"
+    chat = await _subscribed(services, terminal.PLATFORM, terminal.LOCAL, size)
+    local = terminal.TerminalPlatform(services, chat, platforms.pictures.draw, PICTURES)
+    platforms.add(local, UNLIMITED, local.run)
+    platforms.foreground = terminal.PLATFORM
+
+
+async def _offer_claim(settings: Settings, services: Services) -> None:
+    code = await ensure_claim_code(services.store, configured=bool(settings.operators))
+    if code:
+        sys.stderr.write(f"cliffwatch: to become its operator, send the bot: /start {code}\n")
+
+
+async def _subscribed(services: Services, platform: str, remote_id: str, size: Tier = "normal") -> Chat:
+    """Return a chat of this machine's own, approved, with a near alert unless it has others already."""
+    chat = await services.store.see_chat(platform, remote_id, "private", "")
+    await services.store.approve_chat(chat.id, approved=True)
+    if not chat.active:
+        await services.store.switch_chat(chat.id, active=True)
+        for rule in await services.store.rules_of_chat(chat.id):
+            services.watch.book.add(rule)
+    if not await services.store.rules_of_chat(chat.id):
+        rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
+        for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
+            services.watch.book.add(added)
+    # Who runs the program, or another program, is not told that the day is full.
+    await services.store.set_wishes(chat.id, replace(chat.wishes, cap=NO_CAP))
+    return replace(chat, approved=True, active=True)

@@ -1,0 +1,1 @@
+"""Telegram: the connection, what comes in, answers, how they are rendered, and what its answers mean."""
