@@ -20,6 +20,8 @@ class AlertRecord:
         begins: it begins a story, and counts for how often its rule may speak; the end of a story does not.
         top_tier: it is of the largest. only: it is the only one its rule will ever make, and no full day holds it back.
         facts: what the message is rendered from, JSON values only.
+        counts_for: ids of rules that have spoken by it, such as those whose moment was missed: it counts for how often
+            they may.
     """
 
     key: str
@@ -32,6 +34,7 @@ class AlertRecord:
     begins: bool = True
     top_tier: bool = False
     only: bool = False
+    counts_for: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

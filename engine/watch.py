@@ -54,6 +54,9 @@ class Watch:
         self._store = store
         self._held: dict[str, dict[StateKey, NearState | None]] = {}
         self._missed: dict[int, list[dict[str, Any]]] = {}
+        self._spoken: dict[tuple[int, str], set[int]] = {}
+        """By chat and asset the rules whose moment was missed: the message that tells of it counts for them."""
+
         self._offline_since: dict[str, int] = {}
         self._stale_since: dict[str, int] = {}
         self._sampled_at: dict[str, int] = {}
@@ -295,6 +298,7 @@ class Watch:
 
     def forget(self, asset: str) -> None:
         """An asset is followed no more: should it come back, its past is no news."""
+        self._spoken = {key: rules for key, rules in self._spoken.items() if key[1] != asset}
         for known in (self.priced_until, self._offline_since, self._stale_since, self._sampled_at, self._held):
             known.pop(asset, None)
         self._missed = {
@@ -312,6 +316,8 @@ class Watch:
                 "cluster": cluster_facts(board, decision.cluster, now),
             }
             self._missed.setdefault(decision.rule.chat_id, []).append(missed)
+            if decision.begins:
+                self._spoken.setdefault((decision.rule.chat_id, board.asset), set()).add(decision.rule.id)
 
     def _keep_missed_prices(self, board: AssetBoard, tick: AssetTick) -> None:
         """Prices that were reached while the program was down: told in the same message."""
@@ -321,6 +327,7 @@ class Watch:
         for decision in verdict.decisions:
             missed = {"kind": "price", "asset": board.asset, "at": tick.now, "level": decision.rule.level}
             self._missed.setdefault(decision.rule.chat_id, []).append(missed)
+            self._spoken.setdefault((decision.rule.chat_id, board.asset), set()).add(decision.rule.id)
         self._held.setdefault(board.asset, {}).update(verdict.states)
         self.book.apply_values(seen, verdict)
 
@@ -352,7 +359,10 @@ class Watch:
                 **source_facts(board, now),
             }
             key = f"{facts['kind']}/{chat_id}/{board.asset}/{since}"
-            alerts.append(AlertRecord(key, str(facts["kind"]), board.asset, chat_id, None, now, facts))
+            spoken = tuple(sorted(self._spoken.pop((chat_id, board.asset), ())))
+            alerts.append(
+                AlertRecord(key, str(facts["kind"]), board.asset, chat_id, None, now, facts, counts_for=spoken)
+            )
         self._missed = {
             chat: [item for item in items if item["asset"] != board.asset] for chat, items in self._missed.items()
         }

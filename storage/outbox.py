@@ -31,6 +31,9 @@ COUNTED_AFTER_MS = HOUR_MS
 MAX_TOLD = 12
 """Alerts that a message about several names; the rest are counted."""
 
+FOR_RULE = "#"
+"""Within the key of a row that only says that a rule has spoken by another alert."""
+
 LONGEST_PAUSE_MS = HOUR_MS
 
 KIND = "CASE WHEN json_valid(body) THEN json_extract(body, '$.kind') END"
@@ -257,7 +260,14 @@ def _told_since(db: Database, chat_id: int, since: int) -> int:
 
 
 def _link(db: Database, unit: list[Row], message_id: int) -> None:
+    """Say which message tells alerts, for the rules that speak by them too."""
     db.conn.executemany("UPDATE alert SET message_id = ? WHERE id = ?", [(message_id, number) for number, _ in unit])
+    also = [(rule_id, rule_id, message_id, number) for number, alert in unit for rule_id in alert.counts_for]
+    db.conn.executemany(
+        f"INSERT OR IGNORE INTO alert (key, event_id, rule_id, chat_id, at, begins, message_id) "
+        f"SELECT key || '{FOR_RULE}' || ?, event_id, ?, chat_id, at, 1, ? FROM alert WHERE id = ?",
+        also,
+    )
 
 
 def add_message(db: Database, chat_id: int, body: dict[str, Any], now: int) -> None:
@@ -295,7 +305,7 @@ def told_lately(db: Database, chat_id: int, count: int) -> list[Told]:
     query = (
         "SELECT alert.at, event.asset, event.kind, message.state, message.error, message.held FROM alert "
         "JOIN event ON event.id = event_id LEFT JOIN message ON message.id = message_id "
-        "WHERE alert.chat_id = ? ORDER BY alert.id DESC LIMIT ?"
+        f"WHERE alert.chat_id = ? AND instr(alert.key, '{FOR_RULE}') = 0 ORDER BY alert.id DESC LIMIT ?"
     )
     rows = db.conn.execute(query, (chat_id, count))
     return [

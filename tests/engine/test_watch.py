@@ -108,6 +108,7 @@ async def test_what_was_missed_is_stored_only_with_the_message_that_tells_it(boa
     assert {item["kind"] for item in missed} >= {"near", "swept"}
     assert record.states
     assert watch.storable
+    assert record.alerts[0].counts_for == (RULE.id,), "the rule has spoken by it"
 
 
 async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -> None:

@@ -138,6 +138,22 @@ async def test_only_what_was_delivered_or_still_may_be_counts_for_a_rule(kit: Ki
     assert (await kit.store.load_book()).told_at == {}
 
 
+async def test_a_rule_whose_moment_was_missed_has_spoken_by_the_message_that_tells_of_it(kit: Kit) -> None:
+    """Else one that may speak once spoke again after the next start: once in the summary, once by itself."""
+    chat = await kit.chat()
+    (rule,), _ = await kit.store.replace_rules(
+        chat.id, [Rule(0, chat.id, "price", "BTC", level=1.0, every_ms=ONCE)], []
+    )
+    await kit.tell(kit.alert(chat, kind="offline", rule_id=None, counts_for=(rule.id,)))
+    assert (await kit.store.load_book()).told_at == {rule.id: NOON}
+    assert len(await kit.store.told_lately(chat.id, 5)) == 1
+    message = await kit.store.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.give_up(message.id, "bad request")
+    assert await kit.store.rules_of_message(message.id) == [rule.id]
+    assert (await kit.store.load_book()).told_at == {}
+
+
 async def test_what_was_given_up_is_listed_and_goes_out_again(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.tell(kit.alert(chat))
