@@ -107,8 +107,8 @@ async def test_what_was_missed_is_stored_only_with_the_message_that_tells_it(boa
     missed = record.alerts[0].facts["missed"]
     assert {item["kind"] for item in missed} >= {"near", "swept"}
     assert record.states
-    assert watch.storable
     assert record.alerts[0].counts_for == (RULE.id,), "the rule has spoken by it"
+    assert watch.storable
 
 
 async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -> None:
