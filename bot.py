@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import RULE_EXAMPLE, parse_rule
 from engine.board import MODEL, AssetBoard
 from engine.clock import ManualClock, ScaledClock, SystemClock
@@ -210,7 +210,7 @@ def _replay(options: argparse.Namespace) -> int:
     async def run() -> None:
         store = Store(None, SystemClock())
         await store.open()
-        book = RuleBook(replace(rule, id=number, chat_id=1) for number, rule in enumerate(rules, start=1))
+        book = ActiveRules(replace(rule, id=number, chat_id=1) for number, rule in enumerate(rules, start=1))
         watch = Watch({history.market.asset: AssetBoard(history.market.asset)}, book, store)
         feed = ReplayFeed(history, clock, since=options.since or 0, until=options.until)
         async for delivered in feed.ticks():
@@ -250,8 +250,8 @@ def _ask(options: argparse.Namespace) -> int:
         store = Store(None, SystemClock())
         await store.open()
         await store.add_liquidations([event for event in history.events if event.at <= clock.at])
-        watch = Watch({board.asset: board}, RuleBook(), store)
-        chat = replace(await store.see_chat("terminal", "local", "private", ""), approved=True)
+        watch = Watch({board.asset: board}, ActiveRules(), store)
+        chat = replace(await store.upsert_chat("terminal", "local", "private", ""), approved=True)
         services = Services(watch, store, clock, access="open")
         found = await answer(Request("terminal", "local", chat, options.command, services, NoMembership()))
         await store.close()
@@ -349,7 +349,7 @@ async def _recorded(settings: Settings, clock: Clock, store: RecordingStore) -> 
     for worker in workers:
         with contextlib.suppress(VenueError):  # lists none of them, and says so in its state
             await worker.follow(list(boards))
-    watch, feed = Watch(boards, RuleBook(), store), LiveFeed(workers, boards, store, clock, settings.poll_seconds)
+    watch, feed = Watch(boards, ActiveRules(), store), LiveFeed(workers, boards, store, clock, settings.poll_seconds)
 
     async def follow() -> None:
         async for delivered in feed.ticks():
@@ -525,7 +525,7 @@ async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) 
         return AssetBoard(asset)
     if clock.now() - board.closed_at > MAX_DAYS * DAY_MS:
         return AssetBoard(asset)  # what price went through since cannot be read any more
-    board.know_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
+    board.restore_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
     return board
 
 

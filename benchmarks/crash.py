@@ -121,7 +121,7 @@ class Matrix:
         store = Store(self.database, SystemClock())
         await store.open()
         for number, (platform, remote_id, kind) in enumerate(chats):
-            chat = await store.see_chat(platform, remote_id, "private" if kind == "private" else "channel", "")
+            chat = await store.upsert_chat(platform, remote_id, "private" if kind == "private" else "channel", "")
             await store.approve_chat(chat.id, approved=True)
             shares = (np.arange(LEVELS) + (number + 0.5) / len(chats)) / LEVELS
             levels = sorted({round(float(level)) for level in np.quantile(closes, shares)})

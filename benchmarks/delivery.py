@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.clock import SystemClock
@@ -55,7 +55,7 @@ async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
         store = Store(Path(folder) / "bench.sqlite", wall)
         await server.start()
         await store.open()
-        services = Services(Watch({"BTC": board}, RuleBook(), store), store, wall, access="open")
+        services = Services(Watch({"BTC": board}, ActiveRules(), store), store, wall, access="open")
         pictures = Pictures(services)
         face = TelegramPlatform(services, pictures.draw, server.token, server.url)
 
@@ -97,8 +97,8 @@ async def _delivery() -> tuple[float, int, float, int]:
     async with world(TELEGRAM, AssetBoard("BTC")) as made:
         permitted = Permitted()
         made.server.faults.append(permitted)
-        group = await made.store.see_chat("telegram", str(GROUP), "group", "busy")
-        chats = [await made.store.see_chat("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
+        group = await made.store.upsert_chat("telegram", str(GROUP), "group", "busy")
+        chats = [await made.store.upsert_chat("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
         # No rule's: a day's cap is not what is measured here.
         busy = [_test_alert(group.id, n) for n in range(GROUP_MESSAGES)]
         for alert in busy:
@@ -136,7 +136,7 @@ async def _latency() -> list[float]:
         watch, found = made.services.watch, []
         price = 90_000.0
         for number in range(LATENCIES):
-            chat = await made.store.see_chat("telegram", str(number + 1), "private", "")
+            chat = await made.store.upsert_chat("telegram", str(number + 1), "private", "")
             level = price + 10.0
             rule = Rule(0, chat.id, "price", "BTC", level=level)
             for added in (await made.store.replace_rules(chat.id, [rule], ["price"]))[0]:

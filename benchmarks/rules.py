@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.cluster_rules import AssetTick, Sizes, StateKey, decide
-from engine.alerts.near import NearState, armed_distance
+from engine.alerts.near import RuleState, armed_distance
 from engine.alerts.rules import Rule
 from engine.alerts.tiers import Candidates
 from engine.board import AssetBoard
@@ -53,11 +53,11 @@ def run() -> Iterator[tuple[str, float, str]]:
     yield "rules.messages_stored", float(messages), "messages"
 
 
-def world(count: int, fired: int, fires: int) -> tuple[RuleBook, list[AssetTick]]:
+def world(count: int, fired: int, fires: int) -> tuple[ActiveRules, list[AssetTick]]:
     """Rules over all assets, one cluster each, and the tick in which price comes nearer to it."""
     first = outward("long", bin_of(PRICE * math.exp(-0.012)))
     rules: list[Rule] = []
-    states: dict[StateKey, NearState] = {}
+    states: dict[StateKey, RuleState] = {}
     per_asset, told = count // ASSETS, fired // ASSETS
     mass = np.full(WINDOW, 2e6)
     ticks = []
@@ -69,7 +69,7 @@ def world(count: int, fired: int, fires: int) -> tuple[RuleBook, list[AssetTick]
             # In range and told, to fire in this tick, or far from it.
             if i < told:
                 distance = 0.015 + 0.0001 * (i % 100)
-                states[rule_id, cluster_id] = NearState(armed=False, since=NOW - HOUR_MS, fired=True)
+                states[rule_id, cluster_id] = RuleState(armed=False, since=NOW - HOUR_MS, fired=True)
             elif i == told and number < fires:
                 distance = 0.0115
             else:
@@ -78,7 +78,7 @@ def world(count: int, fired: int, fires: int) -> tuple[RuleBook, list[AssetTick]
         path = tuple(cluster.near_price * math.exp(d) for d in (0.012, 0.0118, 0.011))
         view = MapView(asset, NOW, path[0], {"long": {"v": mass}, "short": {"v": mass}}, {"v": 8e9})
         ticks.append(AssetTick(asset, NOW, path, (cluster,), (), view, Candidates()))
-    return RuleBook(rules, states), ticks
+    return ActiveRules(rules, states), ticks
 
 
 def tick_seconds(count: int, fired: int, fires: int) -> tuple[float, int]:
@@ -109,10 +109,10 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
         near = cluster.distance(mark) / 2
         rules = []
         for number in range(count):
-            chat = await store.see_chat("telegram", str(number), "private", "")
+            chat = await store.upsert_chat("telegram", str(number), "private", "")
             made, _ = await store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
             rules += made
-        watch = Watch({"BTC": board}, RuleBook(rules), store)
+        watch = Watch({"BTC": board}, ActiveRules(rules), store)
         await watch.tick(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # the baseline
         price = cluster.near_price * math.exp(outward(cluster.side, -1) * near * 0.9)
         started = time.perf_counter()

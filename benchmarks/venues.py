@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.board import AssetBoard
 from engine.clock import ScaledClock, SystemClock
 from engine.loopback.server import LoopbackExchange
@@ -80,7 +80,7 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
     universe = Universe(FOLLOWED, workers, boards, board, set, forget)
     await universe.review()
     feed = LiveFeed(workers, boards, store, clock, POLL_SECONDS)
-    watch = Watch(boards, RuleBook(), store)
+    watch = Watch(boards, ActiveRules(), store)
     started = asyncio.Event()
 
     async def follow() -> None:

@@ -158,7 +158,7 @@ class AssetBoard:
 
     @property
     def clusters(self) -> tuple[Cluster, ...]:
-        self._measure()
+        self._refresh_clusters()
         return self.tracker.live
 
     @property
@@ -313,7 +313,7 @@ class AssetBoard:
         """Order books that are not old."""
         return [book for book in self.books.values() if now - book.at <= BOOK_MS]
 
-    def know_reported(self, rows: Iterable[ReportedLiquidation]) -> None:
+    def restore_reported(self, rows: Iterable[ReportedLiquidation]) -> None:
         """Take up what feeds reported before a restart, in place of what a checkpoint knew."""
         single = [row for row in sorted(rows) if row.at > self._summed_until.get(row.market_key, 0)]
         if single:
@@ -365,12 +365,12 @@ class AssetBoard:
             self._listening = dict(update.listening)
             self._has_feed = self._has_feed or bool(self._listening)
         for row in update.reported:
-            self._count(row)
+            self._add_reported(row)
         while self._reported and self._reported[0].at < now - 2 * DAY_MS:
             self._reported.popleft()
         self._take_bars(update)
         for sample in update.samples:
-            self._take(sample)
+            self._add_sample(sample)
         if update.path:
             self.recent.add(update.path, now)
             self._mark = update.path[-1]
@@ -406,7 +406,7 @@ class AssetBoard:
 
     def _follow(self, update: AssetUpdate, now: int, *, silent: bool) -> AssetTick:
         if not silent:
-            self._measure()
+            self._refresh_clusters()
         view, clusters, faded = self.view, self.tracker.live, self.tracker.faded
         path = (self._mark, *update.path)
         self.candidates.follow(path, clusters, view, now)
@@ -535,10 +535,10 @@ class AssetBoard:
         self._reported = deque(kept)
         for side, usd in sides:
             if usd is not None:
-                self._count(ReportedLiquidation(bar.closed_at, side, usd, key))
+                self._add_reported(ReportedLiquidation(bar.closed_at, side, usd, key))
         self._summed_until[key] = bar.closed_at
 
-    def _count(self, row: ReportedLiquidation) -> None:
+    def _add_reported(self, row: ReportedLiquidation) -> None:
         at, key = row.at, row.market_key
         if at <= self._summed_until.get(key, 0):
             return  # a bar's sum holds it already
@@ -546,7 +546,7 @@ class AssetBoard:
         self._reported_since.setdefault(key, at)
         self._reported.append(row)
 
-    def _take(self, sample: Sample) -> None:
+    def _add_sample(self, sample: Sample) -> None:
         key = sample.market.key
         self._sampled_at[key] = sample.at
         if sample.funding_rate is not None:
@@ -580,7 +580,7 @@ class AssetBoard:
         self._reference = known.market.key
         return known
 
-    def _measure(self) -> None:
+    def _refresh_clusters(self) -> None:
         """Renew what clusters hold and are expected to force, as of the last closed bar's close, once a bar."""
         if self._unmeasured is not None:
             self.tracker.measure(self._unmeasured, default_distance(self.asset))
@@ -609,7 +609,7 @@ class AssetBoard:
 
     def snapshot(self) -> dict[str, Any]:
         """Everything needed to go on from the last closed bar; arrays stay arrays."""
-        self._measure()
+        self._refresh_clusters()
         return {
             "model": MODEL,
             "maps": {key: m.snapshot() for key, m in self.maps.items() if m.opened},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 
 CLAIM_CODE = "claim_code"
 """Under which the code is kept by which the first operator claims the bot."""
@@ -29,13 +29,13 @@ class Chat:
     approved: bool = False
     active: bool = True
     off_reason: str = ""
-    wishes: Wishes = field(default_factory=Wishes)
+    preferences: Preferences = field(default_factory=Preferences)
     refused_since: int = 0
     person: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AuditEntry:
     """What somebody changed in a chat: when, the platform's id of who, and the command line."""
 
     at: int

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.alerts.cluster_rules import StateKey
-from engine.alerts.near import NearState
+from engine.alerts.near import RuleState
 from engine.chats import ChatKind
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TickRecord:
     now: int
     priced: dict[str, int] = field(default_factory=dict)
     stale: dict[str, int | None] = field(default_factory=dict)
-    states: dict[StateKey, NearState | None] = field(default_factory=dict)
+    states: dict[StateKey, RuleState | None] = field(default_factory=dict)
     alerts: list[AlertRecord] = field(default_factory=list)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -77,13 +77,13 @@ class Message:
     plain: bool
     repeat: bool
     edits: str | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    preferences: Preferences = field(default_factory=Preferences)
     copies: int = 0
     tried_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlertLogEntry:
     """An alert of a chat: when, of what, what became of its message, and what went wrong with it last."""
 
     at: int

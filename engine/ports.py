@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.alerts.rules import Rule
-from engine.chats import Change, Chat, ChatKind
+from engine.chats import AuditEntry, Chat, ChatKind
 from engine.liquidation.margin import Tier
 from engine.market import Bar, Liquidation, LiquidationSummary, Market, MarketTick, ReportedLiquidation
-from engine.messages import DeadLetter, Message, Outcome, TickRecord, Told
-from engine.preferences import Wishes
+from engine.messages import AlertLogEntry, DeadLetter, Message, Outcome, TickRecord
+from engine.preferences import Preferences
 
 
 class Clock(Protocol):
@@ -130,7 +130,7 @@ class RuleStore(Protocol):
 class ChatStore(Protocol):
     """Where chats, operators and small facts of the installation are kept."""
 
-    async def see_chat(
+    async def upsert_chat(
         self,
         platform: str,
         remote_id: str,
@@ -167,15 +167,15 @@ class ChatStore(Protocol):
 
     async def approve_chat(self, chat_id: int, *, approved: bool) -> None: ...
 
-    async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
+    async def set_chat_active(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
 
-    async def set_wishes(self, chat_id: int, wishes: Wishes) -> None: ...
+    async def save_preferences(self, chat_id: int, preferences: Preferences) -> None: ...
 
-    async def note_change(self, chat_id: int, who: str, what: str) -> None:
+    async def log_change(self, chat_id: int, who: str, what: str) -> None:
         """Remember that somebody changed something in a chat."""
         ...
 
-    async def changes(self, chat_id: int, count: int) -> list[Change]:
+    async def changes(self, chat_id: int, count: int) -> list[AuditEntry]:
         """What was changed in a chat last, newest first."""
         ...
 
@@ -269,7 +269,7 @@ class Outbox(Protocol):
         """The last messages that were given up, newest first."""
         ...
 
-    async def told_lately(self, chat_id: int, count: int) -> list[Told]:
+    async def recent_alerts(self, chat_id: int, count: int) -> list[AlertLogEntry]:
         """A chat's last alerts, newest first."""
         ...
 
@@ -300,7 +300,7 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
         """Write what is open beside the path that no longer names it."""
         ...
 
-    async def forced_since(self, asset: str, since: int) -> LiquidationSummary:
+    async def liquidations_since(self, asset: str, since: int) -> LiquidationSummary:
         """What feeds reported as forced out of an asset since then."""
         ...
 

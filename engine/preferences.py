@@ -22,7 +22,7 @@ _QUIET = re.compile(rf"(?:from\s+)?{_TIME}\s*(?:-|to|until|till)\s*{_TIME}", re.
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Preferences:
     """What a chat wants of alerts.
 
     Attributes:
@@ -47,28 +47,28 @@ class Wishes:
     room: str = PUBLIC
 
 
-def quiet_until(wishes: Wishes, now: int) -> int | None:
+def quiet_until(preferences: Preferences, now: int) -> int | None:
     """When the quiet hours that are on now end, UTC ms; None while there are none.
 
     Their end is a time on the chat's own clock, also where that clock is set forward or back in between.
     """
-    if wishes.quiet is None:
+    if preferences.quiet is None:
         return None
-    start, end = wishes.quiet
-    local = _local(wishes, now)
+    start, end = preferences.quiet
+    local = _local(preferences, now)
     minute = local.hour * 60 + local.minute
     inside = start <= minute < end if start < end else (minute >= start or minute < end)
     if not inside:
         return None
     day = local.date() if minute < end else local.date() + timedelta(days=1)
     # Where that hour comes twice the later one is meant: the earlier may be over already.
-    ends = datetime.combine(day, time(end // 60, end % 60, fold=1), ZoneInfo(wishes.timezone))
+    ends = datetime.combine(day, time(end // 60, end % 60, fold=1), ZoneInfo(preferences.timezone))
     return max(int(ends.timestamp() * 1000), now + 1)
 
 
-def day_start(wishes: Wishes, now: int) -> int:
+def day_start(preferences: Preferences, now: int) -> int:
     """The chat's last local midnight, UTC ms."""
-    midnight = datetime.combine(_local(wishes, now).date(), time(), ZoneInfo(wishes.timezone))
+    midnight = datetime.combine(_local(preferences, now).date(), time(), ZoneInfo(preferences.timezone))
     return int(midnight.timestamp() * 1000)
 
 
@@ -94,8 +94,8 @@ def is_timezone(name: str) -> bool:
     return True
 
 
-def _local(wishes: Wishes, now: int) -> datetime:
-    return datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(wishes.timezone))
+def _local(preferences: Preferences, now: int) -> datetime:
+    return datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(preferences.timezone))
 
 
 def parse_quiet(text: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.alerts.active_rules import NEVER, RuleBook, ended
+from engine.alerts.active_rules import NEVER, ActiveRules, ended
 from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, decide
 from engine.alerts.market_events import (
     MOVE_MS,
@@ -23,7 +23,7 @@ from engine.alerts.market_events import (
     surge_place,
 )
 from engine.alerts.metric_rules import GROWN, ValueTick, decide_values
-from engine.alerts.near import NearState
+from engine.alerts.near import RuleState
 from engine.alerts.rules import ONCE, Rule
 from engine.announce import alert_facts, cluster_facts, riding_facts, source_facts, value_facts
 from engine.board import AssetBoard
@@ -46,13 +46,13 @@ def _told_together(_: Rule) -> int:
 class Watch:
     """Boards of all assets, and the rules over them. A tick is stored in one transaction before anything is sent."""
 
-    def __init__(self, boards: dict[str, AssetBoard], book: RuleBook, store: TickStore) -> None:
+    def __init__(self, boards: dict[str, AssetBoard], book: ActiveRules, store: TickStore) -> None:
         self.boards = boards
         self.book = book
         self.set_aside: dict[str, str] = {}
         self.priced_until: dict[str, int] = {}
         self._store = store
-        self._held: dict[str, dict[StateKey, NearState | None]] = {}
+        self._held: dict[str, dict[StateKey, RuleState | None]] = {}
         self._missed: dict[int, list[dict[str, Any]]] = {}
         self._spoken: dict[tuple[int, str], set[int]] = {}
         """By chat and asset the rules whose moment was missed: the message that tells of it counts for them."""
@@ -142,7 +142,7 @@ class Watch:
         self.book.apply(asset, verdict)
         self.book.forget_clusters(asset, gone)
 
-    def _ended(self, gone: Collection[str], decided: Verdict) -> dict[StateKey, NearState | None]:
+    def _ended(self, gone: Collection[str], decided: Verdict) -> dict[StateKey, RuleState | None]:
         """What rules remember of clusters that are no more: to be forgotten."""
         known = {(rule_id, cluster) for cluster in gone for rule_id in self.book.states.by_cluster.get(cluster, ())}
         return dict.fromkeys(known | {key for key in decided.states if key[1] in gone})
@@ -254,7 +254,7 @@ class Watch:
             rules = [rule for rule in self.book.near_rules(asset, now) if rule.id not in spoken]
             verdict = decide_move(rules, self.book.states, asset, board.recent, mark, now, silent, following)
         near = (rule for rule in self.book.rules_by_id(spoken) if rule.kind == "near")
-        verdict.states |= {(rule.id, move_place(asset)): NearState(False, now, label=mark) for rule in near}
+        verdict.states |= {(rule.id, move_place(asset)): RuleState(False, now, label=mark) for rule in near}
         return verdict
 
     def _without_figures(self, board: AssetBoard, now: int, record: TickRecord) -> None:

@@ -138,7 +138,7 @@ async def require_admin(request: Request) -> None:
         raise InputError("Only admins of this group may do that.")
 
 
-async def personal(request: Request, *, prove: bool = False) -> Request:
+async def in_private_chat(request: Request, *, prove: bool = False) -> Request:
     """The request as one from the asker's private chat: what somebody wishes for themself in a group is theirs.
 
     Args:
@@ -154,7 +154,7 @@ async def personal(request: Request, *, prove: bool = False) -> Request:
         raise InputError("I cannot write to you privately. Open a chat with me first; for this one: /subscribe.")
     store = request.services.store
     person = request.user_id if remote_id != request.user_id else ""
-    chat = await store.see_chat(request.platform, remote_id, "private", "", request.locale, person=person)
+    chat = await store.upsert_chat(request.platform, remote_id, "private", "", request.locale, person=person)
     if prove and not await store.rules_of_chat(chat.id):
         await store.add_message(chat.id, {"kind": "test"})
         request.services.wake()
@@ -185,7 +185,7 @@ async def resume(request: Request) -> None:
         return
     if request.chat.off_reason == REFUSED and not await request.by_operator():
         raise InputError("The operator has shut this chat out.")
-    await request.services.store.switch_chat(request.chat.id, active=True)
+    await request.services.store.set_chat_active(request.chat.id, active=True)
     for rule in await request.services.store.rules_of_chat(request.chat.id):
         request.services.watch.book.add(rule)
 

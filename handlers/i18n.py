@@ -22,7 +22,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from engine.errors import CliffwatchError
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 
 CATALOGUES = Path(__file__).parent / "catalogues"
 SOURCE = "en"
@@ -73,7 +73,7 @@ _current: ContextVar[str] = ContextVar("language", default=SOURCE)
 
 
 @contextmanager
-def speaking(tag: str) -> Iterator[None]:
+def use_language(tag: str) -> Iterator[None]:
     """Say everything within in a language."""
     token = _current.set(tag if tag in LANGUAGES else SOURCE)
     try:
@@ -94,13 +94,13 @@ def pick(locale: str | None) -> str:
     return next((known for known in LANGUAGES if known.lower().partition("-")[0] == base), SOURCE)
 
 
-def language_of(wishes: Wishes, locale: str = "") -> str:
+def language_of(preferences: Preferences, locale: str = "") -> str:
     """The language that a chat is spoken to in: the one it chose, else that of the platform's locale.
 
     Args:
         locale: of whoever asks, where that is known; else the one last seen there.
     """
-    return wishes.language or pick(locale or wishes.locale)
+    return preferences.language or pick(locale or preferences.locale)
 
 
 def _(message: str, /, **values: Any) -> str:

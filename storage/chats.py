@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine.chats import Change, Chat, ChatKind
+from engine.chats import AuditEntry, Chat, ChatKind
 from engine.errors import InputError
-from engine.preferences import CAP, Wishes, is_timezone, parse_quiet, quiet_text
+from engine.preferences import CAP, Preferences, is_timezone, parse_quiet, quiet_text
 from storage.aside import set_aside
 
-WISHES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
+PREFERENCES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
 """Columns that make a chat's wishes."""
 
 _UNSET = {
@@ -32,18 +32,18 @@ MAX_CAP = 100_000
 """A chat of this machine's own has this one; see platforms."""
 
 _COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, refused_since, person, " + ", ".join(
-    WISHES
+    PREFERENCES
 )
 
 
 def _chat(db: Database, row: tuple[Any, ...]) -> Chat:
-    number, platform, remote_id, kind, title, approved, active, off_reason, refused_since, person, *wishes = row
-    kept = read_wishes(db, number, kind, wishes)
+    number, platform, remote_id, kind, title, approved, active, off_reason, refused_since, person, *preferences = row
+    kept = read_preferences(db, number, kind, preferences)
     off = (bool(approved), bool(active), off_reason)
     return Chat(number, platform, remote_id, kind, title, *off, kept, refused_since, person)
 
 
-def read_wishes(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[Any]) -> Wishes:
+def read_preferences(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[Any]) -> Preferences:
     """Wishes from their columns, in the order of WISHES; what of them cannot be read is as if it had not been said."""
     timezone, quiet, loud, cap, language, locale, light, role, room = columns
     hours = None
@@ -53,34 +53,34 @@ def read_wishes(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[An
         set_aside(db, f"chat #{chat_id}: its quiet hours", error)
     if not is_timezone(timezone):
         set_aside(db, f"chat #{chat_id}: its time zone", f"{timezone[:30]!r} is none here; UTC stands for it")
-        timezone = Wishes().timezone
+        timezone = Preferences().timezone
     most = cap if isinstance(cap, int) and 0 <= cap <= MAX_CAP else CAP.get(kind, CAP["private"])
     if cap is not None and most != cap:
         set_aside(db, f"chat #{chat_id}: its cap", f"{cap} is none")
     role = role if role.isdecimal() else ""
-    return Wishes(timezone, hours, bool(loud), most, language, locale, bool(light), role, room)
+    return Preferences(timezone, hours, bool(loud), most, language, locale, bool(light), role, room)
 
 
-def wishes_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Wishes]:
+def preferences_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Preferences]:
     """What active chats want of alerts, by their ids; those that are gone or switched off are left out."""
     numbers = ", ".join(str(int(chat_id)) for chat_id in chat_ids)
-    query = f"SELECT id, kind, {', '.join(WISHES)} FROM chat WHERE active AND id IN ({numbers})"
-    return {row[0]: read_wishes(db, row[0], row[1], row[2:]) for row in db.conn.execute(query).fetchall()}
+    query = f"SELECT id, kind, {', '.join(PREFERENCES)} FROM chat WHERE active AND id IN ({numbers})"
+    return {row[0]: read_preferences(db, row[0], row[1], row[2:]) for row in db.conn.execute(query).fetchall()}
 
 
-def set_wishes(db: Database, chat_id: int, wishes: Wishes) -> None:
+def save_preferences(db: Database, chat_id: int, preferences: Preferences) -> None:
     """Keep what a chat wants of alerts; its platform's locale is not its to choose."""
     db.conn.execute(
         "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ?, language = ?, light = ?, role = ?, room = ? "
         "WHERE id = ?",
         (
-            *(wishes.timezone, quiet_text(wishes.quiet), int(wishes.loud), wishes.cap),
-            *(wishes.language, int(wishes.light), wishes.role, wishes.room, chat_id),
+            *(preferences.timezone, quiet_text(preferences.quiet), int(preferences.loud), preferences.cap),
+            *(preferences.language, int(preferences.light), preferences.role, preferences.room, chat_id),
         ),
     )
 
 
-def see_chat(
+def upsert_chat(
     db: Database,
     platform: str,
     remote_id: str,
@@ -147,7 +147,7 @@ def answered(db: Database, chat_id: int) -> None:
     db.conn.execute("UPDATE chat SET refused_since = 0 WHERE id = ? AND refused_since", (chat_id,))
 
 
-def switch_chat(db: Database, chat_id: int, *, active: bool, reason: str = "") -> None:
+def set_chat_active(db: Database, chat_id: int, *, active: bool, reason: str = "") -> None:
     """Switch a chat off, keeping its rules, or on again."""
     db.conn.execute(
         "UPDATE chat SET active = ?, off_reason = ?, refused_since = 0 WHERE id = ?", (int(active), reason, chat_id)
@@ -179,7 +179,7 @@ def forget_chat(db: Database, chat_id: int) -> int:
 CHANGES_KEPT = 200
 
 
-def note_change(db: Database, chat_id: int, who: str, what: str, now: int) -> None:
+def log_change(db: Database, chat_id: int, who: str, what: str, now: int) -> None:
     """Remember that somebody changed something in a chat; the last 200 are kept."""
     db.conn.execute("INSERT INTO change (chat_id, at, who, what) VALUES (?, ?, ?, ?)", (chat_id, now, who, what))
     db.conn.execute(
@@ -189,10 +189,10 @@ def note_change(db: Database, chat_id: int, who: str, what: str, now: int) -> No
     )
 
 
-def changes(db: Database, chat_id: int, count: int) -> list[Change]:
+def changes(db: Database, chat_id: int, count: int) -> list[AuditEntry]:
     """What was changed in a chat last, newest first."""
     query = "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?"
-    return [Change(*row) for row in db.conn.execute(query, (chat_id, count))]
+    return [AuditEntry(*row) for row in db.conn.execute(query, (chat_id, count))]
 
 
 _EXPORTED = {

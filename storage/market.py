@@ -110,7 +110,7 @@ def reported_since(db: Database, asset: str, since: int) -> list[ReportedLiquida
     return [ReportedLiquidation(*row) for row in db.conn.execute(query, (asset, since))]
 
 
-def forced_since(db: Database, asset: str, since: int) -> LiquidationSummary:
+def liquidations_since(db: Database, asset: str, since: int) -> LiquidationSummary:
     """What was forced out of an asset since then, added up."""
     where = "FROM liquidation WHERE asset = ? AND at > ? AND side IN ('long', 'short')"
     sums = db.conn.execute(f"SELECT market, side, SUM(usd), COUNT(*) {where} GROUP BY market, side", (asset, since))

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from sqlite_utils import Database
 
-from engine.alerts.delivery_policy import GROUP_FROM, fate
+from engine.alerts.delivery_policy import GROUP_FROM, disposition
 from engine.market import HOUR_MS, MINUTE_MS
-from engine.messages import AlertRecord, DeadLetter, Message, Told
-from engine.preferences import Wishes, day_start, quiet_until
+from engine.messages import AlertLogEntry, AlertRecord, DeadLetter, Message
+from engine.preferences import Preferences, day_start, quiet_until
 from storage import chats
 from storage.aside import set_aside
-from storage.chats import WISHES, read_wishes
+from storage.chats import PREFERENCES, read_preferences
 
 EXPIRES_MS = {"near": 30 * MINUTE_MS, "entered": 30 * MINUTE_MS}
 OTHERS_EXPIRE_MS = 12 * HOUR_MS
@@ -53,14 +53,14 @@ def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
     by_chat: dict[int, list[AlertRecord]] = {}
     for alert in alerts:
         by_chat.setdefault(alert.chat_id, []).append(alert)
-    wishes = chats.wishes_of(db, by_chat)
+    preferences = chats.preferences_of(db, by_chat)
     added = 0
     for chat_id, rows in by_chat.items():
-        if chat_id in wishes:
+        if chat_id in preferences:
             try:
                 with savepoint(db):
                     new = [(number, alert) for alert in rows if (number := _add_alert(db, alert, known)) is not None]
-                    _tell(db, chat_id, wishes[chat_id], new, now)
+                    _tell(db, chat_id, preferences[chat_id], new, now)
                 added += len(new)
             except UNREADABLE as error:
                 set_aside(db, f"an alert of chat #{chat_id}", error)
@@ -133,19 +133,19 @@ def _finite(value: Any) -> Any:
 Row = tuple[int, AlertRecord]
 
 
-def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) -> None:
+def _tell(db: Database, chat_id: int, preferences: Preferences, new: list[Row], now: int) -> None:
     """Make messages of a chat's new alerts of one tick, the worst first."""
     new.sort(key=lambda row: (-row[1].top_tier, -_size(row[1].facts)))
     # What is no rule's, such as what happened while the program was down, says more than its first line.
     own = [[row] for row in new if row[1].rule_id is None]
     rest = [row for row in new if row[1].rule_id is not None]
     units = own + ([rest] if len(rest) >= GROUP_FROM else [[row] for row in rest])
-    told = _told_since(db, chat_id, day_start(wishes, now)) if units else 0
+    told = _told_since(db, chat_id, day_start(preferences, now)) if units else 0
     for unit in units:
         first = unit[0][1]
         # What is no rule's, such as that figures are missing, fills no day; nor does a single wish.
         counted = told if first.rule_id is not None and not any(alert.only for _, alert in unit) else 0
-        match fate(wishes, now, counted, first.kind, top_tier=first.top_tier):
+        match disposition(preferences, now, counted, first.kind, top_tier=first.top_tier):
             case "now":
                 kinds = {alert.kind for _, alert in unit}
                 lives = max(EXPIRES_MS.get(kind, OTHERS_EXPIRE_MS) for kind in kinds)
@@ -156,9 +156,9 @@ def _tell(db: Database, chat_id: int, wishes: Wishes, new: list[Row], now: int) 
                     _count_later(db, chat_id, message_id, body, now)
                 told += 1
             case "held":
-                told += _hold(db, chat_id, unit, now, quiet_until(wishes, now) or now)
+                told += _hold(db, chat_id, unit, now, quiet_until(preferences, now) or now)
             case "capped":
-                _say_full(db, chat_id, wishes, now)
+                _say_full(db, chat_id, preferences, now)
 
 
 def change_alerts(db: Database, changes: Mapping[str, dict[str, Any]], now: int) -> None:
@@ -238,15 +238,15 @@ def _hold(db: Database, chat_id: int, unit: list[Row], now: int, until: int) -> 
     return 0
 
 
-def _say_full(db: Database, chat_id: int, wishes: Wishes, now: int) -> None:
+def _say_full(db: Database, chat_id: int, preferences: Preferences, now: int) -> None:
     """The closing note of a day, once."""
     said = db.conn.execute(
         f"SELECT 1 FROM message WHERE chat_id = ? AND created_at >= ? AND {KIND} = 'full'",
-        (chat_id, day_start(wishes, now)),
+        (chat_id, day_start(preferences, now)),
     ).fetchone()
     if said is None:
-        body = {"kind": "full", "cap": wishes.cap, "timezone": wishes.timezone}
-        due = quiet_until(wishes, now)
+        body = {"kind": "full", "cap": preferences.cap, "timezone": preferences.timezone}
+        due = quiet_until(preferences, now)
         _add(db, chat_id, json.dumps(body), now, (due or now) + OTHERS_EXPIRE_MS, due=due)
 
 
@@ -300,7 +300,7 @@ def rules_of_message(db: Database, message_id: int) -> list[int]:
     return [row[0] for row in db.conn.execute(query, (message_id,))]
 
 
-def told_lately(db: Database, chat_id: int, count: int) -> list[Told]:
+def recent_alerts(db: Database, chat_id: int, count: int) -> list[AlertLogEntry]:
     """A chat's last alerts, newest first."""
     query = (
         "SELECT alert.at, event.asset, event.kind, message.state, message.error, message.held FROM alert "
@@ -309,11 +309,12 @@ def told_lately(db: Database, chat_id: int, count: int) -> list[Told]:
     )
     rows = db.conn.execute(query, (chat_id, count))
     return [
-        Told(at, asset, kind, _fate(state, held, error), error or "") for at, asset, kind, state, error, held in rows
+        AlertLogEntry(at, asset, kind, _delivery_status(state, held, error), error or "")
+        for at, asset, kind, state, error, held in rows
     ]
 
 
-def _fate(state: str | None, held: int | None, error: str | None) -> str:
+def _delivery_status(state: str | None, held: int | None, error: str | None) -> str:
     if state == "sent" and error == PERHAPS:
         return PERHAPS
     if state is None:
@@ -368,7 +369,7 @@ def expire(db: Database, platform: str, now: int) -> list[int]:
 CLAIM = f"""
     SELECT message.id, chat_id, chat.remote_id, chat.kind, body, rendered, attempts, nonce, expires,
         message.created_at, plain, repeat, copies, tried_at, edits,
-        (SELECT target.remote_id FROM message AS target WHERE target.id = message.edits), {", ".join(WISHES)}
+        (SELECT target.remote_id FROM message AS target WHERE target.id = message.edits), {", ".join(PREFERENCES)}
     FROM message INDEXED BY message_by_due CROSS JOIN chat ON chat.id = chat_id
     WHERE state = 'ready' AND due <= :now AND expires >= :now AND chat.platform = :platform AND chat.active
         AND chat_id NOT IN (SELECT value FROM json_each(:busy))
@@ -436,7 +437,7 @@ def _message(db: Database, row: tuple[Any, ...], now: int) -> Message:
         plain=bool(plain),
         repeat=bool(repeat),
         edits=str(rest[1]) if rest[0] is not None else None,
-        wishes=read_wishes(db, chat_id, kind, rest[2:]),
+        preferences=read_preferences(db, chat_id, kind, rest[2:]),
         copies=copies,
         tried_at=tried_at or now,
     )

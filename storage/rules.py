@@ -10,7 +10,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from engine.alerts.cluster_rules import StateKey
-from engine.alerts.near import NearState, state_of
+from engine.alerts.near import RuleState, state_of
 from engine.alerts.rules import Rule
 from storage.aside import set_aside
 
@@ -136,7 +136,7 @@ def last_told(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, 
     return dict(db.conn.execute(query).fetchall())
 
 
-def save_states(db: Database, states: Mapping[StateKey, NearState | None]) -> None:
+def save_states(db: Database, states: Mapping[StateKey, RuleState | None]) -> None:
     """Store what rules remember; None forgets. States of rules that were deleted meanwhile are dropped."""
     gone = [key for key, state in states.items() if state is None]
     kept = ((*key, json.dumps(asdict(state)), key[0]) for key, state in states.items() if state is not None)
@@ -148,7 +148,7 @@ def save_states(db: Database, states: Mapping[StateKey, NearState | None]) -> No
     )
 
 
-def all_states(db: Database) -> dict[StateKey, NearState]:
+def all_states(db: Database) -> dict[StateKey, RuleState]:
     found = {}
     for rule_id, cluster_id, text in db.conn.execute("SELECT rule_id, cluster_id, state FROM rule_state").fetchall():
         try:

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 from sqlite_utils import Database as Utils
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import Rule
-from engine.chats import CLAIM_CODE, Change, Chat, ChatKind
+from engine.chats import CLAIM_CODE, AuditEntry, Chat, ChatKind
 from engine.errors import InputError
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, Bar, Liquidation, LiquidationSummary, Market, ReportedLiquidation
-from engine.messages import DeadLetter, Message, TickRecord, Told
+from engine.messages import AlertLogEntry, DeadLetter, Message, TickRecord
 from engine.ports import Clock
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from storage import chats, market, outbox, rules
 from storage.database import Database
 
@@ -121,8 +121,8 @@ class Store:
         """Reported liquidations of an asset since then."""
         return await self._db.read(lambda db: market.reported_since(db, asset, since))
 
-    async def forced_since(self, asset: str, since: int) -> LiquidationSummary:
-        return await self._db.read(lambda db: market.forced_since(db, asset, since))
+    async def liquidations_since(self, asset: str, since: int) -> LiquidationSummary:
+        return await self._db.read(lambda db: market.liquidations_since(db, asset, since))
 
     async def save_track_record(self, asset: str, day: str, figures: dict[str, Any]) -> None:
         await self._db.write(lambda db: market.save_track_record(db, asset, day, figures))
@@ -191,11 +191,11 @@ class Store:
 
     # -- rules
 
-    async def load_book(self) -> RuleBook:
+    async def load_book(self) -> ActiveRules:
         """All rules with what they remember."""
 
-        def work(db: Utils) -> RuleBook:
-            return RuleBook(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db), rules.last_told(db))
+        def work(db: Utils) -> ActiveRules:
+            return ActiveRules(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db), rules.last_told(db))
 
         return await self._db.read(work)
 
@@ -249,7 +249,7 @@ class Store:
 
     # -- chats
 
-    async def see_chat(
+    async def upsert_chat(
         self,
         platform: str,
         remote_id: str,
@@ -263,12 +263,12 @@ class Store:
         title = "".join(c for c in title if c.isprintable())[:200]
         known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
         if known is not None:
-            wanted = (title or known.title, kind, locale or known.wishes.locale, person or known.person)
-            if (known.title, known.kind, known.wishes.locale, known.person) == wanted:
+            wanted = (title or known.title, kind, locale or known.preferences.locale, person or known.person)
+            if (known.title, known.kind, known.preferences.locale, known.person) == wanted:
                 return known
         now = self._wall.now()
         return await self._db.write(
-            lambda db: chats.see_chat(db, platform, remote_id, kind, title, now, locale, parent, person)
+            lambda db: chats.upsert_chat(db, platform, remote_id, kind, title, now, locale, parent, person)
         )
 
     async def find_chat(self, platform: str, remote_id: str) -> Chat | None:
@@ -290,17 +290,17 @@ class Store:
     async def approve_chat(self, chat_id: int, *, approved: bool) -> None:
         await self._db.write(lambda db: chats.approve_chat(db, chat_id, approved=approved))
 
-    async def switch_chat(self, chat_id: int, *, active: bool, reason: str = "") -> None:
-        await self._db.write(lambda db: chats.switch_chat(db, chat_id, active=active, reason=reason))
+    async def set_chat_active(self, chat_id: int, *, active: bool, reason: str = "") -> None:
+        await self._db.write(lambda db: chats.set_chat_active(db, chat_id, active=active, reason=reason))
 
-    async def set_wishes(self, chat_id: int, wishes: Wishes) -> None:
-        await self._db.write(lambda db: chats.set_wishes(db, chat_id, wishes))
+    async def save_preferences(self, chat_id: int, preferences: Preferences) -> None:
+        await self._db.write(lambda db: chats.save_preferences(db, chat_id, preferences))
 
-    async def note_change(self, chat_id: int, who: str, what: str) -> None:
+    async def log_change(self, chat_id: int, who: str, what: str) -> None:
         now = self._wall.now()
-        await self._db.write(lambda db: chats.note_change(db, chat_id, who, what, now))
+        await self._db.write(lambda db: chats.log_change(db, chat_id, who, what, now))
 
-    async def changes(self, chat_id: int, count: int) -> list[Change]:
+    async def changes(self, chat_id: int, count: int) -> list[AuditEntry]:
         return await self._db.read(lambda db: chats.changes(db, chat_id, count))
 
     async def export_chat(self, chat_id: int) -> dict[str, Any]:
@@ -396,8 +396,8 @@ class Store:
     async def dead_letters(self, count: int) -> list[DeadLetter]:
         return await self._db.read(lambda db: outbox.dead_letters(db, count))
 
-    async def told_lately(self, chat_id: int, count: int) -> list[Told]:
-        return await self._db.read(lambda db: outbox.told_lately(db, chat_id, count))
+    async def recent_alerts(self, chat_id: int, count: int) -> list[AlertLogEntry]:
+        return await self._db.read(lambda db: outbox.recent_alerts(db, chat_id, count))
 
     async def resend(self, message_ids: Sequence[int]) -> int:
         now = self._wall.now()

@@ -24,7 +24,7 @@ from handlers.alert_messages import alert_answer
 from handlers.answers import Answer
 from handlers.commands.channel import preview_facts
 from handlers.context import Services
-from handlers.i18n import LANGUAGES, speaking
+from handlers.i18n import LANGUAGES, use_language
 from handlers.pictures import Pictures
 from handlers.platforms.discord.render import render_discord
 from handlers.platforms.telegram.render import render_telegram
@@ -92,9 +92,9 @@ async def shown(kit: Kit) -> list[tuple[str, str, Answer]]:
         if tag == "en":
             continue
         chat = await kit.chat("8")
-        await kit.store.set_wishes(chat.id, replace(chat.wishes, language=tag))
+        await kit.store.save_preferences(chat.id, replace(chat.preferences, language=tag))
         found += [(name, text, await kit.ask(text, "8")) for text in TRANSLATED]
-        with speaking(tag):
+        with use_language(tag):
             found += [(name, "near", alert_answer(preview_facts(board, kit.clock.at) | {"preview": False}))]
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from engine.alerts.cluster_rules import AssetTick, Sizes, StateKey, Verdict
 from engine.alerts.index import AssetIndex
 from engine.alerts.metric_rules import ValueIndex, ValueTick, ValueVerdict
-from engine.alerts.near import NearState, handed_over
+from engine.alerts.near import RuleState, handed_over
 from engine.alerts.rules import ONCE, Rule
 from engine.liquidation.clusters import Cluster
 from engine.market import SIDES
@@ -18,17 +18,17 @@ NEVER = 2**62
 """Later than any time."""
 
 
-class States(Mapping[StateKey, NearState]):
+class RuleStates(Mapping[StateKey, RuleState]):
     """What rules remember of clusters, kept by cluster."""
 
-    def __init__(self, of: Mapping[StateKey, NearState]) -> None:
-        self.by_cluster: dict[str, dict[int, NearState]] = {}
+    def __init__(self, of: Mapping[StateKey, RuleState]) -> None:
+        self.by_cluster: dict[str, dict[int, RuleState]] = {}
         self.put(of)
 
-    def __getitem__(self, key: StateKey) -> NearState:
+    def __getitem__(self, key: StateKey) -> RuleState:
         return self.by_cluster[key[1]][key[0]]
 
-    def get(self, key: StateKey, default: NearState | None = None) -> NearState | None:  # type: ignore[override]
+    def get(self, key: StateKey, default: RuleState | None = None) -> RuleState | None:  # type: ignore[override]
         return self.by_cluster.get(key[1], {}).get(key[0], default)
 
     def __iter__(self) -> Iterator[StateKey]:
@@ -37,7 +37,7 @@ class States(Mapping[StateKey, NearState]):
     def __len__(self) -> int:
         return sum(len(rows) for rows in self.by_cluster.values())
 
-    def put(self, changed: Mapping[StateKey, NearState | None]) -> None:
+    def put(self, changed: Mapping[StateKey, RuleState | None]) -> None:
         """Take up new states; None forgets one."""
         for (rule_id, cluster_id), state in changed.items():
             if state is not None:
@@ -48,7 +48,7 @@ class States(Mapping[StateKey, NearState]):
                     del self.by_cluster[cluster_id]
 
 
-class RuleBook:
+class ActiveRules:
     """Rules by id, asset and chat, their states, who wants to hear nothing for now, and who still needs a baseline.
 
     What is added and removed is merged into an asset's index when the asset's next tick asks for it.
@@ -57,14 +57,14 @@ class RuleBook:
     def __init__(
         self,
         rules: Iterable[Rule] = (),
-        states: Mapping[StateKey, NearState] | None = None,
+        states: Mapping[StateKey, RuleState] | None = None,
         mutes: Mapping[tuple[int, str], int] | None = None,
         told_at: Mapping[int, int] | None = None,
     ) -> None:
         self._rules: dict[int, Rule] = {}
         self._by_asset: dict[str | None, dict[int, Rule]] = {}
         self._by_chat: dict[int, dict[int, Rule]] = {}
-        self.states = States(states or {})
+        self.states = RuleStates(states or {})
         self._mutes = dict(mutes or {})
         self.told_at = dict(told_at or {})
         """When each rule last began a story that was told or still may be, UTC ms."""
@@ -248,14 +248,14 @@ class RuleBook:
             self.told_at[decision.rule.id] = tick.now
 
     def hand_over(
-        self, asset: str, old: str, heir: Cluster, changed: Mapping[StateKey, NearState | None]
-    ) -> dict[StateKey, NearState | None]:
+        self, asset: str, old: str, heir: Cluster, changed: Mapping[StateKey, RuleState | None]
+    ) -> dict[StateKey, RuleState | None]:
         """What rules remember of a cluster once it has taken the place of one that some of them told of.
 
         Args:
             changed: what they remember since this tick.
         """
-        found: dict[StateKey, NearState | None] = {}
+        found: dict[StateKey, RuleState | None] = {}
         for rule_id in self.states.by_cluster.get(old, {}):
             rule, key = self._rules.get(rule_id), (rule_id, heir.id)
             told = changed.get((rule_id, old), self.states.get((rule_id, old)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from engine.alerts.ground import Ground
-from engine.alerts.near import NearState, crossing, rearm
+from engine.alerts.near import RuleState, crossing, rearm
 from engine.alerts.rules import AlertKind, Rule, as_tier, default_distance
 from engine.alerts.tiers import Candidates
 from engine.liquidation.clusters import Cluster, Mark, alert_size_usd
@@ -59,7 +59,7 @@ class Decision:
     price: float
     reason: str
     key: str
-    told: NearState | None = None
+    told: RuleState | None = None
     begins: bool = True
     top_tier: bool = False
 
@@ -70,7 +70,7 @@ class Verdict:
 
     now: int = 0
     decisions: list[Decision] = field(default_factory=list)
-    states: dict[StateKey, NearState | None] = field(default_factory=dict)
+    states: dict[StateKey, RuleState | None] = field(default_factory=dict)
 
 
 class Sizes:
@@ -114,7 +114,7 @@ def every_pair(rules: Iterable[Rule], tick: AssetTick) -> list[tuple[Rule, Clust
 
 def decide(
     pairs: Iterable[tuple[Rule, Cluster]],
-    states: Mapping[StateKey, NearState],
+    states: Mapping[StateKey, RuleState],
     tick: AssetTick,
     muted: Mapping[int, int] | None = None,
     following: Collection[int] = (),
@@ -153,7 +153,7 @@ def decide(
 
 
 def baseline(
-    rules: Iterable[Rule], states: Mapping[StateKey, NearState], tick: AssetTick
+    rules: Iterable[Rule], states: Mapping[StateKey, RuleState], tick: AssetTick
 ) -> tuple[Verdict, list[tuple[Rule, Cluster]]]:
     """The first tick after a start or a subscription: nothing fires, and what is already in range is returned.
 
@@ -179,16 +179,16 @@ def baseline(
     return verdict, shown
 
 
-def _told(tick: AssetTick, sizes: Sizes, cluster: Cluster, price: float, arming: int) -> NearState:
+def _told(tick: AssetTick, sizes: Sizes, cluster: Cluster, price: float, arming: int) -> RuleState:
     """The state of a rule whose chat was told of a cluster at a price, with the figures that were said."""
     forced, low, high = sizes.forced_from(cluster, price)
-    state = NearState(False, tick.now, True, arming=arming, label=cluster.label_price, told_at=tick.now)
+    state = RuleState(False, tick.now, True, arming=arming, label=cluster.label_price, told_at=tick.now)
     return replace(state, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
 
 
 def _near(
-    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
-) -> tuple[NearState | None, list[Decision]]:
+    rule: Rule, state: RuleState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
+) -> tuple[RuleState | None, list[Decision]]:
     distance = rule.distance_for(tick.asset)
     decisions: list[Decision] = []
     for before, price in () if following else pairwise(tick.path):
@@ -216,7 +216,7 @@ def _near(
     return state, decisions
 
 
-def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTick, sizes: Sizes) -> list[Decision]:
+def _followed_up(rule: Rule, state: RuleState | None, mark: Mark, tick: AssetTick, sizes: Sizes) -> list[Decision]:
     """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
     told = state is not None and state.fired
     untold = state is None or state.untold(tick.now)
@@ -234,8 +234,8 @@ def _followed_up(rule: Rule, state: NearState | None, mark: Mark, tick: AssetTic
 
 
 def _at_cluster(
-    rule: Rule, state: NearState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
-) -> tuple[NearState | None, list[Decision]]:
+    rule: Rule, state: RuleState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
+) -> tuple[RuleState | None, list[Decision]]:
     """Rules of kind entered and swept: they fire at the cluster itself, if it is mature and large enough."""
     decisions: list[Decision] = []
     for mark in () if following else tick.marks:
@@ -246,7 +246,7 @@ def _at_cluster(
         if state is not None and tick.now - state.since < ENTERED_AGAIN_MS:
             continue
         arming = state.arming + 1 if state else 0
-        state = NearState(armed=False, since=tick.now, fired=True, arming=arming)
+        state = RuleState(armed=False, since=tick.now, fired=True, arming=arming)
         key = _key(rule, cluster, mark.kind, arming)
         decisions.append(Decision(mark.kind, rule, mark.cluster, mark.price, _reason(mark), key))
     return state, decisions

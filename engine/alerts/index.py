@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from engine.alerts.near import REARM_FACTOR, REARM_MS, NearState
+from engine.alerts.near import REARM_FACTOR, REARM_MS, RuleState
 from engine.alerts.rules import Rule
 from engine.liquidation.clusters import Cluster
 from engine.market import Side
@@ -47,7 +47,7 @@ class Place:
         self.telling: set[int] = set()
         self.overdue: list[tuple[int, int]] = []
 
-    def put(self, position: int, rule_id: int, state: NearState | None, leaves_at: float) -> None:
+    def put(self, position: int, rule_id: int, state: RuleState | None, leaves_at: float) -> None:
         """Let a rule's state decide where it is; leaves_at: how far away lets it go to sleep."""
         if state is not None and state.fired:
             if rule_id not in self.telling:
@@ -73,7 +73,7 @@ class Place:
             found.append((heapq.heappop(self.asleep)[1], ASLEEP))
         return found
 
-    def outlived(self, now: int, states: Mapping[int, NearState]) -> set[int]:
+    def outlived(self, now: int, states: Mapping[int, RuleState]) -> set[int]:
         """Take out the rules whose story with the cluster has had its day."""
         found = set()
         while self.overdue and self.overdue[0][0] <= now:
@@ -96,7 +96,7 @@ class AssetIndex:
         states: what rules remember, by cluster and rule; read when a rule is put in its place.
     """
 
-    def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, NearState]]) -> None:
+    def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, RuleState]]) -> None:
         self._asset, self._states = asset, states
         self._rules = {rule.id: rule for rule in rules}
         self._by_chat: dict[int, set[int]] = {}

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.alerts.ground import UNTRADED_DAYS, Ground
 from engine.alerts.metric_rules import CHANGED, GROWN
-from engine.alerts.near import REARM_FACTOR, NearState
+from engine.alerts.near import REARM_FACTOR, RuleState
 from engine.alerts.rules import Rule, Tier, as_tier, default_distance
 from engine.market import HOUR_MS, Side
 
@@ -69,7 +69,7 @@ class RidingVerdict:
 
     decisions: list[Riding] = field(default_factory=list)
     changes: list[Riding] = field(default_factory=list)
-    states: dict[tuple[int, str], NearState | None] = field(default_factory=dict)
+    states: dict[tuple[int, str], RuleState | None] = field(default_factory=dict)
 
 
 def tier_of(rule: Rule) -> Tier:
@@ -89,7 +89,7 @@ def fresh_place(asset: str, side: Side) -> str:
 
 def decide_surge(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], NearState],
+    states: Mapping[tuple[int, str], RuleState],
     asset: str,
     side: Side,
     usd: float,
@@ -112,14 +112,14 @@ def decide_surge(
         level = thresholds.get(tier_of(rule), math.inf)
         place = surge_place(asset, side)
         key = (rule.id, place)
-        state = states.get(key, NearState(True, 0))
+        state = states.get(key, RuleState(True, 0))
         top = usd >= thresholds.get("calm", math.inf)
         if not state.armed and usd < SURGE_OVER * level and now - state.since >= SURGE_REARM_MS:
-            verdict.states[key] = NearState(True, now, arming=state.arming + 1)
+            verdict.states[key] = RuleState(True, now, arming=state.arming + 1)
         elif usd >= level and (state.armed or usd >= GROWN * state.forced_usd):
             arming = state.arming + int(not state.armed)
             told = rule.id not in new and silent(rule) <= now
-            verdict.states[key] = NearState(False, now, told, arming=arming, forced_usd=usd, forced_low_usd=usd)
+            verdict.states[key] = RuleState(False, now, told, arming=arming, forced_usd=usd, forced_low_usd=usd)
             if told:
                 verdict.decisions.append(Riding("surge", rule, side, usd, level, _key(rule, place, arming), top))
         elif not state.armed and state.fired and usd >= CHANGED * state.forced_low_usd:
@@ -130,7 +130,7 @@ def decide_surge(
 
 def decide_fresh(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], NearState],
+    states: Mapping[tuple[int, str], RuleState],
     asset: str,
     grounds: Mapping[tuple[Side, int], Ground],
     path: Sequence[float],
@@ -159,7 +159,7 @@ def decide_fresh(
             told = rule.id not in new and silent(rule) <= now
             # Where it begins and where it ends: price goes on within one stretch without a word.
             far = ground.far_price or 0.0
-            verdict.states[key] = NearState(False, now, told, forced_usd=ground.entry_price, forced_low_usd=far)
+            verdict.states[key] = RuleState(False, now, told, forced_usd=ground.entry_price, forced_low_usd=far)
             if told:
                 number = f"{now // HOUR_MS}"
                 top = (side, UNTRADED_DAYS["calm"]) in grounds
@@ -254,7 +254,7 @@ def moved(bounds: tuple[float, float] | None, price: float, asset: str) -> tuple
 
 def decide_move(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], NearState],
+    states: Mapping[tuple[int, str], RuleState],
     asset: str,
     recent: RecentRange,
     price: float,
@@ -276,14 +276,14 @@ def decide_move(
         found = moved(recent.since(max(word_at, now - MOVE_MS), known), price, asset)
         if found is None or not rule.wants(found[0]):
             continue
-        verdict.states[key] = NearState(False, now, label=price)
+        verdict.states[key] = RuleState(False, now, label=price)
         if rule.id not in new and silent(rule) <= now:
             riding = Riding("move", rule, found[0], found[1], price, _key(rule, key[1], now), top_tier=False)
             verdict.decisions.append(riding)
     return verdict
 
 
-def _same_stretch(state: NearState, ground: Ground) -> bool:
+def _same_stretch(state: RuleState, ground: Ground) -> bool:
     """Whether ground is of the stretch that was told: not beyond where that ended."""
     far = state.forced_low_usd
     if not far:
@@ -291,7 +291,7 @@ def _same_stretch(state: NearState, ground: Ground) -> bool:
     return ground.entry_price >= far if ground.side == "long" else ground.entry_price <= far
 
 
-def _left(state: NearState, side: Side, path: Sequence[float], distance: float, now: int) -> bool:
+def _left(state: RuleState, side: Side, path: Sequence[float], distance: float, now: int) -> bool:
     """Whether price has come back out of the ground that was told, far enough and for long enough."""
     if now - state.since < FRESH_REARM_MS:
         return False

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from engine.alerts.index import ARMED, Place
-from engine.alerts.near import REARM_MS, NearState
+from engine.alerts.near import REARM_MS, RuleState
 from engine.alerts.rules import VALUE_KINDS, Rule, ValueKind, default_distance
 
 GROWN = 3.0
@@ -59,7 +59,7 @@ class ValueVerdict:
 
     decisions: list[ValueDecision] = field(default_factory=list)
     changes: list[ValueDecision] = field(default_factory=list)
-    states: dict[tuple[int, str], NearState | None] = field(default_factory=dict)
+    states: dict[tuple[int, str], RuleState | None] = field(default_factory=dict)
 
 
 def place_of(asset: str, kind: str) -> str:
@@ -69,7 +69,7 @@ def place_of(asset: str, kind: str) -> str:
 
 def decide_values(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], NearState],
+    states: Mapping[tuple[int, str], RuleState],
     tick: ValueTick,
     silent: Callable[[Rule], int] = lambda _: 0,
     following: Collection[int] = (),
@@ -93,7 +93,7 @@ def decide_values(
             arming = state.arming + (not state.armed) if state else 0
             told = (rule.kind == "price" or rule.id not in following) and silent(rule) <= tick.now
             size = abs(value)
-            state = NearState(False, tick.now, told, arming=arming, forced_usd=size, forced_low_usd=size)
+            state = RuleState(False, tick.now, told, arming=arming, forced_usd=size, forced_low_usd=size)
             if told:
                 alert_key = _key(rule, key[1], arming)
                 verdict.decisions.append(ValueDecision(rule, value, _reason(rule, value), alert_key))
@@ -104,7 +104,7 @@ def decide_values(
         elif state is not None and not state.armed:
             left = state.left or _back(rule, tick)
             if left and tick.now - state.since >= REARM_MS:
-                state = NearState(armed=True, since=tick.now, arming=state.arming + 1)
+                state = RuleState(armed=True, since=tick.now, arming=state.arming + 1)
             elif left != state.left:
                 state = replace(state, left=True)
         if state != before:
@@ -126,12 +126,12 @@ def _key(rule: Rule, place: str, arming: int) -> str:
     return f"{rule.id}/{place}/{arming}/{rule.created_at}"
 
 
-def _has_grown(rule: Rule, state: NearState, tick: ValueTick) -> bool:
+def _has_grown(rule: Rule, state: RuleState, tick: ValueTick) -> bool:
     """Whether a cascade that was told is so much larger than what its message says that the message is changed."""
     return rule.kind == "cascade" and tick.values["cascade"] >= CHANGED * state.forced_low_usd
 
 
-def _threefold(rule: Rule, state: NearState, tick: ValueTick) -> bool:
+def _threefold(rule: Rule, state: RuleState, tick: ValueTick) -> bool:
     """Whether a cascade has grown to three times what was told: that is news though it never came back."""
     return rule.kind == "cascade" and tick.values["cascade"] >= GROWN * max(state.forced_usd, rule.level or math.inf)
 
@@ -161,7 +161,7 @@ def _reason(rule: Rule, value: float) -> str:
 class ValueIndex:
     """An asset's value rules by kind, sorted by level, and where each stands: armed, waiting, or asleep."""
 
-    def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, NearState]]) -> None:
+    def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, RuleState]]) -> None:
         self._asset, self._states = asset, states
         self._kinds = {kind: _Ladder(place_of(asset, kind)) for kind in VALUE_KINDS}
         for rule in sorted(rules, key=lambda rule: (rule.level or 0.0, rule.id)):
@@ -226,7 +226,7 @@ class _Ladder:
         last = int(np.searchsorted(self._levels, level, side="right"))
         return [self.rules[position] for position in np.flatnonzero(self._stands.where[:last] != ARMED)]
 
-    def settle(self, states: Mapping[int, NearState], ids: Collection[int] | None) -> None:
+    def settle(self, states: Mapping[int, RuleState], ids: Collection[int] | None) -> None:
         """Put these rules (None: all) and those looked at where their states want them."""
         if ids is None:
             self._levels = np.array([rule.level for rule in self.rules], dtype=np.float64)

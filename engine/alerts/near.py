@@ -18,7 +18,7 @@ STORY_MS = 24 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
-class NearState:
+class RuleState:
     """What a rule remembers of a cluster once it differs from what the cluster's own facts say.
 
     Attributes:
@@ -58,14 +58,14 @@ class NearState:
         return self.story_since + STORY_MS
 
 
-def state_of(row: Mapping[str, Any]) -> NearState:
+def state_of(row: Mapping[str, Any]) -> RuleState:
     """Return the state that was kept as a mapping; fields of another version are left out.
 
     Raises:
         TypeError, ValueError: when it is none.
     """
-    known = {each.name: row[each.name] for each in fields(NearState) if each.name in row}
-    state = NearState(**known)
+    known = {each.name: row[each.name] for each in fields(RuleState) if each.name in row}
+    state = RuleState(**known)
     times, sizes = (state.since, state.arming, state.told_at), (state.forced_low_usd, state.forced_high_usd)
     numbers = (*times, *sizes, state.forced_usd, state.label)
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
@@ -73,7 +73,7 @@ def state_of(row: Mapping[str, Any]) -> NearState:
     return state
 
 
-def armed_distance(state: NearState | None, cluster: Cluster, distance: float) -> float | None:
+def armed_distance(state: RuleState | None, cluster: Cluster, distance: float) -> float | None:
     """Log distance at which the rule fires for a cluster, None while it does not.
 
     Formed outside the distance: armed at it. Formed between half of it and it: armed at half. Formed closer:
@@ -88,7 +88,7 @@ def armed_distance(state: NearState | None, cluster: Cluster, distance: float) -
     return None
 
 
-def rearm(state: NearState, cluster: Cluster, price: float, distance: float, now: int) -> NearState:
+def rearm(state: RuleState, cluster: Cluster, price: float, distance: float, now: int) -> RuleState:
     """The state after price was seen somewhere: armed again once it has left and four hours have passed."""
     if state.armed:
         return state
@@ -98,7 +98,7 @@ def rearm(state: NearState, cluster: Cluster, price: float, distance: float, now
     return state if left == state.left else replace(state, left=True)
 
 
-def handed_over(told: NearState, known: NearState | None, heir: Cluster, distance: float) -> NearState:
+def handed_over(told: RuleState, known: RuleState | None, heir: Cluster, distance: float) -> RuleState:
     """The state of a rule towards a cluster that took the place of one it told of: it tells of that one's end.
 
     Args:
@@ -108,13 +108,13 @@ def handed_over(told: NearState, known: NearState | None, heir: Cluster, distanc
     if known is not None and known.fired:
         return known
     if known is None:
-        known = NearState(armed_distance(None, heir, distance) == distance, told.since)
+        known = RuleState(armed_distance(None, heir, distance) == distance, told.since)
     return replace(
         told, armed=known.armed, since=known.since, left=known.left, arming=known.arming, told_at=told.story_since
     )
 
 
-def crossing(state: NearState | None, cluster: Cluster, before: float, price: float, distance: float) -> float | None:
+def crossing(state: RuleState | None, cluster: Cluster, before: float, price: float, distance: float) -> float | None:
     """The price at which the rule fires on the way from one price to the next, None if it does not.
 
     Nothing is near that price is already inside of; a path that jumps past the cluster still crosses its distance.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from engine.alerts.near import NearState, crossing, rearm
+from engine.alerts.near import RuleState, crossing, rearm
 from engine.alerts.rules import Tier
 from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.liquidation.view import MapView
@@ -30,7 +30,7 @@ class Candidates:
         self._sizes: dict[tuple[float, Side], list[tuple[int, float]]] = {
             (d, side): [] for d in LADDER for side in SIDES
         }
-        self._states: dict[float, dict[str, NearState]] = {d: {} for d in LADDER}
+        self._states: dict[float, dict[str, RuleState]] = {d: {} for d in LADDER}
 
     def follow(self, path: Sequence[float], clusters: Sequence[Cluster], view: MapView, now: int) -> None:
         """Let the ladder's busy rules walk a path of prices, oldest first."""
@@ -50,7 +50,7 @@ class Candidates:
         path: Sequence[float],
         cluster: Cluster,
         distance: float,
-        states: dict[str, NearState],
+        states: dict[str, RuleState],
         view: MapView,
         now: int,
     ) -> None:
@@ -60,7 +60,7 @@ class Candidates:
                 state = states[cluster.id] = rearm(state, cluster, price, distance, now)
             if not cluster.mature(now) or crossing(state, cluster, before, price, distance) is None:
                 continue
-            states[cluster.id] = NearState(armed=False, since=now, arming=state.arming if state else 0)
+            states[cluster.id] = RuleState(armed=False, since=now, arming=state.arming if state else 0)
             sizes = self._sizes[distance, cluster.side]
             sizes.append((now, alert_size_usd(view, cluster, distance)))
             while sizes[0][0] < now - DAYS * DAY_MS:
@@ -119,5 +119,5 @@ class Candidates:
         for distance, side, rows in state["sizes"]:
             made._sizes[distance, side] = [(int(at), float(size)) for at, size in rows]
         for distance, rows in state["states"]:
-            made._states[distance] = {key: NearState(**row) for key, row in rows.items()}
+            made._states[distance] = {key: RuleState(**row) for key, row in rows.items()}
         return made

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.cluster_rules import decide, every_pair
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
@@ -57,7 +57,7 @@ def _near_clusters(history: History, distance: float) -> list[Approach]:
     """Every near alert of mature clusters, whatever their size, as the live rule would fire it."""
     asset = history.market.asset
     board, rule = AssetBoard(asset), Rule(1, 1, "near", asset, distance, "busy")
-    book, found = RuleBook([rule]), []
+    book, found = ActiveRules([rule]), []
     for step in history.steps():
         now = step.bar.closed_at
         tick = board.advance(update_of(step), now)

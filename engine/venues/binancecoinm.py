@@ -33,7 +33,7 @@ class BinanceCoinM(Venue):
         super().__init__(access)
         self._fills = Fills()
 
-    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # others look at them
+    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # others look at them
         return 12.0 if path == "openInterestHist" else None  # 1,000 in 5 minutes, a limit of its own
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ class BinanceUsdm(Venue):
 
         self._fills = Fills()
 
-    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:
+    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:
         if path == "openInterestHist":
             return 12.0  # 1,000 in 5 minutes, a limit of its own; the library counts 1
         return 10.0 if path == "premiumIndex" and "symbol" not in params else None  # the library counts 1
@@ -54,7 +54,7 @@ class BinanceUsdm(Venue):
         }
         self._hours = {name: value for name, value in hours.items() if value}
 
-    async def survey(self) -> dict[str, float]:
+    async def open_interest_by_coin(self) -> dict[str, float]:
         volume = rows_by(await self._call(self._exchange.fapiPublicGetTicker24hr()), "symbol")
         traded = sorted(
             (row for rows in self._listed.values() for row in rows if row.id in volume and row.is_coin),

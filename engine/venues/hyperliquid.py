@@ -27,7 +27,7 @@ class Hyperliquid(Venue):
         super().__init__(access)
         self._margin_tables: dict[int, list[Any]] = {}
 
-    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:
+    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:
         # The venue's published weights: 2 for books, 20 for the rest, and candles by how many come back.
         if path != "info":
             return None

@@ -22,14 +22,14 @@ FALLBACK = ("BTC", "ETH", "SOL")
 
 async def by_open_interest(workers: Sequence[VenueWorker], seconds: float = SURVEY_SECONDS) -> list[str]:
     """All coins of all venues that answer in time, the most open interest first."""
-    surveys = [asyncio.create_task(worker.survey()) for worker in workers]
+    surveys = [asyncio.create_task(worker.open_interest_by_coin()) for worker in workers]
     done, late = await asyncio.wait(surveys, timeout=seconds)
-    for survey in late:
-        survey.cancel()
+    for open_interest_by_coin in late:
+        open_interest_by_coin.cancel()
     await asyncio.gather(*late, return_exceptions=True)
     total: dict[str, float] = {}
-    for survey in done:
-        for asset, usd in survey.result().items():
+    for open_interest_by_coin in done:
+        for asset, usd in open_interest_by_coin.result().items():
             total[asset] = total.get(asset, 0.0) + usd
     return sorted(total, key=lambda asset: (-total[asset], asset))
 

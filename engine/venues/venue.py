@@ -98,7 +98,7 @@ class Venue(ABC):
     tiers_public: ClassVar[bool] = True
 
     def __init__(self, access: Access | None = None) -> None:
-        self._exchange: Any = make_exchange(self.id, self.market_types, access or Access(), self._weigh)
+        self._exchange: Any = make_exchange(self.id, self.market_types, access or Access(), self._request_cost)
         self._listed: dict[str, list[Listing]] = {}
         self._followed: dict[str, Listing] = {}
         self._ids: dict[str, Listing] = {}
@@ -179,7 +179,7 @@ class Venue(ABC):
     async def close(self) -> None:
         await self._exchange.close()
 
-    async def survey(self) -> dict[str, float]:
+    async def open_interest_by_coin(self) -> dict[str, float]:
         """Open interest of every listed coin, USD; stocks and metals left out."""
         listings = [row for rows in self._listed.values() for row in rows if row.is_coin]
         total: dict[str, float] = {}
@@ -463,7 +463,7 @@ class Venue(ABC):
         """Have the library load the venue's markets."""
         await self._exchange.load_markets(True)  # the library's signature
 
-    def _weigh(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # venues the library misjudges
+    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # venues the library misjudges
         """What a request costs at the venue, where the library has it wrong."""
         return None
 

@@ -102,22 +102,22 @@ class VenueWorker:
         Raises:
             StorageError: when what is stored could not be read.
         """
-        if not self.opened and not self._backing_off():
+        if not self.opened and not self._in_backoff():
             async with self._opening:
                 if not self.opened:
-                    await self._guarded(self._open())
+                    await self._attempt(self._open())
         return self.opened
 
-    async def survey(self) -> dict[str, float]:
+    async def open_interest_by_coin(self) -> dict[str, float]:
         """Open interest by coin, USD; empty where the venue does not answer."""
-        if not await self.open() or self._backing_off():
+        if not await self.open() or self._in_backoff():
             return {}
         found: dict[str, float] = {}
 
         async def ask() -> None:
-            found.update(await self.venue.survey())
+            found.update(await self.venue.open_interest_by_coin())
 
-        await self._guarded(ask())
+        await self._attempt(ask())
         return found
 
     async def follow(self, assets: Sequence[str]) -> None:
@@ -172,10 +172,10 @@ class VenueWorker:
         Raises:
             StorageError: when something could not be stored; nothing else.
         """
-        if self._polling.locked() or self._backing_off() or not await self.open():
+        if self._polling.locked() or self._in_backoff() or not await self.open():
             return False
         async with self._polling:
-            if not await self._guarded(self._look()):
+            if not await self._attempt(self._look()):
                 return False
         if self.state != "ok":
             log.info("%s: reading", self.id)
@@ -239,7 +239,7 @@ class VenueWorker:
         Raises:
             StorageError: when they could not be stored.
         """
-        if not self._opened or self._backing_off():
+        if not self._opened or self._in_backoff():
             return False
         now = self._clock.now()
         due = [market for market in self._known() if STEP_MS <= now - self._closed_at(market) <= BEHIND_MS]
@@ -255,7 +255,7 @@ class VenueWorker:
         if self._reading.locked() or not await self.open():
             return
         async with self._reading:
-            while (market := self._furthest_behind()) is not None and not self._backing_off():
+            while (market := self._furthest_behind()) is not None and not self._in_backoff():
                 await self._read_on(market)
 
     def history_to_go(self, now: int) -> tuple[int, float]:
@@ -398,7 +398,7 @@ class VenueWorker:
 
         async def learn(market: Market) -> None:
             read_at, tiers = await self._store.tiers_of(market.key)
-            if (not tiers or now - read_at >= TIERS_MS) and not self._backing_off():
+            if (not tiers or now - read_at >= TIERS_MS) and not self._in_backoff():
                 try:
                     fresh = await self.venue.tiers(market)
                 except VenueError as error:
@@ -450,10 +450,10 @@ class VenueWorker:
         more = [f"{len(wrong) - 2} more"] if len(wrong) > 2 else []
         return "; ".join(shown + more)
 
-    def _backing_off(self) -> bool:
+    def _in_backoff(self) -> bool:
         return asyncio.get_running_loop().time() < self._retry_at
 
-    async def _guarded(self, work: Awaitable[None]) -> bool:
+    async def _attempt(self, work: Awaitable[None]) -> bool:
         """Do something with the venue; whether it worked: a failure is said and backed off from."""
         try:
             await work

@@ -52,7 +52,7 @@ async def admin(request: Request, arguments: str) -> Answer:
     for one in (chat, *topics):
         await store.approve_chat(one.id, approved=let_in)
         if not let_in:
-            await store.switch_chat(one.id, active=False, reason=REFUSED)
+            await store.set_chat_active(one.id, active=False, reason=REFUSED)
             request.services.watch.book.pause(one.id)
         elif one.off_reason == REFUSED:
             await resume(replace(request, chat=one))

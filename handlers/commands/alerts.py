@@ -8,7 +8,7 @@ from engine.alerts.rules import EXAMPLES, TIERS, Rule, usd_text
 from engine.announce import ranked
 from engine.errors import InputError
 from handlers import wording
-from handlers.access import personal, require_admin, resume
+from handlers.access import in_private_chat, require_admin, resume
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import asset_and_rest, fresh, unexpected
 from handlers.commands.buttons import page_buttons, split_page
@@ -42,7 +42,7 @@ A_PAGE = 6
 async def threshold(request: Request, arguments: str) -> Answer:
     """Answer /threshold [tier | distance and size | rule] [longs | shorts] [asset]."""
     if not arguments:
-        mine = await personal(request)
+        mine = await in_private_chat(request)
         return replace(_current(mine), private=mine.chat.id != request.chat.id)
     return await _wish(request, arguments, "threshold")
 
@@ -102,7 +102,7 @@ async def _wish(request: Request, arguments: str, name: str) -> Answer:
     rule, sure = read_rule(request, arguments, name)
     if not sure and (asked := doubt(request, rule, name)) is not None:
         return asked
-    request = await personal(request, prove=True)
+    request = await in_private_chat(request, prove=True)
     rule = replace(rule, chat_id=request.chat.id, created_at=request.now)
     parts = [_("Alerts set: {rule}, {asset}", rule=rule.text, asset=wording.asset_or_all(rule.asset))]
     if rule.expires_at:
@@ -132,7 +132,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     lines += [line for board in first for line in stands(board, rule, request.now)]
     if not rule.of_values:
         lines.append(_("Each cluster you are told of is followed until it is swept or left."))
-    lines.append(hours(request.chat.wishes))
+    lines.append(hours(request.chat.preferences))
     undo = tuple(Button(_("Undo"), f"/alerts back {new.id}", here=True) for new in added)
     was = [old for old in gone if old.text != rule.text or old.asset != rule.asset]
     if was:
@@ -159,7 +159,7 @@ async def alerts(request: Request, arguments: str) -> Answer:
     """Answer /alerts [N | remove N | remove all | pause N | resume N | back N] [p2]."""
     asked_in = request.chat.id
     if not await request.by_admin():
-        request = await personal(request)
+        request = await in_private_chat(request)
     words, page = split_page(arguments.lower())
     done = ""
     if words:
@@ -178,7 +178,7 @@ async def alerts(request: Request, arguments: str) -> Answer:
     rules = await request.services.store.rules_of_chat(request.chat.id)
     elsewhere = request.chat.id != asked_in
     if done and elsewhere and request.chat.kind != "private":
-        await request.services.store.note_change(request.chat.id, request.user_id, request.text)
+        await request.services.store.log_change(request.chat.id, request.user_id, request.text)
     return replace(_list(request, rules, page, done), private=elsewhere, changed=bool(done) and not elsewhere)
 
 

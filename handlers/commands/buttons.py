@@ -45,16 +45,16 @@ def picture_of(
     request: Request, kind: str, board: AssetBoard, *, alt: str, reach: float = 0.0, hours: int = 0
 ) -> PictureRequest:
     """A picture as the chat likes it: its language, clock and colours."""
-    wishes = request.chat.wishes
+    preferences = request.chat.preferences
     return PictureRequest(
         kind,
         board.asset,
         reach,
         alt,
         hours=hours,
-        light=wishes.light,
+        light=preferences.light,
         language=spoken(),
-        timezone=wishes.timezone,
+        timezone=preferences.timezone,
     )
 
 

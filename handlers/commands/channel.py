@@ -9,7 +9,7 @@ from engine.announce import cluster_facts, nearest, source_facts
 from engine.board import AssetBoard
 from engine.errors import InputError
 from engine.market import Side
-from engine.preferences import PRIVATE, PUBLIC, Wishes
+from engine.preferences import PRIVATE, PUBLIC, Preferences
 from handlers import wording
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
@@ -47,7 +47,7 @@ async def channel(request: Request, arguments: str) -> Answer:
     words = arguments.split()
     if words == [LOG]:
         return await _log(request)
-    wishes = request.chat.wishes
+    preferences = request.chat.preferences
     if words:
         setting = _SETTINGS.get(words[0].lower())
         if setting is None or len(words) != 2:
@@ -56,58 +56,66 @@ async def channel(request: Request, arguments: str) -> Answer:
             raise InputError(
                 "{word!r} is neither public, private nor a channel.", "/channel commands private", word=words[1][:30]
             )
-        wishes = setting(wishes, words[1])
-        await request.services.store.set_wishes(request.chat.id, wishes)
+        preferences = setting(preferences, words[1])
+        await request.services.store.save_preferences(request.chat.id, preferences)
     rules = await request.services.store.rules_of_chat(request.chat.id)
     alerts = "; ".join(f"{rule.text}, {wording.asset_or_all(rule.asset)}" for rule in rules) or _("none")
-    role = _("Role for the largest: {role}", role=wishes.role) if wishes.role else _("Role for the largest: none")
+    role = (
+        _("Role for the largest: {role}", role=preferences.role)
+        if preferences.role
+        else _("Role for the largest: none")
+    )
     return Answer(
         _("{chat}: profile", chat=request.chat.title or _("this chat")),
         (
             _("Alerts: {rules}", rules=alerts),
-            n_("At most {count} message with alerts a day", "At most {count} messages with alerts a day", wishes.cap),
+            n_(
+                "At most {count} message with alerts a day",
+                "At most {count} messages with alerts a day",
+                preferences.cap,
+            ),
             role,
-            _(_ROOMS[wishes.room])
-            if wishes.room in _ROOMS
-            else _("Members' commands: only in {room}", room=f"<#{wishes.room}>"),
-            _("Language: {name}", name=LANGUAGES[language_of(wishes)]) + f" · {wishes.timezone}",
+            _(_ROOMS[preferences.room])
+            if preferences.room in _ROOMS
+            else _("Members' commands: only in {room}", room=f"<#{preferences.room}>"),
+            _("Language: {name}", name=LANGUAGES[language_of(preferences)]) + f" · {preferences.timezone}",
         ),
         buttons=(
             Button(_("Preview"), "/preview"),
             Button(_("Log"), "/channel log"),
             Button(_("Language"), "/language"),
             Button(_("Answer privately"), "/channel commands private", here=True)
-            if wishes.room == PUBLIC
+            if preferences.room == PUBLIC
             else Button(_("Answer here"), "/channel commands public", here=True),
         ),
         changed=bool(words),
     )
 
 
-def _cap(wishes: Wishes, word: str) -> Wishes:
+def _cap(preferences: Preferences, word: str) -> Preferences:
     if not word.isdecimal() or len(word) > 6 or not CAPS[0] <= int(word) <= CAPS[1]:
         raise InputError("A cap lies between 1 and 100 messages a day, not {word}.", EXAMPLE, word=word[:20])
-    return replace(wishes, cap=int(word))
+    return replace(preferences, cap=int(word))
 
 
-def _role(wishes: Wishes, word: str) -> Wishes:
+def _role(preferences: Preferences, word: str) -> Preferences:
     if word.lower() in ("off", "none"):
-        return replace(wishes, role="")
+        return replace(preferences, role="")
     match = _MENTION.fullmatch(word)
     if match is None:
         raise InputError("{word!r} is not a role: mention it, or say off.", "/channel role off", word=word[:30])
-    return replace(wishes, role=match[1] or match[2])
+    return replace(preferences, role=match[1] or match[2])
 
 
-def _room(wishes: Wishes, word: str) -> Wishes:
+def _room(preferences: Preferences, word: str) -> Preferences:
     if word.lower() in (PUBLIC, PRIVATE):
-        return replace(wishes, room=word.lower())
+        return replace(preferences, room=word.lower())
     match = _PLACE.fullmatch(word)
     if match is None:
         raise InputError(
             "{word!r} is neither public, private nor a channel.", "/channel commands private", word=word[:30]
         )
-    return replace(wishes, room=match[1] or match[2])
+    return replace(preferences, room=match[1] or match[2])
 
 
 _SETTINGS = {"cap": _cap, "role": _role, "commands": _room}
@@ -116,7 +124,7 @@ _SETTINGS = {"cap": _cap, "role": _role, "commands": _room}
 async def _log(request: Request) -> Answer:
     """Who changed what here last."""
     rows = await request.services.store.changes(request.chat.id, SHOWN)
-    zone = request.chat.wishes.timezone
+    zone = request.chat.preferences.timezone
     lines = tuple(f"{wording.clock(row.at, zone)} {row.who or _('the chat')}: {row.what}" for row in rows)
     head = (
         n_("The last {count} change here", "The last {count} changes here", len(rows))

@@ -36,9 +36,9 @@ from handlers.commands import (
 )
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
-from handlers.commands.registry import QUIETING, Command, all_commands, find_command, is_command, split
+from handlers.commands.registry import FREE_OF_CHARGE, Command, all_commands, find_command, is_command, split
 from handlers.context import Request
-from handlers.i18n import _, language_of, speaking, told
+from handlers.i18n import _, language_of, told, use_language
 from handlers.numbers import MAX_TEXT, DidYouMeanError, clean, label
 
 __all__ = ["Command", "all_commands", "answer", "answer_within_budget", "find_command"]
@@ -60,7 +60,7 @@ async def answer(request: Request) -> Answer:
     # What cannot be sent back must not come in: lone surrogates and control characters.
     request = replace(request, text=clean(request.text))
     request = await alive(request)
-    with speaking(language_of(request.chat.wishes, request.locale)):
+    with use_language(language_of(request.chat.preferences, request.locale)):
         return await _answered(request)
 
 
@@ -73,7 +73,7 @@ async def answer_within_budget(request: Request) -> Answer | None:
         return await answer(request)
     if verdict == "silence":
         return None
-    with speaking(language_of(request.chat.wishes, request.locale)):
+    with use_language(language_of(request.chat.preferences, request.locale)):
         return Answer(_("One moment: that was a lot at once. Ask again in a minute."), notice=True)
 
 
@@ -83,7 +83,7 @@ def _cost(request: Request) -> float:
         command = find_command(split(request.text)[0])
     except InputError:
         return 1.0
-    if command.name in QUIETING and (request.chat.approved or request.services.access == "open"):
+    if command.name in FREE_OF_CHARGE and (request.chat.approved or request.services.access == "open"):
         return 0.0
     return PICTURE_COST if command.draws else 1.0
 
@@ -135,5 +135,5 @@ async def _answer(request: Request) -> Answer:
             await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
         found = await command.run(request, arguments[:MAX_TEXT])
     if found.changed and request.chat.kind != "private":
-        await request.services.store.note_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
+        await request.services.store.log_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
     return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.errors import InputError
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
 from handlers.context import Request
-from handlers.i18n import LANGUAGES, _, language_of, pick, speaking
+from handlers.i18n import LANGUAGES, _, language_of, pick, use_language
 
 AUTOMATIC = "auto"
 
@@ -44,18 +44,18 @@ async def language(request: Request, arguments: str) -> Answer:
     """Answer /language [tag | auto]."""
     wanted = arguments.strip()
     if not wanted:
-        return _chosen(_of_chat(request, request.chat.wishes))
+        return _chosen(_of_chat(request, request.chat.preferences))
     await require_admin(request)
     tag = "" if wanted.lower() == AUTOMATIC else _known(wanted)
-    wishes = replace(request.chat.wishes, language=tag)
-    await request.services.store.set_wishes(request.chat.id, wishes)
-    with speaking(language_of(wishes, request.locale)):
-        return replace(_chosen(_of_chat(request, wishes)), changed=True)
+    preferences = replace(request.chat.preferences, language=tag)
+    await request.services.store.save_preferences(request.chat.id, preferences)
+    with use_language(language_of(preferences, request.locale)):
+        return replace(_chosen(_of_chat(request, preferences)), changed=True)
 
 
-def _of_chat(request: Request, wishes: Wishes) -> str:
+def _of_chat(request: Request, preferences: Preferences) -> str:
     """The tag of the language of a chat's alerts; who asks in a group may speak another."""
-    return language_of(wishes, request.locale if request.chat.kind == "private" else "")
+    return language_of(preferences, request.locale if request.chat.kind == "private" else "")
 
 
 def _chosen(own: str) -> Answer:

@@ -61,7 +61,7 @@ async def mute(request: Request, arguments: str) -> Answer:
         text = N_("Everything is still muted, {asset} too: /mute off") if still else N_("{asset} is heard again.")
         return Answer(_(text, asset=asset), changed=True)
     off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
-    said = {"span": span(length / 1000), "time": wording.clock(until, request.chat.wishes.timezone)}
+    said = {"span": span(length / 1000), "time": wording.clock(until, request.chat.preferences.timezone)}
     return Answer(
         _("Everything muted for {span}, until {time}", **said)
         if asset == "*"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from engine.preferences import Wishes, parse_quiet, parse_timezone, quiet_text
+from engine.preferences import Preferences, parse_quiet, parse_timezone, quiet_text
 from handlers.access import require_admin
 from handlers.answers import Answer, Button
 from handlers.commands.registry import Parameter, command
@@ -24,55 +24,57 @@ LOUD = "loud"
 )
 async def quiet(request: Request, arguments: str) -> Answer:
     """Answer /quiet [hours [loud] | off]."""
-    wishes = request.chat.wishes
+    preferences = request.chat.preferences
     if not arguments:
-        return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes))
+        return Answer(_said(preferences), (_clock(preferences, request.now),), buttons=_buttons(preferences))
     await require_admin(request)
     words = arguments.lower().split()
     loud = LOUD in words
     rest = " ".join(word for word in words if word != LOUD)
-    wishes = replace(wishes, quiet=None if rest == "off" else parse_quiet(rest), loud=loud)
-    await request.services.store.set_wishes(request.chat.id, wishes)
-    return Answer(_said(wishes), (_clock(wishes, request.now),), buttons=_buttons(wishes), changed=True)
+    preferences = replace(preferences, quiet=None if rest == "off" else parse_quiet(rest), loud=loud)
+    await request.services.store.save_preferences(request.chat.id, preferences)
+    return Answer(_said(preferences), (_clock(preferences, request.now),), buttons=_buttons(preferences), changed=True)
 
 
 @command("timezone", "The clock that quiet hours go by", "/timezone Europe/Berlin", Parameter("zone", "Europe/Berlin"))
 async def timezone(request: Request, arguments: str) -> Answer:
     """Answer /timezone [name]."""
-    wishes = request.chat.wishes
+    preferences = request.chat.preferences
     if arguments:
         await require_admin(request)
-        wishes = replace(wishes, timezone=parse_timezone(arguments))
-        await request.services.store.set_wishes(request.chat.id, wishes)
-    head = _("This chat's time zone is {timezone}", timezone=wishes.timezone)
+        preferences = replace(preferences, timezone=parse_timezone(arguments))
+        await request.services.store.save_preferences(request.chat.id, preferences)
+    head = _("This chat's time zone is {timezone}", timezone=preferences.timezone)
     buttons = (Button(_("Change it"), "/timezone ?"),)
-    return Answer(head, (_clock(wishes, request.now),), buttons=buttons, changed=bool(arguments))
+    return Answer(head, (_clock(preferences, request.now),), buttons=buttons, changed=bool(arguments))
 
 
-def _said(wishes: Wishes) -> str:
-    if wishes.quiet is None:
+def _said(preferences: Preferences) -> str:
+    if preferences.quiet is None:
         return _("No quiet hours: alerts come at any time")
-    hours = quiet_text(wishes.quiet)
-    if wishes.loud:
+    hours = quiet_text(preferences.quiet)
+    if preferences.loud:
         return _("Quiet {hours}: alerts wait and come in one message; the largest come all the same", hours=hours)
     return _("Quiet {hours}: alerts wait and come in one message", hours=hours)
 
 
-def _clock(wishes: Wishes, now: int) -> str:
-    local = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(wishes.timezone))
-    return _("It is {time} here ({timezone}). /timezone changes that.", time=f"{local:%H:%M}", timezone=wishes.timezone)
+def _clock(preferences: Preferences, now: int) -> str:
+    local = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(preferences.timezone))
+    return _(
+        "It is {time} here ({timezone}). /timezone changes that.", time=f"{local:%H:%M}", timezone=preferences.timezone
+    )
 
 
-def _buttons(wishes: Wishes) -> tuple[Button, ...]:
-    if wishes.quiet is None:
+def _buttons(preferences: Preferences) -> tuple[Button, ...]:
+    if preferences.quiet is None:
         return (
             Button("23:00-07:00", "/quiet 23:00-07:00", here=True),
             Button(_("Other hours"), "/quiet ?"),
             Button(_("Time zone"), "/timezone ?"),
         )
-    other = f"/quiet {quiet_text(wishes.quiet)}" + ("" if wishes.loud else f" {LOUD}")
+    other = f"/quiet {quiet_text(preferences.quiet)}" + ("" if preferences.loud else f" {LOUD}")
     return (
-        Button(_("Largest wait too") if wishes.loud else _("Let the largest through"), other, here=True),
+        Button(_("Largest wait too") if preferences.loud else _("Let the largest through"), other, here=True),
         Button(_("Other hours"), "/quiet ?"),
         Button(_("Off"), "/quiet off", here=True),
     )

@@ -52,14 +52,14 @@ class Command:
 
     @property
     def draws(self) -> bool:
-        return self.name in DRAWING
+        return self.name in WITH_PICTURE
 
 
-QUIETING = frozenset({"stop", "mute", "unsubscribe", "cancel"})
+FREE_OF_CHARGE = frozenset({"stop", "mute", "unsubscribe", "cancel"})
 """What makes the bot quieter, which is answered however much was asked."""
 
-DRAWING = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
-OF_ADMINS = frozenset(
+WITH_PICTURE = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
+ADMIN_ONLY = frozenset(
     {"subscribe", "unsubscribe", "channel", "preview", "quiet", "timezone", "language", "mute", "stop", "forget"}
     | {"settings", "export"}
 )
@@ -69,7 +69,7 @@ GROUP_ONLY = frozenset({"channel"})
 NEEDS_ADMIN = frozenset({"subscribe", "unsubscribe", "channel", "preview"})
 """What a platform need not even show to others, where it can hide it."""
 
-OF_OPERATORS = "admin"
+OPERATOR_ONLY = "admin"
 """The command that is only given alone with the bot, by those who run it; in no menu that all see."""
 
 THEMES: dict[str, tuple[str, ...]] = {

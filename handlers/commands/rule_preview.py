@@ -8,7 +8,7 @@ from engine.alerts.rules import ONCE, Rule, time_text, usd_text
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.market import HOUR_MS, SIDES, Side
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.rule_arguments import SAVE
@@ -35,7 +35,7 @@ def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
         return None
     days = min(boards[0].history_days, DAYS)
     total = sum(_fired(board, rule, request.now) for board in boards)
-    often = total > request.chat.wishes.cap * max(days, 1)
+    often = total > request.chat.preferences.cap * max(days, 1)
     if days < 1 or (total > 0 and not often):
         return None
     sizes = [
@@ -48,7 +48,7 @@ def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
         _(
             "{rule} would have fired more than {count} times a day in the last {days} days",
             rule=rule.text,
-            count=request.chat.wishes.cap,
+            count=request.chat.preferences.cap,
             days=past,
         )
         if often
@@ -175,8 +175,8 @@ def stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
     return [_(text, asset=asset, kind=rule.kind, value=shown)]
 
 
-def hours(wishes: Wishes) -> str:
-    return _("Held in your quiet hours, summed up after them.") if wishes.quiet else ""
+def hours(preferences: Preferences) -> str:
+    return _("Held in your quiet hours, summed up after them.") if preferences.quiet else ""
 
 
 def large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.messages import Told
+from engine.messages import AlertLogEntry
 from engine.preferences import quiet_text
 from handlers import wording
 from handlers.access import require_admin
@@ -34,32 +34,32 @@ _FATES = {
 async def settings(request: Request, arguments: str) -> Answer:
     """Answer /settings [light | dark]."""
     chat, services = request.chat, request.services
-    wishes = chat.wishes
+    preferences = chat.preferences
     wanted = arguments.strip().lower()
     if wanted not in ("", *COLOURS):
         raise unexpected(wanted, "/settings light")
     if wanted:
         await require_admin(request)
-        wishes = replace(wishes, light=wanted == "light")
-        await services.store.set_wishes(chat.id, wishes)
+        preferences = replace(preferences, light=wanted == "light")
+        await services.store.save_preferences(chat.id, preferences)
     rules = await services.store.rules_of_chat(chat.id)
     mutes = [
         _("everything") if asset == "*" else asset
         for asset, until in services.watch.book.mutes_of(chat.id).items()
         if until > request.now
     ]
-    quiet = quiet_text(wishes.quiet) or _("none")
-    if wishes.quiet and wishes.loud:
+    quiet = quiet_text(preferences.quiet) or _("none")
+    if preferences.quiet and preferences.loud:
         quiet = _("{hours}, the largest come", hours=quiet)
     on = _("Messages: on") if chat.active else _("Messages: off, /start takes up again")
-    own = language_of(wishes, request.locale if chat.kind == "private" else "")
-    pictures = _("Pictures: light") if wishes.light else _("Pictures: dark")
-    other = (_("Dark pictures"), "dark") if wishes.light else (_("Light pictures"), "light")
+    own = language_of(preferences, request.locale if chat.kind == "private" else "")
+    pictures = _("Pictures: light") if preferences.light else _("Pictures: dark")
+    other = (_("Dark pictures"), "dark") if preferences.light else (_("Light pictures"), "light")
     return Answer(
         n_("{count} alert set here", "{count} alerts set here", len(rules)),
         (
-            _("Quiet hours: {hours} ({timezone})", hours=quiet, timezone=wishes.timezone),
-            _("At most {count} messages with alerts a day", count=wishes.cap),
+            _("Quiet hours: {hours} ({timezone})", hours=quiet, timezone=preferences.timezone),
+            _("At most {count} messages with alerts a day", count=preferences.cap),
             _("Muted: {assets}", assets=", ".join(mutes) or _("nothing")),
             _("Language: {name}", name=LANGUAGES[own]) + f" · {pictures}",
             on,
@@ -79,10 +79,10 @@ async def settings(request: Request, arguments: str) -> Answer:
 async def history(request: Request, arguments: str) -> Answer:
     """Answer /history [p2]."""
     page = split_page(arguments)[1]
-    rows = await request.services.store.told_lately(request.chat.id, MAX_TOLD)
+    rows = await request.services.store.recent_alerts(request.chat.id, MAX_TOLD)
     if not rows:
         return Answer(_("Nothing was told here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
-    zone, start = request.chat.wishes.timezone, (page - 1) * A_PAGE
+    zone, start = request.chat.preferences.timezone, (page - 1) * A_PAGE
     lines = tuple(
         f"{wording.clock(row.at, zone)} {row.asset} {row.kind}: {_fate(row)}" for row in rows[start : start + A_PAGE]
     )
@@ -93,7 +93,7 @@ async def history(request: Request, arguments: str) -> Answer:
     )
 
 
-def _fate(row: Told) -> str:
+def _fate(row: AlertLogEntry) -> str:
     said = _(_FATES.get(row.fate, row.fate))
     return f"{said} ({row.error})" if row.fate == "not delivered" else said
 

@@ -79,7 +79,7 @@ async def start(request: Request, arguments: str) -> Answer:
 
 async def _may_be_asked(request: Request) -> bool:
     """Whether to offer quiet hours: privately, before there are any alerts to be quiet about."""
-    if request.chat.kind != "private" or request.chat.wishes.quiet is not None:
+    if request.chat.kind != "private" or request.chat.preferences.quiet is not None:
         return False
     return not await request.services.store.rules_of_chat(request.chat.id)
 
@@ -119,7 +119,7 @@ async def stop(request: Request, arguments: str) -> Answer:
             "/stop alone ends all alerts here. Of one coin: {command}; of one rule: /alerts", only, command=only
         )
     rules = await request.services.store.rules_of_chat(request.chat.id)
-    await request.services.store.switch_chat(request.chat.id, active=False, reason=STOPPED)
+    await request.services.store.set_chat_active(request.chat.id, active=False, reason=STOPPED)
     request.services.watch.book.pause(request.chat.id)
     kept = n_("{count} alert is kept.", "{count} alerts are kept.", len(rules)) if rules else ""
     return Answer(

@@ -83,14 +83,14 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
 
 async def _take_language(request: Request, chat: Chat) -> None:
     """A group or channel of whose language the platform says nothing speaks that of whoever subscribes it."""
-    if chat.kind != "private" and request.locale and not chat.wishes.locale:
-        await request.services.store.see_chat(chat.platform, chat.remote_id, chat.kind, chat.title, request.locale)
+    if chat.kind != "private" and request.locale and not chat.preferences.locale:
+        await request.services.store.upsert_chat(chat.platform, chat.remote_id, chat.kind, chat.title, request.locale)
 
 
 async def _note(request: Request, target: Request) -> None:
     """Keep in a channel's log who changed it from elsewhere; what is changed from within is kept for all commands."""
     if target.chat.id != request.chat.id:
-        await request.services.store.note_change(target.chat.id, request.user_id, request.text)
+        await request.services.store.log_change(target.chat.id, request.user_id, request.text)
 
 
 async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]:
@@ -115,7 +115,7 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
     remote_id, title, kind = found
     if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id, kind):
         raise InputError("Only admins of {channel} may subscribe it.", channel=named[:40])
-    chat = await request.services.store.see_chat(request.platform, remote_id, kind, title)
+    chat = await request.services.store.upsert_chat(request.platform, remote_id, kind, title)
     if request.services.access != "open" and not chat.approved and not await request.by_operator():
         raise InputError(
             "The operator has not let {channel} in yet: {command}",

@@ -204,7 +204,7 @@ class Dispatcher:
             if self._may_be_told is not None and not await self._may_be_told(message.chat_id):
                 self._limiter.dropped(flight)
                 await self._store.give_up(message.id, LEFT)
-                await self._store.switch_chat(message.chat_id, active=False, reason=LEFT)
+                await self._store.set_chat_active(message.chat_id, active=False, reason=LEFT)
                 await self._chat_lost(message.chat_id)
                 return
             if message.rendered is None:
@@ -321,7 +321,7 @@ class Dispatcher:
 
     async def _lose(self, message: Message, error: str) -> None:
         await self._give_up(message, error)
-        await self._store.switch_chat(message.chat_id, active=False, reason=error)
+        await self._store.set_chat_active(message.chat_id, active=False, reason=error)
         await self._chat_lost(message.chat_id)
         log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, error)
 
@@ -329,7 +329,7 @@ class Dispatcher:
         """The platform refuses many chats at once: those just switched off come back, operators are told once."""
         off, self._switched_off = self._switched_off, {}
         for chat_id, (_, message_id) in off.items():
-            await self._store.switch_chat(chat_id, active=True)
+            await self._store.set_chat_active(chat_id, active=True)
             await self._store.revive([message_id])
             await self._tell("back", chat_id, "")
         if not self._ill_told:

@@ -69,7 +69,7 @@ async def tell_subscriber(services: Services, chat: Chat, people: Membership, *,
             remote_id = await people.private_chat(change.who)
             if remote_id is None:
                 return
-            private = await services.store.see_chat(chat.platform, remote_id, "private", "")
+            private = await services.store.upsert_chat(chat.platform, remote_id, "private", "")
             if private.active:
                 await services.store.add_message(private.id, {"kind": kind, "chat": chat.title or chat.remote_id})
                 services.wake()

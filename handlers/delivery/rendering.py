@@ -10,7 +10,7 @@ from engine.ports import Clock
 from handlers.alert_messages import alert_answer
 from handlers.answers import Answer
 from handlers.context import Services
-from handlers.i18n import language_of, speaking
+from handlers.i18n import language_of, use_language
 
 
 def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
@@ -23,7 +23,7 @@ def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
         facts = message.body
         if facts.get("final") and board is not None and board.ready:
             facts = facts | final_count(board, facts)
-        with speaking(language_of(message.wishes)):
+        with use_language(language_of(message.preferences)):
             return alert_answer(facts, late_ms=late_ms, price_now=price_now, simulated=services.simulated)
 
     return make

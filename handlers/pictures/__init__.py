@@ -13,7 +13,7 @@ from typing import Any
 from engine.market import DAY_MS
 from handlers.answers import Answer, PictureRequest
 from handlers.context import Services
-from handlers.i18n import speaking
+from handlers.i18n import use_language
 from handlers.pictures.clusters import clusters_picture, draw_clusters
 from handlers.pictures.map import draw_map, map_picture
 from handlers.pictures.market import draw_market, market_picture
@@ -59,7 +59,7 @@ class Pictures:
         """What the worker has to do, with everything it needs taken from the board now."""
         board, now = self._services.board(request.asset), self._services.clock.now()
         simulated = self._services.simulated
-        with speaking(request.language):
+        with use_language(request.language):
             match request.kind:
                 case "skill":
                     record = self._services.records[request.asset]
@@ -80,5 +80,5 @@ class Pictures:
 
 def _spoken(language: str, draw: Callable[[], bytes]) -> bytes:
     """Draw in a language: the worker's thread has a context of its own."""
-    with speaking(language):
+    with use_language(language):
         return draw()

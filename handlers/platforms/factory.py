@@ -157,10 +157,10 @@ async def _offer_claim(settings: Settings, services: Services) -> None:
 
 async def _subscribed(services: Services, platform: str, remote_id: str, size: Tier = "normal") -> Chat:
     """Return a chat of this machine's own, approved, with a near alert unless it has others already."""
-    chat = await services.store.see_chat(platform, remote_id, "private", "")
+    chat = await services.store.upsert_chat(platform, remote_id, "private", "")
     await services.store.approve_chat(chat.id, approved=True)
     if not chat.active:
-        await services.store.switch_chat(chat.id, active=True)
+        await services.store.set_chat_active(chat.id, active=True)
         for rule in await services.store.rules_of_chat(chat.id):
             services.watch.book.add(rule)
     if not await services.store.rules_of_chat(chat.id):
@@ -168,5 +168,5 @@ async def _subscribed(services: Services, platform: str, remote_id: str, size: T
         for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
             services.watch.book.add(added)
     # Who runs the program, or another program, is not told that the day is full.
-    await services.store.set_wishes(chat.id, replace(chat.wishes, cap=NO_CAP))
+    await services.store.save_preferences(chat.id, replace(chat.preferences, cap=NO_CAP))
     return replace(chat, approved=True, active=True)

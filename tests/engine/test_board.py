@@ -55,7 +55,7 @@ def test_a_restart_keeps_sums_and_takes_up_single_orders_after_them(board: Asset
     advance(board, 1, (LINEAR, bar(1, 5e6)))
     again = AssetBoard.restore("BTC", ["gate"], board.snapshot())
     rows = [(START + STEP + 5, 3e6), (START + 2 * STEP + 5, 1e6)]
-    again.know_reported([ReportedLiquidation(at, "long", usd, LINEAR.key) for at, usd in rows])
+    again.restore_reported([ReportedLiquidation(at, "long", usd, LINEAR.key) for at, usd in rows])
     assert again.reported_usd("long", 0) == 6e6
     assert again.reported_since() == board.reported_since()
 

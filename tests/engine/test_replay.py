@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import parse_rule
 from engine.announce import MEASURED_ENTRY, forced_facts
 from engine.board import AssetBoard
@@ -36,7 +36,7 @@ class Kept:
 
 
 async def replay(history: History, rule: str, until: str = "2026-01-05T00:00:00Z") -> list[dict[str, Any]]:
-    book = RuleBook([replace(parse_rule(rule), id=1, chat_id=1)])
+    book = ActiveRules([replace(parse_rule(rule), id=1, chat_id=1)])
     watch = Watch({"BTC": AssetBoard("BTC")}, book, Kept())
     feed = ReplayFeed(history, ManualClock(), until=parse_time(until))
     return [alert.facts for [*alerts] in [(await watch.tick(d)).alerts async for d in feed.ticks()] for alert in alerts]
@@ -143,7 +143,7 @@ def test_the_context_is_of_the_last_day(recorded: History) -> None:
 
 async def test_nothing_fires_before_the_start_that_was_asked_for(recorded: History) -> None:
     start = parse_time("2025-12-20T00:00:00Z")
-    book = RuleBook([replace(parse_rule("near 1% busy"), id=1, chat_id=1)])
+    book = ActiveRules([replace(parse_rule("near 1% busy"), id=1, chat_id=1)])
     watch = Watch({"BTC": AssetBoard("BTC")}, book, Kept())
     feed = ReplayFeed(recorded, ManualClock(), since=start, until=start + 48 * HOUR_MS)
     times = [alert.at for [*alerts] in [(await watch.tick(d)).alerts async for d in feed.ticks()] for alert in alerts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.board import AssetBoard
 from engine.market import MINUTE_MS, AssetUpdate, MarketTick, Sample
 from engine.messages import TickRecord
@@ -32,7 +32,7 @@ def nothing(at: int) -> MarketTick:
 
 async def settled(board: AssetBoard) -> tuple[Watch, Kept, int]:
     store = Kept()
-    watch = Watch({"BTC": board}, RuleBook([RULE]), store)
+    watch = Watch({"BTC": board}, ActiveRules([RULE]), store)
     now = board.closed_at + MINUTE_MS
     await watch.tick(present(board, now))
     return watch, store, now
@@ -81,7 +81,7 @@ async def test_a_short_silence_is_no_news(board: AssetBoard) -> None:
 
 async def test_after_a_restart_in_between_it_is_not_said_again(board: AssetBoard) -> None:
     _, _, now = await settled(board)
-    again = Watch({"BTC": board}, RuleBook([RULE]), Kept())
+    again = Watch({"BTC": board}, ActiveRules([RULE]), Kept())
     again.was_offline({"BTC": now}, {"BTC": now})
     assert (await again.tick(nothing(now + 9 * MINUTE_MS))).alerts == []
     assert kinds(await again.tick(present(board, now + 20 * MINUTE_MS))) == ["back"]

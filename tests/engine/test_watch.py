@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.alerts.active_rules import RuleBook
-from engine.alerts.near import NearState
+from engine.alerts.active_rules import ActiveRules
+from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.calibration.coefficients import Calibration
@@ -50,10 +50,10 @@ def board() -> AssetBoard:
     return filled_board()
 
 
-async def settled(board: AssetBoard, book: RuleBook | None = None) -> tuple[Watch, Kept]:
+async def settled(board: AssetBoard, book: ActiveRules | None = None) -> tuple[Watch, Kept]:
     """A watch whose rules have had their baseline, far from any cluster."""
     store = Kept()
-    watch = Watch({board.asset: board}, book or RuleBook([RULE]), store)
+    watch = Watch({board.asset: board}, book or ActiveRules([RULE]), store)
     await watch.tick(delivered(board, (board.mark,)))
     return watch, store
 
@@ -72,7 +72,7 @@ async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
 ) -> None:
     other = filled_board("ETH", 3000)
     store = Kept()
-    watch = Watch({"ETH": other, "BTC": board}, RuleBook([RULE]), store)
+    watch = Watch({"ETH": other, "BTC": board}, ActiveRules([RULE]), store)
 
     def broken(*given: Any, **named: Any) -> None:
         raise KeyError("odd")
@@ -89,8 +89,8 @@ async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
 async def test_a_restart_in_the_middle_of_a_story_still_tells_its_end(board: AssetBoard) -> None:
     path = falling(board)
     target = next(c for c in board.clusters if c.low * 0.995 == path[1])
-    state = NearState(armed=False, since=board.view.at, fired=True, forced_low_usd=1.0, forced_high_usd=2.0)
-    watch = Watch({"BTC": board}, RuleBook([RULE], {(1, target.id): state}), Kept())
+    state = RuleState(armed=False, since=board.view.at, fired=True, forced_low_usd=1.0, forced_high_usd=2.0)
+    watch = Watch({"BTC": board}, ActiveRules([RULE], {(1, target.id): state}), Kept())
     record = await watch.tick(delivered(board, path))
     assert [alert.kind for alert in record.alerts if alert.facts["cluster"]["id"] == target.id] == ["swept"]
     assert record.states[1, target.id] is None
@@ -115,7 +115,7 @@ async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -
     long = max((c for c in board.clusters if c.side == "long"), key=lambda c: c.high)
     inside = long.high * 1.001
     store = Kept()
-    watch = Watch({"BTC": board}, RuleBook([RULE]), store)
+    watch = Watch({"BTC": board}, ActiveRules([RULE]), store)
     watch.was_offline({"BTC": board.view.at - 3_600_000})
     await watch.tick(MarketTick(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
     record = await watch.tick(delivered(board, (inside,), seconds=120))
@@ -133,7 +133,7 @@ async def test_states_of_clusters_that_are_no_more_are_forgotten(board: AssetBoa
 
 
 async def test_a_paused_chats_rules_rest_and_remember(board: AssetBoard) -> None:
-    book = RuleBook([RULE, replace(RULE, id=2, chat_id=2)])
+    book = ActiveRules([RULE, replace(RULE, id=2, chat_id=2)])
     watch, _ = await settled(board, book)
     book.pause(1)
     record = await watch.tick(delivered(board, falling(board), seconds=120))

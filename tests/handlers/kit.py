@@ -104,7 +104,7 @@ class Kit:
         return cls(services, store, clock)
 
     async def chat(self, remote_id: str = "7", kind: str = "private") -> Chat:
-        await self.store.see_chat("telegram", remote_id, kind, "")  # type: ignore[arg-type]  # one of the three
+        await self.store.upsert_chat("telegram", remote_id, kind, "")  # type: ignore[arg-type]  # one of the three
         return next(chat for chat in await self.store.chats() if chat.remote_id == remote_id)
 
     async def ask(

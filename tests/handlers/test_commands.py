@@ -23,7 +23,7 @@ from engine.liquidation.prior import TIE
 from engine.market import AssetUpdate, Liquidation, ReportedLiquidation
 from engine.messages import AlertRecord, TickRecord
 from engine.outlook.depth import aggregate
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from handlers.access import KEPT_MS, ensure_claim_code
 from handlers.alert_messages import alert_answer
 from handlers.answers import MAX_LINES, TABLE_WIDTH, set_table
@@ -621,7 +621,7 @@ async def test_quiet_hours_and_the_clock_they_go_by(kit: Kit) -> None:
     found = await kit.ask("/quiet 23:00-07:00 loud")
     assert found.headline.startswith("Quiet 23:00-07:00: alerts wait")
     assert "(Europe/Berlin)" in found.lines[0]
-    assert (await kit.chat()).wishes == Wishes("Europe/Berlin", (1380, 420), loud=True)
+    assert (await kit.chat()).preferences == Preferences("Europe/Berlin", (1380, 420), loud=True)
     assert any("quiet hours" in line for line in (await kit.ask("/threshold normal")).lines)
     assert (await kit.ask("/quiet off")).headline == "No quiet hours: alerts come at any time"
 
@@ -698,7 +698,7 @@ async def test_forget_asks_and_then_leaves_nothing(kit: Kit) -> None:
     assert await kit.store.rules_of_chat(chat.id) == []
     assert not kit.services.watch.book.of_chat(chat.id)
     assert await kit.store.counts() == {}
-    assert (await kit.chat()).wishes == Wishes()
+    assert (await kit.chat()).preferences == Preferences()
 
 
 async def test_what_is_offered_in_a_rules_place_keeps_how_often_and_how_long(kit: Kit) -> None:

@@ -37,7 +37,7 @@ class Rig:
         self.dispatchers: list[Dispatcher] = []
 
     async def chat(self, remote_id: str = "7") -> Chat:
-        return await self.store.see_chat("telegram", remote_id, "private", "")
+        return await self.store.upsert_chat("telegram", remote_id, "private", "")
 
     async def alert(self, chat: Chat, key: str) -> None:
         facts = {"kind": "test", "cluster": {"id": key}, "price": 1.0}

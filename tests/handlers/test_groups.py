@@ -32,11 +32,11 @@ async def test_only_admins_change_a_profile(kit: Kit, group: Chat) -> None:
     assert refused.headline == "Only admins of this group may do that."
     assert "At most 3 messages" in (await kit.ask("/channel cap 3", chat=group)).text
     chat = await kit.chat("-5", "group")
-    assert chat.wishes.cap == 3
+    assert chat.preferences.cap == 3
     for wrong in ("cap 0", "cap 101", "cap x", "role everybody", "commands where", "cap", "colour red", "cap 3 4"):
         found = await kit.ask(f"/channel {wrong}", chat=group)
         assert "Try:" in found.text, wrong
-    assert (await kit.chat("-5", "group")).wishes == chat.wishes
+    assert (await kit.chat("-5", "group")).preferences == chat.preferences
 
 
 async def test_who_changed_what_is_kept(kit: Kit, group: Chat) -> None:
@@ -65,13 +65,13 @@ async def test_a_topic_is_let_in_and_shut_out_with_its_group() -> None:
     kit = await Kit.make("chats")
     await kit.store.add_operator("telegram", "7")
     group = await kit.chat("-100", "group")
-    topic = await kit.store.see_chat("telegram", "-100/44", "group", "", parent="-100")
+    topic = await kit.store.upsert_chat("telegram", "-100/44", "group", "", parent="-100")
     assert (await kit.ask("/help", "8", topic)).headline == "What I answer"  # free for all
     assert (await kit.ask("/liq", "8", topic)).headline == "This bot is private."
     await kit.ask(f"/admin approve {group.id}")
     assert (await kit.ask("/liq", "8", topic)).headline.startswith("BTC ")
     await kit.ask(f"/admin refuse {group.id}")
-    later = await kit.store.see_chat("telegram", "-100/45", "group", "", parent="-100")
+    later = await kit.store.upsert_chat("telegram", "-100/45", "group", "", parent="-100")
     for chat in (topic, later):
         assert (await kit.ask("/liq", "8", chat)).headline == "This bot is private."
     assert not any(chat.active for chat in await kit.store.chats() if chat.remote_id in ("-100", "-100/44"))
@@ -84,7 +84,7 @@ async def test_a_preview_goes_the_way_of_alerts_and_is_marked(kit: Kit, group: C
     assert message is not None
     assert message.remote_chat == "-5"
     assert alert_answer(message.body).headline.startswith("[TEST] BTC ")
-    assert await kit.store.told_lately(group.id, 10) == []
+    assert await kit.store.recent_alerts(group.id, 10) == []
 
 
 def test_a_preview_of_a_map_without_clusters_is_a_plain_test() -> None:
@@ -167,7 +167,7 @@ async def test_what_was_meant_keeps_its_coin_and_its_end() -> None:
 async def test_a_personal_rule_made_in_a_group_speaks_its_owners_language(kit: Kit, group: Chat) -> None:
     await kit.ask("/threshold busy", "8", group, locale="es-ES")
     own = next(chat for chat in await kit.store.chats() if chat.remote_id == "8")
-    assert own.wishes.locale == "es-ES"
+    assert own.preferences.locale == "es-ES"
 
 
 async def test_a_group_says_which_language_its_alerts_are_in(kit: Kit, group: Chat) -> None:

@@ -17,7 +17,7 @@ from handlers import i18n as language
 from handlers.commands.dispatch import all_commands
 from handlers.commands.prompts import _QUESTIONS
 from handlers.delivery.rendering import answer_of
-from handlers.i18n import CATALOGUES, LANGUAGES, SOURCE, _, n_, pick, speaking, told
+from handlers.i18n import CATALOGUES, LANGUAGES, SOURCE, _, n_, pick, told, use_language
 from handlers.numbers import parse_price, price, span, usd, usd_range
 from handlers.platforms.discord.interactions import LOCAL_NAMES
 from tests.handlers.kit import Kit
@@ -71,7 +71,7 @@ def test_placeholders_are_those_of_the_text(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", list(LANGUAGES))
 def test_menus_and_forms_fit_the_platforms(tag: str) -> None:
-    with speaking(tag):
+    with use_language(tag):
         for command in all_commands(hidden=True):
             assert 1 <= len(_(command.help)) <= 100, (tag, command.name)
             for parameter in command.parameters:
@@ -117,7 +117,7 @@ def test_a_locale_leads_to_the_nearest_language() -> None:
     ],
 )
 def test_numbers_are_written_and_read_as_each_language_does(tag: str, shown: tuple[str, ...]) -> None:
-    with speaking(tag):
+    with use_language(tag):
         assert (price(88_910), price(3_124.5), usd(1.2e9), usd_range(1.2e6, 7.5e7)) == shown
         # What is shown can be typed back.
         assert parse_price(price(88_910), 90_000.0) == 88_910
@@ -125,7 +125,7 @@ def test_numbers_are_written_and_read_as_each_language_does(tag: str, shown: tup
 
 
 def test_counts_take_the_form_of_their_language() -> None:
-    with speaking("ru"):
+    with use_language("ru"):
         shown = [n_("{count} alert here", "{count} alerts here", count) for count in (1, 2, 5, 11, 21)]
     assert shown == [
         "1 оповещение здесь",
@@ -137,13 +137,13 @@ def test_counts_take_the_form_of_their_language() -> None:
 
 
 def test_what_is_said_within_is_said_in_no_other_place() -> None:
-    with speaking("es"):
+    with use_language("es"):
         assert span(30) == "30 s"
-        with speaking("ru"):
+        with use_language("ru"):
             assert span(30) == "30 с"
         assert told(InputError("{word!r} is not a price.", word="x{y}")) == "'x{y}' no es un precio."
     assert language.spoken() == SOURCE
-    with speaking("xx"):
+    with use_language("xx"):
         assert language.spoken() == SOURCE
 
 
@@ -152,9 +152,9 @@ async def test_a_group_speaks_the_language_of_whoever_subscribed_it() -> None:
     kit.people.admins.add("7")
     group = await kit.chat("-5", "group")
     await kit.ask("/subscribe calm", chat=group, locale="ru")
-    assert (await kit.chat("-5", "group")).wishes.locale == "ru"
+    assert (await kit.chat("-5", "group")).preferences.locale == "ru"
     await kit.ask("/subscribe calm", chat=group, locale="es")
-    assert (await kit.chat("-5", "group")).wishes.locale == "ru"
+    assert (await kit.chat("-5", "group")).preferences.locale == "ru"
     await kit.store.add_message(group.id, {"kind": "test"})
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None

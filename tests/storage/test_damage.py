@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 import bot
-from engine.alerts.near import NearState
+from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, HOUR_MS, Bar, Liquidation, Market
 from engine.messages import AlertRecord, TickRecord
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from engine.watch import Watch
 from handlers.context import Services
 from handlers.delivery.rendering import answer_of
@@ -47,24 +47,24 @@ async def filled(path: Path) -> tuple[int, int]:
     clock = ManualClock(NOW)
     store = Store(path, clock)
     await store.open()
-    one = await store.see_chat("telegram", "1", "private", "one")
-    two = await store.see_chat("telegram", "2", "private", "two")
+    one = await store.upsert_chat("telegram", "1", "private", "one")
+    two = await store.upsert_chat("telegram", "2", "private", "two")
     for chat in (one, two):
-        await store.set_wishes(chat.id, replace(Wishes(), timezone="Europe/Berlin"))
+        await store.save_preferences(chat.id, replace(Preferences(), timezone="Europe/Berlin"))
         await store.approve_chat(chat.id, approved=True)
         rules = [Rule(0, chat.id, "near", "BTC"), Rule(0, chat.id, "price", "BTC", level=95_000.0)]
         for rule in rules:
             await store.replace_rules(chat.id, [rule], [])
         await store.mute(chat.id, "ETH", NOW + HOUR_MS)
-        await store.note_change(chat.id, "9", "/threshold normal")
-    await store.set_wishes(one.id, replace(Wishes(), timezone="Europe/Berlin", quiet=(1380, 420)))
+        await store.log_change(chat.id, "9", "/threshold normal")
+    await store.save_preferences(one.id, replace(Preferences(), timezone="Europe/Berlin", quiet=(1380, 420)))
     rules_of = {chat.id: (await store.rules_of_chat(chat.id))[0].id for chat in (one, two)}
     await store.commit(
         TickRecord(
             NOW,
             priced={"BTC": NOW},
             stale={"ETH": NOW},
-            states={(rules_of[chat.id], "c"): NearState(False, NOW, True) for chat in (one, two)},
+            states={(rules_of[chat.id], "c"): RuleState(False, NOW, True) for chat in (one, two)},
             alerts=[alert(one.id, "k1", rules_of[one.id]), alert(two.id, "k2", rules_of[two.id])],
         )
     )
@@ -132,12 +132,12 @@ async def started(path: Path, other: int, board: AssetBoard | None = None) -> No
             await store.tiers_of(market.key)
         await store.bars_since(MARKET, 0)
         await store.reported_since("BTC", 0)
-        await store.forced_since("BTC", 0)
+        await store.liquidations_since("BTC", 0)
         await store.track_records("BTC")
         everybody = await store.chats()
         assert other in {chat.id for chat in everybody}
         for chat in everybody:
-            await store.told_lately(chat.id, 5)
+            await store.recent_alerts(chat.id, 5)
             await store.changes(chat.id, 5)
             await store.export_chat(chat.id)
         await store.operators()
@@ -193,6 +193,6 @@ async def test_a_zone_that_cannot_be_loaded_is_named_and_utc_stands_for_it(tmp_p
     await store.open()
     chat = await store.chat(one)
     assert chat is not None
-    assert chat.wishes.timezone == "UTC"
+    assert chat.preferences.timezone == "UTC"
     assert f"chat #{one}: its time zone" in store.set_aside
     await store.close()

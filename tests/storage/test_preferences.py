@@ -13,7 +13,7 @@ from engine.chats import Chat
 from engine.clock import ManualClock
 from engine.market import DAY_MS, HOUR_MS
 from engine.messages import AlertRecord, Message, TickRecord
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from storage.store import Store
 
 NOON = 1_780_315_200_000
@@ -28,10 +28,10 @@ class Kit:
         self.store = Store(None, self.clock)
         self.number = 0
 
-    async def chat(self, wishes: Wishes | None = None, remote_id: str = "7") -> Chat:
-        made = await self.store.see_chat("telegram", remote_id, "private", "")
-        if wishes is not None:
-            await self.store.set_wishes(made.id, wishes)
+    async def chat(self, preferences: Preferences | None = None, remote_id: str = "7") -> Chat:
+        made = await self.store.upsert_chat("telegram", remote_id, "private", "")
+        if preferences is not None:
+            await self.store.save_preferences(made.id, preferences)
         return made
 
     def alert(self, chat: Chat, usd: float = 1e6, kind: str = "near", **more: Any) -> AlertRecord:
@@ -87,7 +87,7 @@ async def test_three_alerts_of_one_tick_are_three_messages(kit: Kit) -> None:
 
 
 async def test_quiet_hours_hold_alerts_and_bring_them_together_in_the_morning(kit: Kit) -> None:
-    chat = await kit.chat(Wishes("Europe/Berlin", (22 * 60, 7 * 60)))
+    chat = await kit.chat(Preferences("Europe/Berlin", (22 * 60, 7 * 60)))
     kit.clock.at = NOON + 11 * HOUR_MS  # one in the morning in Berlin
     await kit.tell(kit.alert(chat, 2e6))
     kit.clock.at += HOUR_MS
@@ -102,7 +102,7 @@ async def test_quiet_hours_hold_alerts_and_bring_them_together_in_the_morning(ki
 
 
 async def test_what_is_held_does_not_stand_in_the_way_of_what_may_come_through(kit: Kit) -> None:
-    chat = await kit.chat(Wishes("UTC", (11 * 60, 13 * 60), loud=True))
+    chat = await kit.chat(Preferences("UTC", (11 * 60, 13 * 60), loud=True))
     await kit.tell(kit.alert(chat))
     await kit.tell(kit.alert(chat, top_tier=True))
     assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
@@ -111,7 +111,7 @@ async def test_what_is_held_does_not_stand_in_the_way_of_what_may_come_through(k
 
 
 async def test_a_day_is_full_at_its_cap_says_so_once_and_begins_anew(kit: Kit) -> None:
-    chat = await kit.chat(Wishes(cap=2))
+    chat = await kit.chat(Preferences(cap=2))
     for _ in range(5):
         await kit.tell(kit.alert(chat))
     assert [message.body["kind"] for message in await kit.claimed()] == ["near", "near", "full"]
@@ -146,7 +146,7 @@ async def test_a_rule_whose_moment_was_missed_has_spoken_by_the_message_that_tel
     )
     await kit.tell(kit.alert(chat, kind="offline", rule_id=None, counts_for=(rule.id,)))
     assert (await kit.store.load_book()).told_at == {rule.id: NOON}
-    assert len(await kit.store.told_lately(chat.id, 5)) == 1
+    assert len(await kit.store.recent_alerts(chat.id, 5)) == 1
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     await kit.store.give_up(message.id, "bad request")
@@ -199,11 +199,11 @@ async def test_rules_keep_their_levels_repeats_and_ends_and_may_rest(kit: Kit) -
 
 
 async def test_wishes_come_back(kit: Kit) -> None:
-    wishes = Wishes("Asia/Tokyo", (60, 120), loud=True, cap=3)
-    chat = await kit.chat(wishes)
+    preferences = Preferences("Asia/Tokyo", (60, 120), loud=True, cap=3)
+    chat = await kit.chat(preferences)
     (found,) = await kit.store.chats()
-    assert found.wishes == wishes
-    assert chat.wishes == Wishes()
+    assert found.preferences == preferences
+    assert chat.preferences == Preferences()
 
 
 async def test_a_sweep_is_counted_once_more_and_its_message_changed(kit: Kit) -> None:
@@ -260,7 +260,7 @@ async def test_a_new_rule_never_has_the_number_of_an_old_one(kit: Kit) -> None:
 
 
 async def test_what_grows_while_it_is_held_spoils_nothing(kit: Kit) -> None:
-    chat = await kit.chat(Wishes("UTC", (11 * 60, 13 * 60)))
+    chat = await kit.chat(Preferences("UTC", (11 * 60, 13 * 60)))
     first = kit.alert(chat, kind="cascade")
     await kit.tell(first)
     await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 2}}))
@@ -271,7 +271,7 @@ async def test_what_grows_while_it_is_held_spoils_nothing(kit: Kit) -> None:
 
 
 async def test_the_note_that_a_day_is_full_waits_for_the_end_of_quiet_hours_too(kit: Kit) -> None:
-    chat = await kit.chat(Wishes("UTC", (11 * 60, 13 * 60), cap=0))
+    chat = await kit.chat(Preferences("UTC", (11 * 60, 13 * 60), cap=0))
     await kit.tell(kit.alert(chat))
     assert await kit.claimed() == []
     kit.clock.at += HOUR_MS

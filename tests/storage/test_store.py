@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.alerts.near import NearState
+from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
 from engine.chats import Chat
 from engine.clock import ManualClock
@@ -28,7 +28,7 @@ class Kit:
         self.store = Store(path, self.clock)
 
     async def chat(self, remote_id: str = "7") -> Chat:
-        return await self.store.see_chat("telegram", remote_id, "private", "")
+        return await self.store.upsert_chat("telegram", remote_id, "private", "")
 
     async def alert(self, chat: Chat, key: str, kind: str = "near") -> None:
         facts = {"kind": kind, "price": 1.0, "cluster": {"id": key}}
@@ -75,7 +75,7 @@ async def test_rules_and_what_they_remember_come_back(kit: Kit) -> None:
     chat = await kit.chat()
     (rule,), gone = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", 0.01, 20e6)], ["near"])
     assert gone == []
-    state = NearState(armed=False, since=5, fired=True, forced_usd=3.0)
+    state = RuleState(armed=False, since=5, fired=True, forced_usd=3.0)
     await kit.store.commit(TickRecord(6, states={(rule.id, "c"): state, (99, "c"): state}))
     book = await kit.store.load_book()
     assert book.rules == (rule,)
@@ -168,7 +168,7 @@ async def test_after_a_crash_what_was_being_sent_is_sent_again(kit: Kit) -> None
 async def test_a_chat_that_is_switched_off_gets_nothing_and_keeps_its_rules(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
-    await kit.store.switch_chat(chat.id, active=False, reason="gone")
+    await kit.store.set_chat_active(chat.id, active=False, reason="gone")
     await kit.alert(chat, "a")
     assert await kit.store.counts() == {}
     assert (await kit.store.load_book()).rules == ()
@@ -187,7 +187,7 @@ async def test_a_chat_that_migrated_keeps_its_rules_under_the_new_id(kit: Kit) -
 async def test_strangers_are_forgotten_and_nobody_who_was_let_in_or_set_something(kit: Kit) -> None:
     stranger, guest, speaker, asker = [await kit.chat(str(number)) for number in (7, 8, 9, 10)]
     await kit.store.approve_chat(guest.id, approved=True)
-    await kit.store.set_wishes(speaker.id, replace(speaker.wishes, language="es"))
+    await kit.store.save_preferences(speaker.id, replace(speaker.preferences, language="es"))
     kit.clock.at += 8 * DAY_MS
     await kit.store.note_asked(asker.id)
     await kit.store.save_checkpoints({})
@@ -206,8 +206,8 @@ async def test_a_chat_has_no_more_rules_than_it_may_and_may_change_those_it_has(
 
 async def test_nothing_is_left_of_who_is_forgotten_not_even_in_a_groups_log(kit: Kit) -> None:
     mine = await kit.chat("8")
-    group = await kit.store.see_chat("telegram", "-5", "group", "Traders")
-    await kit.store.note_change(group.id, "8", "/quiet 23:00-07:00")
+    group = await kit.store.upsert_chat("telegram", "-5", "group", "Traders")
+    await kit.store.log_change(group.id, "8", "/quiet 23:00-07:00")
     await kit.store.forget_chat(mine.id)
     assert [chat.id for chat in await kit.store.chats()] == [group.id]
     assert [change.who for change in await kit.store.changes(group.id, 5)] == [""]
@@ -221,7 +221,7 @@ def for_others(folder: Path) -> dict[str, int]:
 async def test_what_is_stored_is_its_users_own(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.sqlite", ManualClock(1_000_000))
     await store.open()
-    await store.see_chat("telegram", "7", "private", "")
+    await store.upsert_chat("telegram", "7", "private", "")
     modes = for_others(tmp_path)
     await store.close()
     assert modes == dict.fromkeys(modes, 0)

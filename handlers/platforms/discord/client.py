@@ -262,7 +262,7 @@ class DiscordPlatform:
 
 def role_of(message: Message) -> tuple[str, discord.AllowedMentions]:
     """The role that a channel wants called for an alert of the top tier, and leave to call it alone."""
-    role = message.wishes.role
+    role = message.preferences.role
     if not role or not message.body.get("top_tier") or message.chat_kind == "private":
         return "", NO_MENTIONS
     called = discord.Object(int(role), type=discord.Role)

@@ -20,9 +20,9 @@ from handlers.answers import Answer, Press, pressed
 from handlers.commands.autocomplete import proposed
 from handlers.commands.dispatch import Command, all_commands, answer_within_budget, find_command
 from handlers.commands.prompts import question
-from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, OF_OPERATORS, Parameter
+from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, OPERATOR_ONLY, Parameter
 from handlers.context import Membership, Request, Services
-from handlers.i18n import LANGUAGES, N_, SOURCE, _, language_of, pick, speaking
+from handlers.i18n import LANGUAGES, N_, SOURCE, _, language_of, pick, use_language
 from handlers.platforms.discord.render import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Incoming:
     def tree(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """The commands of the registry."""
         tree: app_commands.CommandTree[Any] = app_commands.CommandTree(client)
-        for command in (*all_commands(), find_command(OF_OPERATORS)):
+        for command in (*all_commands(), find_command(OPERATOR_ONLY)):
             tree.add_command(self._slash(command))
         return tree
 
@@ -114,7 +114,7 @@ class Incoming:
     async def _ask(self, interaction: discord.Interaction, press: Press) -> None:
         try:
             chat = await self._chat(interaction)
-            with speaking(language_of(chat.wishes, str(interaction.locale))):
+            with use_language(language_of(chat.preferences, str(interaction.locale))):
                 text = question(press.command)
                 form: discord.ui.Modal = discord.ui.Modal(
                     title=text[:45], custom_id=f"{FORM_PREFIX}{press.command}"[:100], timeout=None
@@ -162,9 +162,9 @@ class Incoming:
         locale = str(interaction.locale)
         user = str(interaction.user.id)
         request = Request(PLATFORM, user, chat, text, self._services, self._face, locale=locale)
-        room = chat.wishes.room
+        room = chat.preferences.room
         if room not in (PUBLIC, PRIVATE, chat.remote_id) and chat.kind != "private" and not await request.by_admin():
-            with speaking(language_of(chat.wishes, locale)):
+            with use_language(language_of(chat.preferences, locale)):
                 return Answer(_("Commands are answered in {room}.", room=f"<#{room}>"), private=True)
         return await answer_within_budget(request)
 
@@ -173,7 +173,7 @@ class Incoming:
         if interaction.guild_id is None:
             return False
         known = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
-        return known is not None and known.wishes.room not in (PUBLIC, known.remote_id)
+        return known is not None and known.preferences.room not in (PUBLIC, known.remote_id)
 
     async def _show(self, interaction: discord.Interaction, found: Answer, *, hidden: bool, changes: bool) -> None:
         rendered = render_discord(found)
@@ -220,12 +220,12 @@ class Incoming:
         between_people = interaction.guild_id is None and interaction.context.private_channel is True
         if own or between_people:
             remote = await self._face.private_chat(str(interaction.user.id)) or f"user {interaction.user.id}"
-            return await store.see_chat(PLATFORM, remote, "private", "", locale, person=str(interaction.user.id))
+            return await store.upsert_chat(PLATFORM, remote, "private", "", locale, person=str(interaction.user.id))
         kind: ChatKind = "private" if interaction.guild_id is None else "channel"
         title = getattr(interaction.channel, "name", None) or ""
         seen = locale if kind == "private" else str(interaction.guild_locale or "")
         person = str(interaction.user.id) if kind == "private" else ""
-        return await store.see_chat(PLATFORM, str(interaction.channel_id), kind, title, seen, person=person)
+        return await store.upsert_chat(PLATFORM, str(interaction.channel_id), kind, title, seen, person=person)
 
     # -- commands
 
@@ -249,9 +249,9 @@ class Incoming:
             description=app_commands.locale_str(command.help[:100]),
             callback=made_callback,
             allowed_contexts=app_commands.AppCommandContext(
-                guild=command.name != OF_OPERATORS,
+                guild=command.name != OPERATOR_ONLY,
                 dm_channel=command.name not in GROUP_ONLY,
-                private_channel=command.name not in GROUP_ONLY | {OF_OPERATORS},
+                private_channel=command.name not in GROUP_ONLY | {OPERATOR_ONLY},
             ),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=command.name not in GROUP_ONLY),
         )
@@ -276,7 +276,7 @@ class Incoming:
                 if not own and not await self._may_be_proposed(interaction):
                     return []
                 rules = await self._rules_of(interaction) if own else ()
-                with speaking(pick(str(interaction.locale))):
+                with use_language(pick(str(interaction.locale))):
                     found = proposed(self._services, parameter.kind, typed, str(asset), rules)
                 return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MAX_CHOICES]]
 
@@ -314,7 +314,7 @@ class Translator(app_commands.Translator):
         tag = pick(locale.value)
         if tag == SOURCE or tag not in LANGUAGES:
             return None
-        with speaking(tag):
+        with use_language(tag):
             if context.location is app_commands.TranslationContextLocation.command_name:
                 called = _(f"/{string.message}").removeprefix("/")
                 return called if called != string.message else None

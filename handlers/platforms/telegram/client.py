@@ -33,9 +33,9 @@ from engine.errors import TokenRefusedError
 from engine.messages import Message, Outcome
 from handlers.answers import Answer
 from handlers.commands.dispatch import Command, all_commands
-from handlers.commands.registry import GROUP_ONLY, OF_ADMINS
+from handlers.commands.registry import ADMIN_ONLY, GROUP_ONLY
 from handlers.context import Services
-from handlers.i18n import LANGUAGES, SOURCE, _, speaking
+from handlers.i18n import LANGUAGES, SOURCE, _, use_language
 from handlers.operators import tell_operators
 from handlers.platforms.telegram.outcomes import outcome_of, token_refused
 from handlers.platforms.telegram.render import fit, render_telegram, units
@@ -318,7 +318,7 @@ def _application(token: str, api: str | None, polls: PollRequest | None = None) 
 
 SCOPES: tuple[tuple[BotCommandScope, Callable[[Command], bool]], ...] = (
     (BotCommandScopeDefault(), lambda command: command.name not in GROUP_ONLY),
-    (BotCommandScopeAllGroupChats(), lambda command: command.name not in OF_ADMINS),
+    (BotCommandScopeAllGroupChats(), lambda command: command.name not in ADMIN_ONLY),
     (BotCommandScopeAllChatAdministrators(), lambda _command: True),
 )
 """Who is shown which commands: alone with the bot, in a group, as an admin of one."""
@@ -328,7 +328,7 @@ async def set_menus(app: App) -> None:
     """Set the menus of commands by scope and language; one that could not be set is no reason not to answer."""
     for tag in LANGUAGES:
         for scope, shown in SCOPES:
-            with speaking(tag):
+            with use_language(tag):
                 menu = [BotCommand(c.name, _(c.help)) for c in all_commands() if shown(c)]
             code = None if tag == SOURCE else tag.partition("-")[0]
             try:

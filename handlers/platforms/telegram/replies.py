@@ -27,7 +27,7 @@ from handlers.access import TOPIC
 from handlers.answers import Answer
 from handlers.context import Request
 from handlers.delivery.limits import Limiter
-from handlers.i18n import _, language_of, speaking
+from handlers.i18n import _, language_of, use_language
 from handlers.platforms.telegram.outcomes import outcome_of
 from handlers.platforms.telegram.render import caption, render_telegram
 
@@ -198,6 +198,6 @@ async def _say_closed(app: App, request: Request) -> None:
     if request.chat.kind != "group":
         return
     chat_id, topic = address(request.chat.remote_id)
-    with speaking(language_of(request.chat.wishes, request.locale)):
+    with use_language(language_of(request.chat.preferences, request.locale)):
         text = _("Answers go to you alone here. Write to me first: {link}", link=f"t.me/{app.bot.username}")
     await app.bot.send_message(chat_id, text, message_thread_id=topic, link_preview_options=NO_PREVIEW)

@@ -22,15 +22,15 @@ from telegram.ext import (
 )
 
 from engine.chats import Chat, ChatKind
-from engine.preferences import PRIVATE, Wishes
+from engine.preferences import PRIVATE, Preferences
 from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
 from handlers.commands.dispatch import answer, answer_within_budget
 from handlers.commands.prompts import Questions, ask
-from handlers.commands.registry import OF_ADMINS, find_command, is_command, split
+from handlers.commands.registry import ADMIN_ONLY, find_command, is_command, split
 from handlers.context import Membership, Request, Services
 from handlers.delivery.failures import tell_subscriber
-from handlers.i18n import _, language_of, speaking
+from handlers.i18n import _, language_of, use_language
 from handlers.platforms.telegram.render import fit, render_telegram
 from handlers.platforms.telegram.replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
 
@@ -125,7 +125,7 @@ class Incoming:
         user, locale = str(query.from_user.id), query.from_user.language_code or ""
         request = Request(PLATFORM, user, chat, press.command, self._services, self._face, locale=locale)
         if press.here and not await _may_change(message, request):
-            with speaking(language_of(chat.wishes, locale)):
+            with use_language(language_of(chat.preferences, locale)):
                 notice = _("This answer is somebody else's. Ask for your own: {command}", command=press.command)
             await _settle(query, notice)
             return
@@ -145,7 +145,7 @@ class Incoming:
             return
         place = _place_of_press(message, query.from_user)
         if press.asks:
-            with speaking(language_of(chat.wishes, locale)):
+            with use_language(language_of(chat.preferences, locale)):
                 found = ask(press.command)
             self._questions.put(request, found.asks)
             await self.replies.reply(request, place, found)
@@ -158,8 +158,8 @@ class Incoming:
         if request.chat.kind != "group" or not is_command(name):
             return None
         command = find_command(name)
-        with speaking(language_of(request.chat.wishes, request.locale)):
-            if command.name in OF_ADMINS and not await request.by_admin():
+        with use_language(language_of(request.chat.preferences, request.locale)):
+            if command.name in ADMIN_ONLY and not await request.by_admin():
                 return _("Only admins of this group may do that.")
             now, key = time.monotonic(), (request.chat.id, request.text)
             if command.draws and not here:
@@ -184,7 +184,7 @@ class Incoming:
             locale = user.language_code or ""
             # Who only asks in other chats is not kept.
             known = await services.store.find_chat(PLATFORM, str(user.id))
-            chat = known or Chat(0, PLATFORM, str(user.id), "private", wishes=Wishes(locale=locale))
+            chat = known or Chat(0, PLATFORM, str(user.id), "private", preferences=Preferences(locale=locale))
             for name in ("liq", "market"):
                 words = query.query if name == "liq" else query.query.split(" ")[0]
                 line = f"/{name} {words}"
@@ -228,14 +228,14 @@ class Incoming:
                 await self._welcome(chat)
 
     async def _lose(self, chat: Chat, reason: str) -> None:
-        await self._services.store.switch_chat(chat.id, active=False, reason=reason)
+        await self._services.store.set_chat_active(chat.id, active=False, reason=reason)
         self._services.watch.book.pause(chat.id)
         if chat.kind != "private":
             await tell_subscriber(self._services, chat, self._face)
 
     async def _welcome(self, chat: Chat) -> None:
         store = self._services.store
-        await store.switch_chat(chat.id, active=True)
+        await store.set_chat_active(chat.id, active=True)
         rules = await store.rules_of_chat(chat.id)
         for rule in rules:
             self._services.watch.book.add(rule)
@@ -251,7 +251,7 @@ class Incoming:
         topic = _topic(message)
         locale = user.language_code or "" if user is not None and kind == "private" else ""
         parent = str(chat.id) if topic else ""
-        return await self._services.store.see_chat(PLATFORM, remote_id(chat, topic), kind, title, locale, parent)
+        return await self._services.store.upsert_chat(PLATFORM, remote_id(chat, topic), kind, title, locale, parent)
 
     # -- answers
 
@@ -264,7 +264,7 @@ class Incoming:
             place = Place(int(request.user_id)) if alone else place
         elif request.chat.kind != "private" and found.private:
             # Whoever speaks as the chat has no private one; what is not for all to read is not said.
-            with speaking(language_of(request.chat.wishes)):
+            with use_language(language_of(request.chat.preferences)):
                 found = Answer(_("That is for a private chat with me."))
         if found.asks:
             self._questions.put(request, found.asks)
@@ -272,7 +272,7 @@ class Incoming:
 
     async def _privately(self, request: Request) -> bool:
         """Whether a group has its members' commands answered to them alone."""
-        rooms = (request.chat.wishes.room, (await group_of(request)).wishes.room)
+        rooms = (request.chat.preferences.room, (await group_of(request)).preferences.room)
         return PRIVATE in rooms and not await request.by_admin()
 
 

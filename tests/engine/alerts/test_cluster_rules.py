@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, every_pair
 from engine.alerts.cluster_rules import decide as decide_pairs
-from engine.alerts.near import REARM_MS, STORY_MS, NearState, armed_distance
+from engine.alerts.near import REARM_MS, STORY_MS, RuleState, armed_distance
 from engine.alerts.rules import ONCE, Rule
 from engine.alerts.tiers import Candidates
 from engine.errors import ImplausibleError
@@ -58,7 +58,7 @@ def tick(path: list[float], now: int = DAY, found: Cluster | None = None, marks:
 
 def decide(
     rules: list[Rule],
-    states: dict[StateKey, NearState],
+    states: dict[StateKey, RuleState],
     of: AssetTick,
     muted: dict[int, int] | None = None,
     following: set[int] | None = None,
@@ -108,7 +108,7 @@ def test_one_that_formed_close_is_silent_until_price_has_left() -> None:
 def test_it_is_armed_again_by_distance_and_time_together() -> None:
     found = cluster()
     near, far = away(found, 0.005), away(found, 0.021)
-    states: dict[StateKey, NearState] = {(1, "c1"): NearState(armed=False, since=DAY, fired=True)}
+    states: dict[StateKey, RuleState] = {(1, "c1"): RuleState(armed=False, since=DAY, fired=True)}
     for now, path, expected in (
         (DAY + HOUR_MS, [near, far, near], []),  # left, but too soon
         (DAY + REARM_MS + 1, [near, away(found, 0.008), near], ["near"]),  # had left before: time was what lacked
@@ -124,7 +124,7 @@ def test_never_two_alerts_of_one_key_however_price_goes() -> None:
     @settings(max_examples=80, deadline=None)
     @given(st.lists(st.tuples(st.floats(-0.03, 0.06), st.integers(1, 6 * HOUR_MS)), min_size=2, max_size=40))
     def check(moves: list[tuple[float, int]]) -> None:
-        states: dict[StateKey, NearState] = {}
+        states: dict[StateKey, RuleState] = {}
         now, before, keys = DAY, away(found, 0.03), []
         told_at: list[int] = []
         for distance, passed in moves:
@@ -158,7 +158,7 @@ def test_size_is_a_tier_or_usd() -> None:
 
 def test_whoever_was_told_of_it_is_told_how_it_ended() -> None:
     found = cluster()
-    states = {(1, "c1"): NearState(armed=False, since=DAY - 1, fired=True)}
+    states = {(1, "c1"): RuleState(armed=False, since=DAY - 1, fired=True)}
     path = [away(found, 0.005), away(found, -0.02)]
     swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
     (decision,) = decide([RULE], states, tick(path, found=found, marks=(swept,))).decisions
@@ -167,7 +167,7 @@ def test_whoever_was_told_of_it_is_told_how_it_ended() -> None:
     assert decision.told is not None
 
 
-def remembered(states: dict[StateKey, NearState], verdict: Verdict) -> dict[StateKey, NearState]:
+def remembered(states: dict[StateKey, RuleState], verdict: Verdict) -> dict[StateKey, RuleState]:
     """What rules remember after a verdict."""
     return {key: state for key, state in (states | verdict.states).items() if state is not None}
 
@@ -211,14 +211,14 @@ def test_nothing_begins_at_a_cluster_that_faded_but_what_was_told_of_it_ends() -
     assert decide([RULE, Rule(2, 2, "swept", "BTC", None, "busy")], {}, coming).decisions == []
     swept = Mark("swept", replace(faded, entry_usd=1e8, swept_usd=9e7), 86_000.0)
     over = replace(coming, path=(88_000, 86_000), marks=(swept,))
-    told = {(1, "c1"): NearState(False, DAY - HOUR_MS, True, label=87_500.0, told_at=DAY - HOUR_MS)}
+    told = {(1, "c1"): RuleState(False, DAY - HOUR_MS, True, label=87_500.0, told_at=DAY - HOUR_MS)}
     rules = [RULE, Rule(2, 2, "swept", "BTC", None, "busy"), Rule(3, 3, "near", "BTC", 0.01, "busy")]
     assert [(d.rule.id, d.kind) for d in decide(rules, told, over).decisions] == [(1, "swept")]
 
 
 def test_the_story_goes_on_with_the_cluster_that_took_the_place() -> None:
-    told = NearState(False, DAY, True, forced_usd=5.0, label=87_500.0, told_at=DAY)
-    book = RuleBook([RULE, Rule(2, 2, "near", "BTC", 0.05, "busy")], {(1, "c1"): told, (2, "c1"): told})
+    told = RuleState(False, DAY, True, forced_usd=5.0, label=87_500.0, told_at=DAY)
+    book = ActiveRules([RULE, Rule(2, 2, "near", "BTC", 0.05, "busy")], {(1, "c1"): told, (2, "c1"): told})
     heir = replace(cluster(), id="c2")
     found = book.hand_over("BTC", "c1", heir, {(2, "c1"): replace(told, fired=False)})
     assert found == {(1, "c2"): replace(told, armed=True, since=DAY)}, (
@@ -226,7 +226,7 @@ def test_the_story_goes_on_with_the_cluster_that_took_the_place() -> None:
     )
     close = replace(heir, born_distance=0.004, farthest=0.004)
     assert not book.hand_over("BTC", "c1", close, {})[1, "c2"].armed  # type: ignore[union-attr]
-    own = NearState(False, DAY + 5, True, label=87_000.0, told_at=DAY + 5)
+    own = RuleState(False, DAY + 5, True, label=87_000.0, told_at=DAY + 5)
     assert book.hand_over("BTC", "c1", heir, {(1, "c2"): own})[1, "c2"] == own, "its own story is the newer one"
 
 
@@ -254,7 +254,7 @@ def test_a_rule_with_its_baseline_ends_its_stories_and_begins_none() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, -0.02)]
     swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
-    states = {(1, "c1"): NearState(armed=False, since=DAY - 1, fired=True)}
+    states = {(1, "c1"): RuleState(armed=False, since=DAY - 1, fired=True)}
     story = tick(path, DAY, found, (swept,))
     assert fired(decide([RULE], states, story, following={1}).decisions) == ["swept"]
     assert decide([RULE], {}, tick(path, DAY, found), following={1}).decisions == []
@@ -287,13 +287,13 @@ def test_a_rule_that_rests_begins_no_story_and_ends_those_it_began() -> None:
     swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
     after = tick([path[-1], away(found, -0.02)], DAY + 1, found, (swept,))
     assert decide_pairs(pairs, {(1, "c1"): state}, after, resting=lambda _: 0).decisions == []
-    told = {(1, "c1"): NearState(armed=False, since=DAY - 1, fired=True)}
+    told = {(1, "c1"): RuleState(armed=False, since=DAY - 1, fired=True)}
     (decision,) = decide_pairs(pairs, told, after, resting=lambda _: 2**60).decisions
     assert (decision.kind, decision.begins) == ("swept", False)
 
 
 def test_cooldown_counts_from_what_was_told() -> None:
-    book = RuleBook([replace(RULE, every_ms=HOUR_MS), replace(RULE, id=2, every_ms=ONCE), replace(RULE, id=3)])
+    book = ActiveRules([replace(RULE, every_ms=HOUR_MS), replace(RULE, id=2, every_ms=ONCE), replace(RULE, id=3)])
     hourly, once, always = book.rules
     assert [book.resting_until(rule) for rule in book.rules] == [0, 0, 0]
     book.told_at.update({1: DAY, 2: DAY, 3: DAY})
@@ -304,7 +304,7 @@ def test_cooldown_counts_from_what_was_told() -> None:
 
 @given(st.lists(st.integers(0, 10**9), min_size=2, max_size=8))
 def test_cooldown_never_ends_earlier_for_a_later_alert(times: list[int]) -> None:
-    book = RuleBook([replace(RULE, every_ms=HOUR_MS)])
+    book = ActiveRules([replace(RULE, every_ms=HOUR_MS)])
     ends = []
     for at in sorted(times):
         book.told_at[1] = at
@@ -315,7 +315,7 @@ def test_cooldown_never_ends_earlier_for_a_later_alert(times: list[int]) -> None
 def test_an_ended_rule_is_not_asked() -> None:
     found = cluster()
     rules = [replace(RULE, expires_at=DAY), replace(RULE, id=2, chat_id=2, expires_at=DAY + 1)]
-    book = RuleBook(rules)
+    book = ActiveRules(rules)
     at = tick([away(found, 0.02), away(found, 0.005)], found=found)
     assert [rule.id for rule, _ in book.pairs(at, Sizes(at))] == [2]
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, baseline, decide, every_pair
-from engine.alerts.near import NearState
+from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
 from engine.alerts.tiers import Candidates
 from engine.liquidation.clusters import Cluster, Mark
@@ -92,7 +92,7 @@ def keys(decisions: Sequence[Decision]) -> list[tuple[str, float]]:
 @pytest.mark.parametrize("seed", range(12))
 def test_deciding_what_the_index_offers_is_deciding_everything(seed: int) -> None:
     world = World(seed)
-    book = RuleBook([world.rule() for _ in range(40)])
+    book = ActiveRules([world.rule() for _ in range(40)])
     book.mute(3, "BTC", world.now + 20 * HOUR_MS)
     fired, kinds = 0, set()
     for _ in range(150):
@@ -127,9 +127,9 @@ def test_deciding_what_the_index_offers_is_deciding_everything(seed: int) -> Non
     assert "over" in kinds
 
 
-def reopened(book: RuleBook) -> RuleBook:
+def reopened(book: ActiveRules) -> ActiveRules:
     """The same after a restart: what is not stored is gone."""
-    again = RuleBook(book.rules, dict(book.states.items()), {(3, "BTC"): book.mutes_of(3).get("BTC", 0)})
+    again = ActiveRules(book.rules, dict(book.states.items()), {(3, "BTC"): book.mutes_of(3).get("BTC", 0)})
     again.take_fresh("BTC")
     return again
 
@@ -148,16 +148,16 @@ def quiet_tick(cluster: Cluster, distances: Sequence[float], now: int) -> AssetT
 def test_rules_that_have_fired_and_those_too_far_away_are_not_looked_at() -> None:
     first = outward("long", bin_of(88_000))
     cluster = Cluster("c", "long", first, first + 2, first + 8, 0, 0, 0.05, 0.05, 1.0)
-    fired = {(rule.id, "c"): NearState(False, 30 * HOUR_MS, True) for rule in near_rules(500)}
+    fired = {(rule.id, "c"): RuleState(False, 30 * HOUR_MS, True) for rule in near_rules(500)}
     far = [replace(rule, id=rule.id + 1000) for rule in near_rules(300, 0.002)]
     new = Rule(5000, 9, "near", "BTC", 0.01, "busy")
-    book = RuleBook([*near_rules(500), *far, new], fired)
+    book = ActiveRules([*near_rules(500), *far, new], fired)
     tick = quiet_tick(cluster, (0.008, 0.006), 31 * HOUR_MS)
     assert [rule.id for rule, _ in book.pairs(tick, Sizes(tick))] == [5000]
 
 
 def test_a_baseline_is_asked_for_once_a_rule_and_asset() -> None:
-    book = RuleBook([Rule(1, 1, "near", None), Rule(2, 1, "near", "ETH")])
+    book = ActiveRules([Rule(1, 1, "near", None), Rule(2, 1, "near", "ETH")])
     assert [rule.id for rule in book.take_fresh("BTC")] == [1]
     assert book.take_fresh("BTC") == []
     assert [rule.id for rule in book.take_fresh("ETH")] == [1, 2]
@@ -172,7 +172,7 @@ def test_a_baseline_is_asked_for_once_a_rule_and_asset() -> None:
 def test_a_rule_in_range_at_its_baseline_is_told_and_out_of_the_armed() -> None:
     first = outward("long", bin_of(88_000))
     cluster = Cluster("c", "long", first, first + 2, first + 8, 0, 0, 0.05, 0.05, 1.0, size_usd=1e7)
-    book = RuleBook(near_rules(3))
+    book = ActiveRules(near_rules(3))
     tick = quiet_tick(cluster, (0.006, 0.006), 31 * HOUR_MS)
     based, shown = baseline(book.take_fresh("BTC"), book.states, tick)
     book.apply("BTC", based)
@@ -182,9 +182,9 @@ def test_a_rule_in_range_at_its_baseline_is_told_and_out_of_the_armed() -> None:
 
 
 def test_states_are_kept_by_rule_and_cluster() -> None:
-    state = NearState(False, 5)
-    states: dict[StateKey, NearState] = {(1, "a"): state, (2, "a"): state, (1, "b"): state}
-    book = RuleBook(near_rules(2), states)
+    state = RuleState(False, 5)
+    states: dict[StateKey, RuleState] = {(1, "a"): state, (2, "a"): state, (1, "b"): state}
+    book = ActiveRules(near_rules(2), states)
     assert dict(book.states.items()) == states
     book.remove([1])
     assert set(book.states) == {(2, "a")}

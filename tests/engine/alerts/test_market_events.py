@@ -21,7 +21,7 @@ from engine.alerts.market_events import (
     past_grounds,
     past_surges,
 )
-from engine.alerts.near import NearState
+from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule, Tier
 from engine.liquidation.grid import BIN, bin_of
 from engine.liquidation.traded import TradedLevels
@@ -30,10 +30,10 @@ from engine.market import DAY_MS, HOUR_MS
 NOW = 10_000 * HOUR_MS
 THRESHOLDS: dict[Tier, float] = {"calm": 9e7, "normal": 3e7, "busy": 1e7}
 NORMAL = Rule(1, 1, "near", "BTC")
-States = dict[tuple[int, str], NearState]
+RuleStates = dict[tuple[int, str], RuleState]
 
 
-def surge(states: States, usd: float, now: int, *, rule: Rule = NORMAL, muted: bool = False) -> tuple[str, str]:
+def surge(states: RuleStates, usd: float, now: int, *, rule: Rule = NORMAL, muted: bool = False) -> tuple[str, str]:
     """What one look decides, told or changed, with its key; states are taken on."""
     verdict = decide_surge([rule], states, "BTC", "long", usd, THRESHOLDS, now, lambda _: now + 1 if muted else 0)
     states |= {key: state for key, state in verdict.states.items() if state}
@@ -44,7 +44,7 @@ def surge(states: States, usd: float, now: int, *, rule: Rule = NORMAL, muted: b
 
 
 def test_a_surge_is_told_once_grows_in_its_message_and_is_told_anew_at_threefold() -> None:
-    states: States = {}
+    states: RuleStates = {}
     assert surge(states, 2.9e7, NOW)[0] == ""
     told, first = surge(states, 3e7, NOW + 1)
     assert told == "told"
@@ -57,7 +57,7 @@ def test_a_surge_is_told_once_grows_in_its_message_and_is_told_anew_at_threefold
 
 
 def test_a_surge_is_over_when_it_has_ebbed_and_half_a_day_has_passed() -> None:
-    states: States = {}
+    states: RuleStates = {}
     surge(states, 3e7, NOW)
     assert surge(states, 1e6, NOW + SURGE_REARM_MS - 1)[0] == ""
     assert surge(states, 3.2e7, NOW + SURGE_REARM_MS)[0] == "", "it was never armed again"
@@ -66,7 +66,7 @@ def test_a_surge_is_over_when_it_has_ebbed_and_half_a_day_has_passed() -> None:
 
 
 def test_a_surge_that_was_muted_is_not_told_late() -> None:
-    states: States = {}
+    states: RuleStates = {}
     assert surge(states, 3e7, NOW, muted=True)[0] == ""
     assert surge(states, 4e7, NOW + 1)[0] == ""
 
@@ -121,7 +121,7 @@ def test_what_was_not_watched_for_so_long_is_not_called_untraded() -> None:
     assert entered(traded, "long", (91_000.0, 89_500.0), 2, NOW, 0.01) is not None
 
 
-def fresh(states: States, price: float, ground: Ground | None, now: int) -> bool:
+def fresh(states: RuleStates, price: float, ground: Ground | None, now: int) -> bool:
     """Whether a look tells of ground; states are taken on."""
     grounds = {(ground.side, ground.days): ground} if ground is not None else {}
     verdict = decide_fresh([NORMAL], states, "BTC", grounds, (price,), now, lambda _: 0)
@@ -134,7 +134,7 @@ def fresh(states: States, price: float, ground: Ground | None, now: int) -> bool
 
 
 def test_ground_is_told_once_a_stretch_and_anew_beyond_it_or_after_price_came_back() -> None:
-    states: States = {}
+    states: RuleStates = {}
     first, beyond = Ground("long", 7, 90_000.0, 88_000.0, False), Ground("long", 7, 87_900.0, 85_000.0, False)
     assert fresh(states, 89_900.0, first, NOW)
     assert not fresh(states, 89_500.0, replace(first, entry_price=89_600.0), NOW + 1), "the same stretch"
@@ -152,7 +152,7 @@ def hourly(prices: list[float], start: int = NOW) -> RecentRange:
     return recent
 
 
-def move(states: States, recent: RecentRange, price: float, now: int, rule: Rule = NORMAL) -> str:
+def move(states: RuleStates, recent: RecentRange, price: float, now: int, rule: Rule = NORMAL) -> str:
     """The key of what a look tells, empty for nothing; states are taken on."""
     verdict = decide_move([rule], states, "BTC", recent, price, now, lambda _: 0)
     states |= {key: state for key, state in verdict.states.items() if state}
@@ -160,7 +160,7 @@ def move(states: States, recent: RecentRange, price: float, now: int, rule: Rule
 
 
 def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None:
-    states: States = {}
+    states: RuleStates = {}
     falling = hourly([90_000.0, 89_000.0, 88_000.0])
     assert not move(states, falling, 88_000.0, NOW + 2 * HOUR_MS)
     falling.add((87_300.0,), NOW + 3 * HOUR_MS)
@@ -174,7 +174,7 @@ def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None
 
 def test_a_word_of_anything_else_begins_it_anew_and_a_slow_move_is_no_news() -> None:
     falling = hourly([90_000.0, 88_500.0, 87_200.0])
-    word = {(1, move_place("BTC")): NearState(False, NOW + HOUR_MS, label=88_500.0)}
+    word = {(1, move_place("BTC")): RuleState(False, NOW + HOUR_MS, label=88_500.0)}
     assert not move(word, falling, 87_200.0, NOW + 2 * HOUR_MS)
     assert move({}, falling, 87_200.0, NOW + 2 * HOUR_MS)
     slow = hourly([90_000.0 - 300 * hour for hour in range(14)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.alerts.metric_rules import ValueIndex, ValueTick, decide_values, place_of
-from engine.alerts.near import REARM_MS, NearState
+from engine.alerts.near import REARM_MS, RuleState
 from engine.alerts.rules import Rule
 from engine.market import HOUR_MS
 
@@ -17,14 +17,14 @@ FUNDING = Rule(1, 1, "funding", level=0.0005)
 PRICE = Rule(2, 1, "price", "BTC", level=95_000.0)
 NOW = 1_000 * HOUR_MS
 
-States = dict[tuple[int, str], NearState]
+RuleStates = dict[tuple[int, str], RuleState]
 
 
 def tick(now: int = NOW, path: tuple[float, ...] = (90_000.0, 90_000.0), **values: float) -> ValueTick:
     return ValueTick("BTC", now, path, values)
 
 
-def run(rule: Rule, ticks: list[ValueTick], states: States | None = None) -> tuple[list[int], States]:
+def run(rule: Rule, ticks: list[ValueTick], states: RuleStates | None = None) -> tuple[list[int], RuleStates]:
     """Times at which a rule fires."""
     states = dict(states or {})
     fired = []
@@ -51,7 +51,7 @@ def test_it_comes_back_only_when_the_figure_has_and_hours_have_passed() -> None:
 def test_what_is_no_figure_neither_fires_nor_arms_again(value: float | None) -> None:
     odd = tick(NOW) if value is None else tick(NOW, funding=value)
     assert run(FUNDING, [odd])[0] == []
-    told = {(1, place_of("BTC", "funding")): NearState(armed=False, since=NOW - 2 * REARM_MS)}
+    told = {(1, place_of("BTC", "funding")): RuleState(armed=False, since=NOW - 2 * REARM_MS)}
     assert run(FUNDING, [odd], told)[1] == told
 
 
@@ -89,14 +89,14 @@ def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
     levels = {"price": lambda: 90_000 * math.exp(rng.normal(0, 0.03)), "risk": lambda: rng.uniform(20, 90)}
     rules = [Rule(n, n, kind, "BTC", level=float(levels[kind]())) for n in range(60) for kind in ["price"]]  # type: ignore[arg-type]
     rules += [Rule(100 + n, n, "risk", "BTC", level=float(levels["risk"]())) for n in range(40)]
-    by_place: dict[str, dict[int, NearState]] = {}
+    by_place: dict[str, dict[int, RuleState]] = {}
     index, price, fired, now = ValueIndex("BTC", rules, by_place), 90_000.0, 0, NOW
     for _ in range(300):
         now += int(rng.choice([60_000, HOUR_MS, 3 * HOUR_MS]))
         path = (price, price * math.exp(rng.normal(0, 0.01)))
         price = path[-1]
         values = {"risk": float(rng.uniform(0, 100))} if rng.random() < 0.7 else {}
-        states: States = {(i, place): state for place, rows in by_place.items() for i, state in rows.items()}
+        states: RuleStates = {(i, place): state for place, rows in by_place.items() for i, state in rows.items()}
         each = ValueTick("BTC", now, path, values)
         everything = decide_values(sorted(rules, key=lambda rule: rule.id), states, each)
         offered = decide_values(index.candidates(each), states, each)
@@ -116,7 +116,7 @@ def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() ->
     fired, _ = run(rule, [tick(NOW + i, cascade=size) for i, size in enumerate(sizes)])
     assert [at - NOW for at in fired] == [1, 5]
     keys = set()
-    states: States = {}
+    states: RuleStates = {}
     for i, size in enumerate(sizes):
         verdict = decide_values([rule], states, tick(NOW + i, cascade=size))
         keys |= {decision.key for decision in verdict.decisions}
@@ -126,7 +126,7 @@ def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() ->
 
 def test_a_cascade_that_grows_within_threefold_changes_what_was_told() -> None:
     rule = Rule(5, 1, "cascade", level=1e7)
-    states: States = {}
+    states: RuleStates = {}
     seen = []
     for i, size in enumerate([1.2e7, 1.3e7, 1.6e7, 1.7e7, 2.4e7, 1.1e7, 4e7]):
         verdict = decide_values([rule], states, tick(NOW + i, cascade=size))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.alerts.delivery_policy import fate
+from engine.alerts.delivery_policy import disposition
 from engine.errors import InputError
 from engine.market import DAY_MS, HOUR_MS
-from engine.preferences import Wishes, day_start, parse_quiet, parse_timezone, quiet_text, quiet_until
+from engine.preferences import Preferences, day_start, parse_quiet, parse_timezone, quiet_text, quiet_until
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
 MINUTES = st.integers(0, 24 * 60 - 1)
@@ -23,11 +23,11 @@ def at(text: str, zone: str = "UTC") -> int:
 
 
 def test_quiet_hours_end_on_the_chats_own_clock() -> None:
-    wishes = Wishes("Europe/Berlin", parse_quiet("23:00-07:00"))
-    assert quiet_until(wishes, at("2026-06-01T22:59", "Europe/Berlin")) is None
-    assert quiet_until(wishes, at("2026-06-01T23:00", "Europe/Berlin")) == at("2026-06-02T05:00")
-    assert quiet_until(wishes, at("2026-06-02T06:59", "Europe/Berlin")) == at("2026-06-02T05:00")
-    assert quiet_until(wishes, at("2026-06-02T07:00", "Europe/Berlin")) is None
+    preferences = Preferences("Europe/Berlin", parse_quiet("23:00-07:00"))
+    assert quiet_until(preferences, at("2026-06-01T22:59", "Europe/Berlin")) is None
+    assert quiet_until(preferences, at("2026-06-01T23:00", "Europe/Berlin")) == at("2026-06-02T05:00")
+    assert quiet_until(preferences, at("2026-06-02T06:59", "Europe/Berlin")) == at("2026-06-02T05:00")
+    assert quiet_until(preferences, at("2026-06-02T07:00", "Europe/Berlin")) is None
 
 
 @pytest.mark.parametrize(
@@ -36,37 +36,37 @@ def test_quiet_hours_end_on_the_chats_own_clock() -> None:
     ids=["clock forward", "clock back", "usual"],
 )
 def test_a_night_is_as_long_as_the_clock_makes_it(night: str, hours: int) -> None:
-    wishes, start = Wishes("Europe/Berlin", (23 * 60, 7 * 60)), at(night, "Europe/Berlin")
-    assert quiet_until(wishes, start) == start + hours * HOUR_MS
+    preferences, start = Preferences("Europe/Berlin", (23 * 60, 7 * 60)), at(night, "Europe/Berlin")
+    assert quiet_until(preferences, start) == start + hours * HOUR_MS
 
 
 @given(zone=ZONES, start=MINUTES, end=MINUTES, now=st.integers(1_700_000_000_000, 1_900_000_000_000))
 def test_quiet_hours_always_end_within_a_day_and_are_over_then(zone: str, start: int, end: int, now: int) -> None:
-    wishes = Wishes(zone, (start, end))
-    until = quiet_until(wishes, now)
+    preferences = Preferences(zone, (start, end))
+    until = quiet_until(preferences, now)
     if until is not None and start != end:
         assert now < until <= now + DAY_MS + 2 * HOUR_MS
-        again = quiet_until(wishes, until)
+        again = quiet_until(preferences, until)
         # Where the clock is set back over the end, the quiet hours come a second time, once.
         assert again is None or again <= until + 2 * HOUR_MS
-    assert now - DAY_MS - 2 * HOUR_MS <= day_start(wishes, now) <= now
+    assert now - DAY_MS - 2 * HOUR_MS <= day_start(preferences, now) <= now
 
 
 def test_a_full_day_holds_back_all_but_the_top() -> None:
-    wishes, now = Wishes(cap=3), at("2026-06-01T12:00")
-    assert fate(wishes, now, 2, "near", top_tier=False) == "now"
-    assert fate(wishes, now, 3, "near", top_tier=True) == "capped"
-    assert fate(wishes, now, 3, "swept", top_tier=False) == "capped"
-    assert fate(wishes, now, 30, "swept", top_tier=True) == "now"
+    preferences, now = Preferences(cap=3), at("2026-06-01T12:00")
+    assert disposition(preferences, now, 2, "near", top_tier=False) == "now"
+    assert disposition(preferences, now, 3, "near", top_tier=True) == "capped"
+    assert disposition(preferences, now, 3, "swept", top_tier=False) == "capped"
+    assert disposition(preferences, now, 30, "swept", top_tier=True) == "now"
 
 
 def test_quiet_hours_hold_and_the_top_tier_comes_through_where_it_is_wanted() -> None:
     now = at("2026-06-01T23:30")
-    quiet = Wishes(quiet=(23 * 60, 7 * 60))
-    loud = Wishes(quiet=(23 * 60, 7 * 60), loud=True)
-    assert fate(quiet, now, 0, "swept", top_tier=True) == "held"
-    assert fate(loud, now, 0, "swept", top_tier=True) == "now"
-    assert fate(loud, now, 0, "near", top_tier=False) == "held"
+    quiet = Preferences(quiet=(23 * 60, 7 * 60))
+    loud = Preferences(quiet=(23 * 60, 7 * 60), loud=True)
+    assert disposition(quiet, now, 0, "swept", top_tier=True) == "held"
+    assert disposition(loud, now, 0, "swept", top_tier=True) == "now"
+    assert disposition(loud, now, 0, "near", top_tier=False) == "held"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.alerts.active_rules import RuleBook
+from engine.alerts.active_rules import ActiveRules
 from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
 from engine.errors import VenueError
@@ -49,7 +49,7 @@ class Rig:
             for name in names
         ]
         self.feed = LiveFeed(workers, {"BTC": board}, store, clock, poll_seconds)
-        self.watch = Watch({"BTC": board}, RuleBook(), store)
+        self.watch = Watch({"BTC": board}, ActiveRules(), store)
         self.delivered: list[MarketTick] = []
         self._task: asyncio.Task[None] | None = None
 

@@ -236,7 +236,7 @@ async def test_gates_history_says_what_was_forced_out() -> None:
 @pytest.mark.parametrize("name", IDS)
 async def test_a_survey_ranks_coins_by_open_interest(name: str) -> None:
     async with opened(name, WavySource(), cheap()) as (venue, _):
-        found = await venue.survey()
+        found = await venue.open_interest_by_coin()
         assert found["BTC"] == pytest.approx(sum(expected_usd(m) for m in venue.markets if m.asset == "BTC"), rel=0.08)
         if name not in ONLY_INVERSE:
             assert found["PEPE"] == pytest.approx(6e7 * SHARES[name], rel=0.08)

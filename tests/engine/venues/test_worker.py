@@ -219,13 +219,13 @@ async def test_to_be_asked_less_is_heeded_whatever_was_asked(monkeypatch: pytest
 
         monkeypatch.setattr(worker.venue, "depth", too_often)
         await worker.read_books(lambda market: True)
-        assert worker._backing_off()
+        assert worker._in_backoff()
         worker._retry_at = 0.0
         monkeypatch.setattr(worker.venue, "minutes", too_often)
         clock.at += MINUTE_MS
         assert not await worker.poll()
         assert (worker.state, worker.detail) == ("failing", "rate limit")
-        assert worker._backing_off()
+        assert worker._in_backoff()
 
 
 async def test_a_market_that_fails_does_not_starve_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:

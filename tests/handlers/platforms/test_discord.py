@@ -96,7 +96,7 @@ async def test_who_left_the_server_is_told_no_more_and_who_is_not_answered_for_i
     services, member = rig.kit.services, rig.server.member.id
     services.access, services.people["discord"] = "chats", rig.face
     services.wall = rig.kit.clock
-    server = await rig.kit.store.see_chat("discord", str(rig.server.channel.id), "channel", "alerts")
+    server = await rig.kit.store.upsert_chat("discord", str(rig.server.channel.id), "channel", "alerts")
     await rig.kit.store.approve_chat(server.id, approved=True)
     assert "sent to you privately" in (await rig.slash(member, "alert", rule="price 80k")).content
     private = next(chat for chat in await rig.kit.store.chats("discord") if chat.kind == "private")

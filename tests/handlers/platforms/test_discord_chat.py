@@ -84,10 +84,10 @@ async def test_a_role_is_called_for_the_largest_alone(rig: Rig) -> None:
     admin = rig.server.admin.id
     assert "profile" in (await rig.slash(admin, "channel", setting="role", value=f"<@&{role}>")).content
     (chat,) = await rig.kit.store.chats("discord")
-    assert chat.wishes.role == str(role)
+    assert chat.preferences.role == str(role)
     bodies: list[dict[str, Any]] = [{"kind": "near"}, {"kind": "near", "top_tier": True}]
     for number, body in enumerate(bodies):
-        message = replace(rig.message(nonce=f"role-{number}"), body=body, wishes=chat.wishes)
+        message = replace(rig.message(nonce=f"role-{number}"), body=body, preferences=chat.preferences)
         assert (await rig.face.send(message)).kind == "sent"
     quiet, loud = rig.server.messages(rig.server.channel.id)
     assert not quiet.content.startswith("<@&")
@@ -160,7 +160,7 @@ async def test_what_is_shared_by_people_without_the_bot_is_nobodys_private_chat(
 async def test_nothing_is_proposed_to_whoever_was_not_let_in(rig: Rig) -> None:
     rig.kit.services.access = "chats"
     assert await rig.server.propose(rig.server.member.id, rig.server.channel.id, "liq", "asset", "e") == []
-    chat = await rig.kit.store.see_chat("discord", str(rig.server.channel.id), "channel", "")
+    chat = await rig.kit.store.upsert_chat("discord", str(rig.server.channel.id), "channel", "")
     await rig.kit.store.approve_chat(chat.id, approved=True)
     assert await rig.server.propose(rig.server.member.id, rig.server.channel.id, "liq", "asset", "e")
 

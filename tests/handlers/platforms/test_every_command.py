@@ -101,7 +101,7 @@ def _options(command: Command) -> dict[str, Any]:
 
 async def test_every_command_is_answered_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     kit = await Kit.make()
-    chat = await kit.store.see_chat("terminal", "local", "private", "")
+    chat = await kit.store.upsert_chat("terminal", "local", "private", "")
     pictures = Pictures(kit.services)
     face = TerminalPlatform(kit.services, chat, pictures.draw, tmp_path)
     for command in all_commands():

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from engine.chats import Chat
 from engine.messages import Message, Outcome
-from engine.preferences import Wishes
+from engine.preferences import Preferences
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Platform
 from handlers.logs import RedactingFormatter
@@ -84,7 +84,7 @@ class Terminal:
 
     def __init__(self, kit: Kit) -> None:
         self.out = io.StringIO()
-        chat = Chat(1, "terminal", "local", "private", wishes=Wishes())
+        chat = Chat(1, "terminal", "local", "private", preferences=Preferences())
         pictures = Pictures(kit.services)
         face = TerminalPlatform(kit.services, chat, pictures.draw, None)  # type: ignore[arg-type]  # no picture is drawn
         face._console = Console(file=self.out, width=200)

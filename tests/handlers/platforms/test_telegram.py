@@ -205,7 +205,7 @@ async def test_a_token_refused_for_a_while_after_a_good_start_is_asked_for_again
     monkeypatch.setattr("handlers.platforms.telegram.client.CHECK_SECONDS", 0.2)
     store = rig.kit.store
     await store.add_operator("discord", "99")
-    chat = await store.see_chat("discord", "99", "private", "")
+    chat = await store.upsert_chat("discord", "99", "private", "")
     refused = True
     rig.server.faults.append(lambda *_: RefusedError(401, "Unauthorized") if refused else None)
     await until(lambda: rig.face.state == "token refused", 40)
@@ -256,7 +256,7 @@ async def test_whoever_writes_can_be_written_to(rig: Rig) -> None:
     await until(lambda: rig.server.to(7))
     (chat,) = [c for c in await rig.kit.store.chats("telegram") if c.remote_id == "7"]
     for reason, comes_back in (("bot was blocked by the user", True), (STOPPED, False), (REFUSED, False)):
-        await rig.kit.store.switch_chat(chat.id, active=False, reason=reason)
+        await rig.kit.store.set_chat_active(chat.id, active=False, reason=reason)
         rig.kit.services.watch.book.pause(chat.id)
         known = len(rig.server.to(7))
         rig.server.say(7, "/alerts")

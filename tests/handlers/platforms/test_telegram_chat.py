@@ -326,7 +326,7 @@ async def test_whose_app_is_in_another_language_is_answered_in_it(rig: Rig) -> N
     assert "What I answer" in (await say(rig, "/help")).plain
     assert "Español" in (await say(rig, "/language es")).plain
     (chat,) = await rig.kit.store.chats("telegram")
-    assert (chat.wishes.locale, chat.wishes.language) == ("de", "es")
+    assert (chat.preferences.locale, chat.preferences.language) == ("de", "es")
 
 
 async def test_a_picture_that_cannot_be_drawn_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
