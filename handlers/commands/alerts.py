@@ -136,7 +136,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     undo = tuple(Button(_("Undo"), f"/alerts back {new.id}", here=True) for new in added)
     was = [old for old in gone if old.text != rule.text or old.asset != rule.asset]
     if was:
-        before = "; ".join(f"{old.text}, {wording.asset_or_all(old.asset)}" for old in was)
+        before = "; ".join(f"{old.text} {(old.asset or '').lower()}".strip() for old in was)  # as it is typed
         headline = _("{changed} (was {before})", changed=headline, before=before)
     return Answer(
         headline,

@@ -327,7 +327,7 @@ async def test_a_rule_that_takes_anothers_place_says_so_and_undo_puts_it_back(ki
     await kit.ask("/threshold calm btc")
     first = kit.services.watch.book.rules[0]
     changed = await kit.ask("/threshold busy btc")
-    assert changed.headline.endswith("(was near calm, BTC)")
+    assert changed.headline.endswith("(was near calm btc)")
     undo = next(button for button in changed.buttons if button.label == "Undo")
     done = await kit.ask(undo.command)
     assert done.headline.startswith("Back to near calm")
