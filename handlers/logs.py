@@ -49,8 +49,10 @@ def set_up_logging(level: str, secrets: Iterable[str]) -> None:
     logging.basicConfig(level=max(logging.getLevelNamesMapping()[level], logging.INFO), handlers=[handler], force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(level)
-    for name in ("httpx", "httpcore", "apscheduler", "telegram.ext.ExtBot", "matplotlib", "PIL", "aiohttp.access"):
+    for name in ("httpx", "httpcore", "telegram.ext.ExtBot", "matplotlib", "PIL", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A run that is skipped, as the one before it still goes on, is counted and shown in /status.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # It warns at every start that voice is not installed.
     logging.getLogger("discord.client").setLevel(logging.ERROR)
     # It writes a traceback and the whole page for each answer that is none; what came of the send is said by us.

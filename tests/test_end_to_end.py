@@ -100,7 +100,11 @@ def kind_of(text: str) -> str:
 
 
 def is_alert(text: str) -> bool:
-    return kind_of(text) in ("near", "swept", "offline") or "Test alert" in text or "below short cluster" in text
+    if any(
+        words in headline(text) for words in ("Test alert", "below short cluster", "figures are back", "no figures")
+    ):
+        return True
+    return kind_of(text) in ("near", "swept", "offline")
 
 
 def december() -> tuple[Source, int, str]:

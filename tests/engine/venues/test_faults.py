@@ -13,7 +13,7 @@ from engine.board import AssetBoard
 from engine.clock import ManualClock, SystemClock
 from engine.errors import VenueError, VenueRefusedError
 from engine.loopback.faults import FAULTS, Fault
-from engine.loopback.tape import Forced
+from engine.loopback.tape import VENUE_SHARE, Forced
 from engine.market import DAY_MS, MINUTE_MS, Bar, venue_of
 from engine.venues.ccxt_client import Access
 from engine.venues.registry import VENUES
@@ -131,7 +131,7 @@ async def test_each_fault_takes_one_venue_out_and_it_comes_back(rig: Rig) -> Non
         assert rig.board.missing["bybit"]
         assert "bybit" not in rig.board.view.interest_usd, fault
         assert set(rig.board.view.interest_usd) == {"binanceusdm", "okx"}
-        assert rig.board.usual_shares()["bybit"] == pytest.approx(0.31, abs=0.03)
+        assert rig.board.usual_shares()["bybit"] == pytest.approx(VENUE_SHARE["bybit"], abs=0.03)
         # Its map waits as it was: a venue that is gone has not closed its positions.
         assert rig.board.maps[market.key].held("long") == pytest.approx(held, rel=0.02)
         if fault in REFUSED:
