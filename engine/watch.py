@@ -92,7 +92,7 @@ class Watch:
         return not any(self._held.values()) and not any(self._missed.values())
 
     def _asset(self, asset: str, update: AssetUpdate, delivered: MarketTick, record: TickRecord) -> None:
-        board, now = self.boards[asset], delivered.now
+        board, now, begun = self.boards[asset], delivered.now, len(record.alerts)
         tick = board.advance(update, now, silent=delivered.silent)
         if delivered.silent:
             return
@@ -133,7 +133,8 @@ class Watch:
             record.states |= self._held.get(asset, {}) | verdict.states
             record.alerts += self._alerts(board, verdict.decisions, now)
             self._figures(board, tick, update, following, record)
-            self._ride(board, tick, following, record)
+            spoken = {alert.rule_id for alert in record.alerts[begun:] if alert.rule_id is not None}
+            self._ride(board, tick, following, record, spoken)
             if update.samples or asset not in self._stale_since:
                 # Bars that still trickle in while no venue says what is now are not the end of it.
                 record.alerts += self._catch_up(board, in_range, now)
@@ -190,8 +191,14 @@ class Watch:
             record.changes[d.key] = value_facts(board, d, now)
         self.book.apply_values(seen, verdict)
 
-    def _ride(self, board: AssetBoard, tick: AssetTick, following: Collection[int], record: TickRecord) -> None:
-        """What near rules tell of besides clusters: surges of liquidations, fresh ground, a move without a word."""
+    def _ride(
+        self, board: AssetBoard, tick: AssetTick, following: Collection[int], record: TickRecord, spoken: set[int]
+    ) -> None:
+        """What near rules tell of besides clusters: surges of liquidations, fresh ground, a move without a word.
+
+        Args:
+            spoken: ids of rules that had a word of the asset in this tick.
+        """
         asset, now = board.asset, record.now
         silent = partial(self.book.silent_until, asset=asset)
         verdicts = []
@@ -210,7 +217,8 @@ class Watch:
             verdicts.append(
                 decide_fresh(rules, self.book.states, asset, tick.grounds, tick.path, now, silent, following)
             )
-        verdicts.append(self._move(board, verdicts, silent, following, record))
+        spoken |= {riding.rule.id for verdict in verdicts for riding in verdict.decisions}
+        verdicts.append(self._move(board, spoken, silent, following, now))
         known_facts: dict[tuple[Any, ...], dict[str, Any]] = {}
 
         def facts_of(riding: Riding) -> dict[str, Any]:
@@ -234,19 +242,17 @@ class Watch:
     def _move(
         self,
         board: AssetBoard,
-        before: Iterable[RidingVerdict],
+        spoken: Collection[int],
         silent: Callable[[Rule], int],
         following: Collection[int],
-        record: TickRecord,
+        now: int,
     ) -> RidingVerdict:
         """A move of which near rules had no word, and which of them have one now.
 
         Args:
-            before: what else rides on them in this tick.
+            spoken: ids of rules that had a word of the asset in this tick.
         """
-        asset, now, mark = board.asset, record.now, board.mark
-        spoken = {alert.rule_id for alert in record.alerts if alert.asset == asset and alert.rule_id is not None}
-        spoken |= {riding.rule.id for verdict in before for riding in verdict.decisions}
+        asset, mark = board.asset, board.mark
         verdict = RidingVerdict()
         if asset in self._offline_since:
             silent = _told_together

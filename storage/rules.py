@@ -63,7 +63,7 @@ def add_rule(db: Database, rule: Rule) -> Rule:
 
 def _insert(db: Database, rule: Rule) -> None:
     db.conn.execute(
-        f"INSERT OR IGNORE INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO rule (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             rule.id,
             *(rule.chat_id, rule.kind, rule.asset, rule.distance, json.dumps(rule.size), rule.created_at),
@@ -90,6 +90,8 @@ def restore_replaced(db: Database, rule_id: int) -> list[Rule]:
         set_aside(db, f"what alert #{rule_id} replaced", error)
     remove_rules(db, [rule_id])
     back = [rule for rule in before if not rule.why_impossible()]
+    taken = {row[0] for row in db.conn.execute("SELECT id FROM rule WHERE chat_id = ?", (row[1],))} if row else set()
+    back = [rule for rule in back if rule.id not in taken]  # of rules that came together, one has put them back
     for rule in back:
         _insert(db, rule)
     return back

@@ -283,7 +283,11 @@ class ActiveRules:
     def clock_set_back(self, now: int) -> None:
         """Take what is remembered of times that have not come yet as of now: nothing waits for them."""
         self.told_at = {rule_id: min(at, now) for rule_id, at in self.told_at.items()}
-        later = {key: replace(state, since=now) for key, state in self.states.items() if state.since > now}
+        later = {
+            key: replace(state, since=min(state.since, now), told_at=min(state.told_at, now))
+            for key, state in self.states.items()
+            if max(state.since, state.told_at) > now
+        }
         self.states.put(later)
         self._indexes.clear()
         self._values.clear()

@@ -207,8 +207,10 @@ class RecentRange:
     def add(self, path: Sequence[float], now: int) -> None:
         """Take up prices, USD, that were seen until now, UTC ms."""
         at, low, high = now // STEP_MS * STEP_MS, min(path), max(path)
-        if self._rows and self._rows[-1][0] >= at:
-            at, known_low, known_high = self._rows.pop()
+        while self._rows and self._rows[-1][0] > at:
+            self._rows.pop()  # of a clock that was ahead: what it says came after everything
+        if self._rows and self._rows[-1][0] == at:
+            _, known_low, known_high = self._rows.pop()
             low, high = min(low, known_low), max(high, known_high)
         self._rows.append((at, low, high))
         while self._rows[0][0] < now - MOVE_MS:
@@ -268,12 +270,17 @@ def decide_move(
         rules: without those that had a word in this tick.
     """
     verdict = RidingVerdict()
+    # Most rules had their last word at the same time, or none for long: what price did since is worked out once.
+    since: dict[tuple[int, float], tuple[Side, float] | None] = {}
     for rule in rules:
         key = (rule.id, move_place(asset))
         state = states.get(key)
         word_at = max(state.since if state else 0, rule.created_at)
         known = state.label if state and state.since == word_at and now - word_at <= MOVE_MS else 0.0
-        found = moved(recent.since(max(word_at, now - MOVE_MS), known), price, asset)
+        word = (max(word_at, now - MOVE_MS), known)
+        if word not in since:
+            since[word] = moved(recent.since(*word), price, asset)
+        found = since[word]
         if found is None or not rule.wants(found[0]):
             continue
         verdict.states[key] = RuleState(False, now, label=price)

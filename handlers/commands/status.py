@@ -64,7 +64,7 @@ def _delivery(health: Health, counts: Mapping[str, int], signs: Signs) -> list[s
     if signs.oldest_due > DUE_SECONDS:
         lines.append(_("The oldest has been due for {span}", span=span(signs.oldest_due)))
     if health.platforms:
-        states = ", ".join(f"{face} {state}" for face, state in health.platforms.items())
+        states = ", ".join(f"{name} {state}" for name, state in health.platforms.items())
         lines.append(_("Chats: {states}", states=states))
     return lines
 

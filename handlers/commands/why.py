@@ -41,7 +41,6 @@ async def why(request: Request, arguments: str) -> Answer:
     target = parse_price(rest, mark) if rest else (board.clusters[0].label_price if board.clusters else mark * 0.97)
     forced = forced_facts(board.view, board, target)
     side = board.view.side_of(target)
-    passed = about is not None and about != side
     mass, churned = board.view.curves[side].mass_usd(target), board.churn_usd(24)
     share = f"{forced['map_share']:.0%}"
     lines: tuple[str, ...] = (
@@ -61,7 +60,7 @@ async def why(request: Request, arguments: str) -> Answer:
         usd=usd(forced["forced_usd"]),
         open=usd(mass),
     )
-    if about is not None and passed:
+    if about is not None and about != side:
         head = _(_PASSED[about], asset=asset, label=label(target), price=price(mark))
         lines = (lines[0], lines[1], *lines[3:])
     return Answer(

@@ -121,6 +121,16 @@ class Dispatcher:
         return self._platform.platform
 
     @property
+    def state(self) -> str:
+        """How the platform is, in a few words: ok, or what is wrong."""
+        state = self._platform.state
+        if state == "ok" and self.ill:
+            return "refuses many chats at once"
+        if state == "ok" and self.pause_seconds >= SAID_SECONDS:
+            return f"asked us to wait for {self.pause_seconds:.0f} s"
+        return state
+
+    @property
     def pause_seconds(self) -> float:
         """How long the longest wait is that the platform has asked for."""
         return self._limiter.longest_wait()

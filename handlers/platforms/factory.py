@@ -14,7 +14,7 @@ from engine.chats import Chat
 from engine.ports import Clock
 from handlers.access import ensure_claim_code, may_be_told
 from handlers.context import Membership, Services
-from handlers.delivery.dispatcher import SAID_SECONDS, Dispatcher, Platform
+from handlers.delivery.dispatcher import Dispatcher, Platform
 from handlers.delivery.failures import FailureHandler
 from handlers.delivery.limits import DISCORD, TELEGRAM, UNLIMITED, WEBHOOK, Limiter, Limits
 from handlers.delivery.rendering import answer_of
@@ -42,7 +42,6 @@ class Platforms:
         self.dispatchers: list[Dispatcher] = []
         self.runners: dict[str, Callable[[], Awaitable[None]]] = {}
         self.foreground: str | None = None
-        self._platforms: dict[str, Platform] = {}
 
     def add(
         self,
@@ -63,7 +62,6 @@ class Platforms:
         if people is not None:
             services.people[name] = people
         failures = FailureHandler(services, name, people)
-        self._platforms[name] = platform
         self.dispatchers.append(
             Dispatcher(
                 platform,
@@ -83,15 +81,7 @@ class Platforms:
 
     def states(self) -> dict[str, str]:
         """Return how each is, in a few words: ok, or what is wrong."""
-        return {dispatcher.platform: self._state(dispatcher) for dispatcher in self.dispatchers}
-
-    def _state(self, dispatcher: Dispatcher) -> str:
-        state = self._platforms[dispatcher.platform].state
-        if state == "ok" and dispatcher.ill:
-            return "refuses many chats at once"
-        if state == "ok" and dispatcher.pause_seconds >= SAID_SECONDS:
-            return f"asked us to wait for {dispatcher.pause_seconds:.0f} s"
-        return state
+        return {dispatcher.platform: dispatcher.state for dispatcher in self.dispatchers}
 
     def wake(self) -> None:
         for dispatcher in self.dispatchers:

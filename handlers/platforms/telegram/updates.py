@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import time
 from collections.abc import Callable
 
 import telegram
@@ -39,7 +38,7 @@ log = logging.getLogger(__name__)
 LOST_RIGHTS = "lost its rights"
 CACHE_SECONDS = 5
 INLINE_COST = 0.5
-DRAWN_SECONDS = 30.0
+DRAWN_MS = 30_000
 """A picture that a press brought into a group is not brought again for so long."""
 NOTICE_LIMIT = 200
 
@@ -57,7 +56,7 @@ class Incoming:
     def __init__(self, services: Services, draw: Draw, face: Membership, app: Callable[[], App | None]) -> None:
         self._services, self._face = services, face
         self._questions = Questions()
-        self._drawn: dict[tuple[int, str], float] = {}
+        self._drawn: dict[tuple[int, str], int] = {}
         self.replies = Replies(draw, app)
 
     def add_to(self, app: App) -> None:
@@ -161,9 +160,9 @@ class Incoming:
         with use_language(language_of(request.chat.preferences, request.locale)):
             if command.name in ADMIN_ONLY and not await request.by_admin():
                 return _("Only admins of this group may do that.")
-            now, key = time.monotonic(), (request.chat.id, request.text)
+            now, key = self._services.wall.now(), (request.chat.id, request.text)
             if command.draws and not here:
-                self._drawn = {each: at for each, at in self._drawn.items() if now - at < DRAWN_SECONDS}
+                self._drawn = {each: at for each, at in self._drawn.items() if 0 <= now - at < DRAWN_MS}
                 if key in self._drawn:
                     return _("It was shown just now: look below.")
                 self._drawn[key] = now

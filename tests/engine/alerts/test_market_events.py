@@ -202,3 +202,15 @@ def test_what_a_tier_would_have_told_is_counted_from_hours() -> None:
     outward[[150, 151, 190]] = 1.01, 1.02, 1.03
     assert past_grounds(outward, 2, 100) == 2
     assert past_grounds(outward, 7, 100) == 1
+
+
+def test_prices_of_a_clock_that_was_ahead_are_forgotten() -> None:
+    """Else they would lie after every word, and a move would be told again with each tick."""
+    recent = hourly([90_000.0])
+    recent.add((90_500.0,), NOW + 48 * HOUR_MS)
+    states: RuleStates = {}
+    for minutes, price in ((60, 90_000.0), (65, 87_200.0)):
+        recent.add((price,), NOW + minutes * 60_000)
+    assert move(states, recent, 87_200.0, NOW + 65 * 60_000)
+    recent.add((87_200.0,), NOW + 66 * 60_000)
+    assert not move(states, recent, 87_200.0, NOW + 66 * 60_000)

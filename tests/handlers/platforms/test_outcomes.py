@@ -15,10 +15,9 @@ from handlers.platforms.discord.webhook import DiscordWebhook, _outcome
 from tests.conftest import until
 from tests.handlers.platforms.test_senders import Discord, Telegram, _discord, _telegram, message
 from tests.servers.discord import reply
+from tests.servers.ills import PAGE
 from tests.servers.telegram import PageError, RefusedError
 from tests.servers.webhook import WebhookServer
-
-PAGE = "<html><body>error code: 1020</body></html>"
 
 TELEGRAM: list[tuple[RefusedError, str]] = [
     (PageError(403, PAGE), "retry"),
