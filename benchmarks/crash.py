@@ -159,7 +159,8 @@ class Matrix:
             return
         self.telegram.on_the_wire.clear()
         self.telegram.watched = "reached"
-        await asyncio.wait_for(self.telegram.on_the_wire.wait(), AIMED_SECONDS)
+        async with asyncio.timeout(AIMED_SECONDS):
+            await self.telegram.on_the_wire.wait()
         self.telegram.watched = ""
 
     async def stop(self) -> None:

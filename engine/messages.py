@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 from engine.alerts.cluster_rules import StateKey
@@ -82,14 +83,57 @@ class Message:
     tried_at: int = 0
 
 
+class MessageState(StrEnum):
+    """The states a stored message goes through.
+
+    READY -> SENDING -> SENT is the usual way. A temporary refusal, a lease that ran out and a restart lead back from
+    SENDING to READY; expiry and a final refusal lead from either to DEAD; an operator's resend, or a chat that can be
+    reached again, from DEAD to READY. Nothing leaves SENT.
+    """
+
+    READY = "ready"
+    """Waits for its due time. With the column `held` it is due later on purpose, and blocks no newer message."""
+
+    SENDING = "sending"
+    """Leased to a dispatcher; with an unknown outcome once the lease has run out."""
+
+    SENT = "sent"
+    """The platform confirmed it, or it was tried as often as duplicates may be risked (UNCONFIRMED)."""
+
+    DEAD = "dead"
+    """Given up, kept with its error: a dead letter."""
+
+
+class DeliveryStatus(StrEnum):
+    """What became of an alert."""
+
+    DELIVERED = "delivered"
+    """The platform confirmed its message."""
+
+    UNCONFIRMED = "unconfirmed"
+    """Its message was sent, and the platform never confirmed it."""
+
+    WAITING = "waiting"
+    """Its message is due, or being sent."""
+
+    HELD = "held"
+    """Its message is due when quiet hours end."""
+
+    OVER_CAP = "over_cap"
+    """It has no message, as the daily cap was reached."""
+
+    FAILED = "failed"
+    """Its message was given up."""
+
+
 @dataclass(frozen=True, slots=True)
 class AlertLogEntry:
-    """An alert of a chat: when, of what, what became of its message, and what went wrong with it last."""
+    """An alert of a chat: when, of what, what became of it, and the last error of its message."""
 
     at: int
     asset: str
     kind: str
-    fate: str
+    status: DeliveryStatus
     error: str = ""
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
+from collections.abc import Iterator
+from zoneinfo import ZoneInfoNotFoundError
 
 from sqlite_utils import Database
 
@@ -44,3 +47,21 @@ def set_aside(db: Database, what: str, why: object) -> None:
         log.warning("%s is set aside: %s", what, why)
     else:
         aside.note(what, why)
+
+
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, ZoneInfoNotFoundError)
+"""What a damaged row of one chat may raise. What SQLite refuses concerns everybody, and ends the tick."""
+
+
+@contextlib.contextmanager
+def savepoint(db: Database) -> Iterator[None]:
+    """Store all that is done within or nothing of it, inside the current transaction."""
+    db.conn.execute("SAVEPOINT one_chat")
+    try:
+        yield
+    except BaseException:
+        if db.conn.in_transaction:
+            db.conn.execute("ROLLBACK TO one_chat")
+            db.conn.execute("RELEASE one_chat")
+        raise
+    db.conn.execute("RELEASE one_chat")

@@ -17,7 +17,7 @@ from engine.market import DAY_MS, Bar, Liquidation, LiquidationSummary, Market, 
 from engine.messages import AlertLogEntry, DeadLetter, Message, TickRecord
 from engine.ports import Clock
 from engine.preferences import Preferences
-from storage import chats, market, outbox, rules
+from storage import alerts, chats, market, outbox, rules
 from storage.database import Database
 
 T = TypeVar("T")
@@ -82,8 +82,8 @@ class Store:
 
         def work(db: Utils) -> None:
             rules.save_states(db, record.states)
-            outbox.add_alerts(db, record.alerts, wall)
-            outbox.change_alerts(db, record.changes, wall)
+            alerts.add_alerts(db, record.alerts, wall)
+            alerts.change_alerts(db, record.changes, wall)
             for asset, at in record.priced.items():
                 chats.set_meta(db, PRICED_UNTIL + asset, str(at))
             for asset, since in record.stale.items():
@@ -391,13 +391,13 @@ class Store:
         return await self._db.write(lambda db: outbox.clock_set_back(db, now, back_ms))
 
     async def rules_of_message(self, message_id: int) -> list[int]:
-        return await self._db.read(lambda db: outbox.rules_of_message(db, message_id))
+        return await self._db.read(lambda db: alerts.rules_of_message(db, message_id))
 
     async def dead_letters(self, count: int) -> list[DeadLetter]:
         return await self._db.read(lambda db: outbox.dead_letters(db, count))
 
     async def recent_alerts(self, chat_id: int, count: int) -> list[AlertLogEntry]:
-        return await self._db.read(lambda db: outbox.recent_alerts(db, chat_id, count))
+        return await self._db.read(lambda db: alerts.recent_alerts(db, chat_id, count))
 
     async def resend(self, message_ids: Sequence[int]) -> int:
         now = self._wall.now()

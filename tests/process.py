@@ -101,7 +101,8 @@ class Process:
         """Ask it to end; its exit status."""
         assert self._process is not None
         self._process.send_signal(number)
-        return await asyncio.wait_for(self.ended(), 20)
+        async with asyncio.timeout(20):
+            return await self.ended()
 
     async def ended(self) -> int:
         """Wait until it has ended by itself; its exit status."""

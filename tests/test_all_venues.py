@@ -212,7 +212,8 @@ async def _read_back(folder: Path, out: Path) -> None:
     for command in (("ask", "/rekt 4h", "--json"), ("replay", "--json"), ("clusters", "--json")):
         words = [command[0], *command[1:-1], "--history", str(out), "--json"]
         await process.start(*words)
-        assert await asyncio.wait_for(process.ended(), 60) == 0, process.errors
+        async with asyncio.timeout(60):
+            assert await process.ended() == 0, process.errors
         assert not process.errors.count("Traceback")
         if command[0] == "ask":
             found = json.loads(process.output)

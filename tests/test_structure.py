@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PURE = ("engine/liquidation", "engine/calibration", "engine/alerts")
+ROOMS = ("engine", "handlers", "storage", "tests", "benchmarks")
 
 
 def imports_of(path: Path) -> set[str]:
@@ -75,3 +76,14 @@ def test_the_repository_names_no_host_of_a_registry_and_no_path_of_a_machine() -
         outside = not name.startswith(("tests/", "benchmarks/"))
         found += [f"{name}: shared"] if outside and ".." + "/shared" in text else []
     assert found == []
+
+
+def test_no_wait_can_swallow_a_cancellation() -> None:
+    """asyncio.wait_for of Python 3.11 drops a cancel that comes as its wait ends; asyncio.timeout does not."""
+    users = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (*ROOT.glob("*.py"), *(p for folder in ROOMS for p in (ROOT / folder).rglob("*.py")))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "wait_for"
+    ]
+    assert users == []

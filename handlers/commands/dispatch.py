@@ -132,7 +132,8 @@ async def _answer(request: Request) -> Answer:
         if request.services.ready.is_set():
             raise
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(request.services.ready.wait(), request.patience_seconds)
+            async with asyncio.timeout(request.patience_seconds):
+                await request.services.ready.wait()
         found = await command.run(request, arguments[:MAX_TEXT])
     if found.changed and request.chat.kind != "private":
         await request.services.store.log_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])

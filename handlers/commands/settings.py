@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.messages import AlertLogEntry
+from engine.messages import AlertLogEntry, DeliveryStatus
 from engine.preferences import quiet_text
 from handlers import wording
 from handlers.access import require_admin
@@ -20,13 +20,13 @@ MAX_TOLD = 200
 SURE = "yes"
 COLOURS = ("light", "dark")
 
-_FATES = {
-    "told": N_("told"),
-    "perhaps delivered": N_("perhaps delivered"),
-    "on its way": N_("on its way"),
-    "waits for the end of quiet hours": N_("waits for the end of quiet hours"),
-    "not sent, the day was full": N_("not sent, the day was full"),
-    "not delivered": N_("not delivered"),
+_STATUS = {
+    DeliveryStatus.DELIVERED: N_("delivered"),
+    DeliveryStatus.UNCONFIRMED: N_("perhaps delivered"),
+    DeliveryStatus.WAITING: N_("on its way"),
+    DeliveryStatus.HELD: N_("waits for the end of quiet hours"),
+    DeliveryStatus.OVER_CAP: N_("not sent, daily limit reached"),
+    DeliveryStatus.FAILED: N_("not delivered"),
 }
 
 
@@ -84,7 +84,8 @@ async def history(request: Request, arguments: str) -> Answer:
         return Answer(_("Nothing was told here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
     zone, start = request.chat.preferences.timezone, (page - 1) * A_PAGE
     lines = tuple(
-        f"{wording.clock(row.at, zone)} {row.asset} {row.kind}: {_fate(row)}" for row in rows[start : start + A_PAGE]
+        f"{wording.clock(row.at, zone)} {row.asset} {row.kind}: {_status_text(row)}"
+        for row in rows[start : start + A_PAGE]
     )
     return Answer(
         n_("The last {count} alert here", "The last {count} alerts here", len(rows)),
@@ -93,9 +94,9 @@ async def history(request: Request, arguments: str) -> Answer:
     )
 
 
-def _fate(row: AlertLogEntry) -> str:
-    said = _(_FATES.get(row.fate, row.fate))
-    return f"{said} ({row.error})" if row.fate == "not delivered" else said
+def _status_text(row: AlertLogEntry) -> str:
+    status = _(_STATUS[row.status])
+    return f"{status} ({row.error})" if row.status is DeliveryStatus.FAILED else status
 
 
 @command("forget", "Delete all that is kept of this chat", "/forget", Parameter("sure", "yes"))

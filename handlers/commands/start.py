@@ -40,7 +40,8 @@ async def start(request: Request, arguments: str) -> Answer:
         return linked
     services = request.services
     with contextlib.suppress(TimeoutError):  # the first picture of it is worth some seconds
-        await asyncio.wait_for(services.ready.wait(), request.patience_seconds)
+        async with asyncio.timeout(request.patience_seconds):
+            await services.ready.wait()
     by_admin = await request.by_admin()
     if by_admin:
         await resume(request)

@@ -193,7 +193,8 @@ class Dispatcher:
 
     async def _idle(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), min(seconds, IDLE_SECONDS))
+            async with asyncio.timeout(min(seconds, IDLE_SECONDS)):
+                await self._woken.wait()
 
     async def _pace(self, seconds: float) -> None:
         """Wait for the limiter, whatever else is going on; a stop ends it within a second."""
@@ -236,7 +237,8 @@ class Dispatcher:
 
     async def _send(self, message: Message) -> Outcome:
         try:
-            return await asyncio.wait_for(self._platform.send(message), SEND_SECONDS)
+            async with asyncio.timeout(SEND_SECONDS):
+                return await self._platform.send(message)
         except TimeoutError:
             return Outcome("unknown", "no answer in time")
         except Exception as error:

@@ -171,7 +171,8 @@ async def test_a_stop_lets_what_is_being_sent_be_answered(rig: Rig) -> None:
     dispatcher.stop()
     await asyncio.sleep(0.02)
     rig.platform.gate.set()
-    await asyncio.wait_for(rig.tasks[0], 5)
+    async with asyncio.timeout(5):
+        await rig.tasks[0]
     assert await rig.store.counts() == {"sent": 1, "ready": 1}
 
 
@@ -448,3 +449,12 @@ def test_back_off_grows_and_never_undercuts_what_was_asked_for() -> None:
     assert backoff.seconds(1, 0.0, 90.0) == 90.0
     with suppress(OverflowError):
         assert backoff.seconds(10_000, 1.0) == backoff.longest
+
+
+async def test_a_cancel_that_comes_with_a_wake_up_ends_the_dispatcher(rig: Rig) -> None:
+    dispatcher = rig.run()
+    await asyncio.sleep(0.02)
+    dispatcher.wake()
+    rig.tasks[0].cancel()
+    done, _ = await asyncio.wait(rig.tasks, timeout=5)
+    assert done == set(rig.tasks)

@@ -399,7 +399,8 @@ class TelegramServer:
         while not self._updates and time.monotonic() < deadline:
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), deadline - time.monotonic())
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await self._news.wait()
             except TimeoutError:
                 break
         return self._updates

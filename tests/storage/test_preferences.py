@@ -72,20 +72,6 @@ async def test_four_alerts_of_one_tick_are_one_message_the_worst_first(kit: Kit)
     assert single.chat_id == other.id
 
 
-async def test_what_happened_while_it_was_down_is_a_message_of_its_own(kit: Kit) -> None:
-    """Within a group only its first line would be shown, and what was reached meanwhile never said."""
-    chat = await kit.chat()
-    offline = kit.alert(chat, kind="offline", rule_id=None)
-    await kit.tell(*(kit.alert(chat) for _ in range(4)), offline)
-    assert sorted(message.body["kind"] for message in await kit.claimed()) == ["group", "offline"]
-
-
-async def test_three_alerts_of_one_tick_are_three_messages(kit: Kit) -> None:
-    chat = await kit.chat()
-    await kit.tell(*(kit.alert(chat) for _ in range(3)))
-    assert [message.body["kind"] for message in await kit.claimed()] == ["near"] * 3
-
-
 async def test_quiet_hours_hold_alerts_and_bring_them_together_in_the_morning(kit: Kit) -> None:
     chat = await kit.chat(Preferences("Europe/Berlin", (22 * 60, 7 * 60)))
     kit.clock.at = NOON + 11 * HOUR_MS  # one in the morning in Berlin
@@ -268,14 +254,6 @@ async def test_what_grows_while_it_is_held_spoils_nothing(kit: Kit) -> None:
     kit.clock.at += HOUR_MS
     (digest,) = await kit.claimed()
     assert (digest.body["kind"], digest.body["count"]) == ("digest", 2)
-
-
-async def test_the_note_that_a_day_is_full_waits_for_the_end_of_quiet_hours_too(kit: Kit) -> None:
-    chat = await kit.chat(Preferences("UTC", (11 * 60, 13 * 60), cap=0))
-    await kit.tell(kit.alert(chat))
-    assert await kit.claimed() == []
-    kit.clock.at += HOUR_MS
-    assert [message.body["kind"] for message in await kit.claimed()] == ["full"]
 
 
 async def test_of_two_changes_the_newer_stands(kit: Kit) -> None:

@@ -199,7 +199,8 @@ class TelegramPlatform:
             try:
                 menus.cancel()
                 with contextlib.suppress(TimeoutError, TelegramError, RuntimeError):
-                    await asyncio.wait_for(app.updater.stop(), STOP_SECONDS)
+                    async with asyncio.timeout(STOP_SECONDS):
+                        await app.updater.stop()
                 with contextlib.suppress(RuntimeError):
                     await app.stop()
             finally:  # also when cancelled a second time, while it was ending

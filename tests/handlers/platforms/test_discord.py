@@ -214,7 +214,8 @@ async def test_a_wrong_token_ends_the_face_and_says_so() -> None:
     pictures = Pictures(kit.services)
     face = DiscordPlatform(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
     with pytest.raises(TokenRefusedError):
-        await asyncio.wait_for(face.run(), 10)
+        async with asyncio.timeout(10):
+            await face.run()
     assert face.state == "token refused"
     lines, well = await check_discord("wrong-token-wrong", server.api, server.gateway)
     assert (lines, well) == (["the token was refused"], False)

@@ -275,7 +275,8 @@ async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptur
     caplog.set_level(logging.DEBUG, "handlers")
     face = TelegramPlatform(kit.services, pictures.draw, wrong, server.url)
     with pytest.raises(TokenRefusedError) as refused:
-        await asyncio.wait_for(face.run(), 10)
+        async with asyncio.timeout(10):
+            await face.run()
     assert face.state == "token refused"
     assert wrong not in caplog.text + str(refused.value)
     lines, well = await check_telegram(wrong, server.url)

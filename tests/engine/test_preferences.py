@@ -1,4 +1,4 @@
-"""A chat's own wishes: quiet hours hold and never swallow, days are full at their cap, and its clock is its own."""
+"""A chat's own clock: quiet hours end on it, its day begins at its midnight, and both are read as people write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.alerts.delivery_policy import disposition
 from engine.errors import InputError
 from engine.market import DAY_MS, HOUR_MS
 from engine.preferences import Preferences, day_start, parse_quiet, parse_timezone, quiet_text, quiet_until
@@ -50,23 +49,6 @@ def test_quiet_hours_always_end_within_a_day_and_are_over_then(zone: str, start:
         # Where the clock is set back over the end, the quiet hours come a second time, once.
         assert again is None or again <= until + 2 * HOUR_MS
     assert now - DAY_MS - 2 * HOUR_MS <= day_start(preferences, now) <= now
-
-
-def test_a_full_day_holds_back_all_but_the_top() -> None:
-    preferences, now = Preferences(cap=3), at("2026-06-01T12:00")
-    assert disposition(preferences, now, 2, "near", top_tier=False) == "now"
-    assert disposition(preferences, now, 3, "near", top_tier=True) == "capped"
-    assert disposition(preferences, now, 3, "swept", top_tier=False) == "capped"
-    assert disposition(preferences, now, 30, "swept", top_tier=True) == "now"
-
-
-def test_quiet_hours_hold_and_the_top_tier_comes_through_where_it_is_wanted() -> None:
-    now = at("2026-06-01T23:30")
-    quiet = Preferences(quiet=(23 * 60, 7 * 60))
-    loud = Preferences(quiet=(23 * 60, 7 * 60), loud=True)
-    assert disposition(quiet, now, 0, "swept", top_tier=True) == "held"
-    assert disposition(loud, now, 0, "swept", top_tier=True) == "now"
-    assert disposition(loud, now, 0, "near", top_tier=False) == "held"
 
 
 @pytest.mark.parametrize(
