@@ -23,6 +23,7 @@ from engine.clock import ManualClock, ScaledClock, SystemClock
 from engine.errors import CliffwatchError, HistoryError, InputError, SettingError, StorageError, VenueError
 from engine.history import History, iso, parse_time, read_history, read_orders
 from engine.market import DAY_MS
+from engine.pipeline import AlertPipeline
 from engine.ports import Clock, MarketStore
 from engine.recording import SUFFIX, Recorder, RecordingStore, read_recording, take_up
 from engine.replay import ReplayFeed, board_at
@@ -37,7 +38,6 @@ from engine.venues.names import is_name
 from engine.venues.registry import VENUES
 from engine.venues.universe import FALLBACK, Universe, by_open_interest
 from engine.venues.worker import MAX_DAYS, VenueWorker
-from engine.watch import Watch
 from handlers.alert_messages import alert_answer
 from handlers.check import check, health_of
 from handlers.commands.dispatch import answer
@@ -211,10 +211,10 @@ def _replay(options: argparse.Namespace) -> int:
         store = Store(None, SystemClock())
         await store.open()
         book = ActiveRules(replace(rule, id=number, chat_id=1) for number, rule in enumerate(rules, start=1))
-        watch = Watch({history.market.asset: AssetBoard(history.market.asset)}, book, store)
+        pipeline = AlertPipeline({history.market.asset: AssetBoard(history.market.asset)}, book, store)
         feed = ReplayFeed(history, clock, since=options.since or 0, until=options.until)
         async for delivered in feed.ticks():
-            for alert in (await watch.tick(delivered)).alerts:
+            for alert in (await pipeline.process(delivered)).alerts:
                 print(json.dumps(_alert_row(alert.facts)) if options.json else _alert_text(alert.facts), flush=False)
         await store.close()
 
@@ -250,9 +250,9 @@ def _ask(options: argparse.Namespace) -> int:
         store = Store(None, SystemClock())
         await store.open()
         await store.add_liquidations([event for event in history.events if event.at <= clock.at])
-        watch = Watch({board.asset: board}, ActiveRules(), store)
+        pipeline = AlertPipeline({board.asset: board}, ActiveRules(), store)
         chat = replace(await store.upsert_chat("terminal", "local", "private", ""), approved=True)
-        services = Services(watch, store, clock, access="open")
+        services = Services(pipeline, store, clock, access="open")
         found = await answer(Request("terminal", "local", chat, options.command, services, NoMembership()))
         await store.close()
         print(json.dumps({**found.data, "text": found.text}) if options.json else found.text)
@@ -349,11 +349,14 @@ async def _recorded(settings: Settings, clock: Clock, store: RecordingStore) -> 
     for worker in workers:
         with contextlib.suppress(VenueError):  # lists none of them, and says so in its state
             await worker.follow(list(boards))
-    watch, feed = Watch(boards, ActiveRules(), store), LiveFeed(workers, boards, store, clock, settings.poll_seconds)
+    pipeline, feed = (
+        AlertPipeline(boards, ActiveRules(), store),
+        LiveFeed(workers, boards, store, clock, settings.poll_seconds),
+    )
 
     async def follow() -> None:
         async for delivered in feed.ticks():
-            await watch.tick(delivered)
+            await pipeline.process(delivered)
 
     tasks = [asyncio.create_task(work) for work in (follow(), show_history(feed, clock), stop.wait())]
     try:
@@ -450,12 +453,12 @@ async def _live(
         boards: dict[str, AssetBoard] = {}
         book = await store.load_book()
         workers = _workers(settings, clock, store, boards)
-        watch = Watch(boards, book, store)
+        pipeline = AlertPipeline(boards, book, store)
         feed = LiveFeed(workers, boards, store, clock, settings.poll_seconds)
-        feed.review = await _choose_assets(settings, clock, store, workers, watch, feed)
-        watch.was_offline(await store.priced_until(), await store.stale_since())
+        feed.review = await _choose_assets(settings, clock, store, workers, pipeline, feed)
+        pipeline.downtime.begin(await store.priced_until(), await store.stale_since())
         simulated = simulated or isinstance(clock, ScaledClock)
-        services = Services(watch, store, clock, settings.access, simulated)
+        services = Services(pipeline, store, clock, settings.access, simulated)
         platforms = await build_platforms(settings, services, wall, in_terminal=terminal)
         started_at = clock.now()
         services.health = lambda: health_of(feed, clock, platforms.states(), started_at)
@@ -476,7 +479,12 @@ async def _live(
 
 
 async def _choose_assets(
-    settings: Settings, clock: Clock, store: Store, workers: Sequence[VenueWorker], watch: Watch, feed: LiveFeed
+    settings: Settings,
+    clock: Clock,
+    store: Store,
+    workers: Sequence[VenueWorker],
+    pipeline: AlertPipeline,
+    feed: LiveFeed,
 ) -> Callable[[], Awaitable[None]] | None:
     """Make the boards of the named coins, or of those with the most open interest; then how to choose anew."""
 
@@ -485,16 +493,16 @@ async def _choose_assets(
 
     async def forget(asset: str) -> None:
         await store.forget_asset(asset)
-        watch.forget(asset)
+        pipeline.downtime.drop(asset)
         feed.forget(asset)
 
     if settings.ranked is None:
         for asset in settings.assets:
-            watch.boards[asset] = await make_board(asset)
+            pipeline.boards[asset] = await make_board(asset)
         for worker in workers:
             await worker.follow(settings.assets)
         return None
-    universe = Universe(settings.ranked, workers, watch.boards, make_board, watch.book.assets, forget)
+    universe = Universe(settings.ranked, workers, pipeline.boards, make_board, pipeline.rules.assets, forget)
 
     async def review() -> None:
         known = _names(await store.get_meta(RANKED))

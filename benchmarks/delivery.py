@@ -19,7 +19,7 @@ from engine.board import AssetBoard
 from engine.clock import SystemClock
 from engine.market import AssetUpdate, Bar, Market, MarketTick, Sample
 from engine.messages import AlertRecord, TickRecord
-from engine.watch import Watch
+from engine.pipeline import AlertPipeline
 from handlers.context import Services
 from handlers.delivery.dispatcher import Dispatcher
 from handlers.delivery.failures import FailureHandler
@@ -55,7 +55,7 @@ async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
         store = Store(Path(folder) / "bench.sqlite", wall)
         await server.start()
         await store.open()
-        services = Services(Watch({"BTC": board}, ActiveRules(), store), store, wall, access="open")
+        services = Services(AlertPipeline({"BTC": board}, ActiveRules(), store), store, wall, access="open")
         pictures = Pictures(services)
         face = TelegramPlatform(services, pictures.draw, server.token, server.url)
 
@@ -133,18 +133,18 @@ async def _latency() -> list[float]:
     bar = Bar(now - HOUR_MS, HOUR_MS, 90_000.0, 90_010.0, 89_990.0, 90_000.0, 80_000.0)
     board.advance(AssetUpdate(path=bar.path, bars=((market, bar),)), now)
     async with world(UNLIMITED, board) as made:
-        watch, found = made.services.watch, []
+        pipeline, found = made.services.pipeline, []
         price = 90_000.0
         for number in range(LATENCIES):
             chat = await made.store.upsert_chat("telegram", str(number + 1), "private", "")
             level = price + 10.0
             rule = Rule(0, chat.id, "price", "BTC", level=level)
             for added in (await made.store.replace_rules(chat.id, [rule], ["price"]))[0]:
-                watch.book.add(added)
-            await watch.tick(_tick(market, now + 2 * number * 1000, price))  # the rule's baseline
+                pipeline.rules.add(added)
+            await pipeline.process(_tick(market, now + 2 * number * 1000, price))  # the rule's baseline
             price += 20.0
             started = time.monotonic()
-            await watch.tick(_tick(market, now + (2 * number + 1) * 1000, price))
+            await pipeline.process(_tick(market, now + (2 * number + 1) * 1000, price))
             made.dispatcher.wake()
             while len(made.server.sent) <= number:  # noqa: ASYNC110
                 await asyncio.sleep(0.0005)

@@ -17,9 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from engine.alerts.active_rules import ActiveRules
-from engine.alerts.cluster_rules import AssetTick, Sizes, StateKey, decide
-from engine.alerts.near import RuleState, armed_distance
+from engine.alerts.cluster_rules import AssetTick, SizeFilter, decide
+from engine.alerts.near import armed_distance
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState, StateKey
+from engine.alerts.suppression import suppress_incidents
 from engine.alerts.tiers import Candidates
 from engine.board import AssetBoard
 from engine.clock import SystemClock
@@ -29,7 +31,7 @@ from engine.liquidation.view import MapView
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, AssetUpdate, Bar, Market, MarketTick, Sample
-from engine.watch import Watch
+from engine.pipeline import AlertPipeline
 from storage.store import Store
 
 ASSETS, RULES = 500, 1_000_000
@@ -69,7 +71,7 @@ def world(count: int, fired: int, fires: int) -> tuple[ActiveRules, list[AssetTi
             # In range and told, to fire in this tick, or far from it.
             if i < told:
                 distance = 0.015 + 0.0001 * (i % 100)
-                states[rule_id, cluster_id] = RuleState(armed=False, since=NOW - HOUR_MS, fired=True)
+                states[rule_id, cluster_id] = RuleState(armed=False, since=NOW - HOUR_MS, awaiting_followup=True)
             elif i == told and number < fires:
                 distance = 0.0115
             else:
@@ -86,14 +88,15 @@ def tick_seconds(count: int, fired: int, fires: int) -> tuple[float, int]:
     book, ticks = world(count, fired, fires)
     seconds, found = [], 0
     for tick in ticks:  # the indexes are built once, when an asset is first asked for
-        book.pairs(tick, Sizes(tick))
+        book.pairs(tick, SizeFilter(tick))
     for _ in range(TIMES):
         started = time.perf_counter()
         found = 0
         for tick in ticks:
-            sizes = Sizes(tick)
-            verdict = decide(book.pairs(tick, sizes), book.states, tick, {}, (), sizes, book.resting_until)
-            found += len(verdict.decisions)
+            sizes = SizeFilter(tick)
+            decisions = decide(book.pairs(tick, sizes), book.states, tick, (), sizes)
+            suppress_incidents(decisions, tick.asset, lambda _: False, lambda rule: book.cooldown_until(rule) > NOW)
+            found += len(decisions.fired)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds), found
 
@@ -112,11 +115,11 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
             chat = await store.upsert_chat("telegram", str(number), "private", "")
             made, _ = await store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
             rules += made
-        watch = Watch({"BTC": board}, ActiveRules(rules), store)
-        await watch.tick(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # the baseline
+        pipeline = AlertPipeline({"BTC": board}, ActiveRules(rules), store)
+        await pipeline.process(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # the baseline
         price = cluster.near_price * math.exp(outward(cluster.side, -1) * near * 0.9)
         started = time.perf_counter()
-        record = await watch.tick(MarketTick(at + MINUTE_MS, {"BTC": sampled(market, at + MINUTE_MS, (price,))}))
+        record = await pipeline.process(MarketTick(at + MINUTE_MS, {"BTC": sampled(market, at + MINUTE_MS, (price,))}))
         seconds = time.perf_counter() - started
         messages = sum((await store.counts()).values())
         await store.close()

@@ -54,18 +54,18 @@ def run() -> Iterator[tuple[str, float, str]]:
     board = AssetBoard("BTC")
     markets = [Market(venue, "BTC/USDT:USDT", "BTC") for venue in VENUES]
     rules = [Rule(number, number, "near", None, 0.01, "normal") for number in range(100)]
-    ticks, decisions = [], []
+    ticks, fired = [], []
     for bar in made:
         update = AssetUpdate(bar.path, tuple((market, bar) for market in markets))
         started = time.perf_counter()
         tick = board.advance(update, bar.closed_at)
         ticks.append(time.perf_counter() - started)
         if tick is not None:
-            decisions.append(seconds(lambda t=tick: decide(every_pair(rules, t), {}, t)))  # type: ignore[misc]
+            fired.append(seconds(lambda t=tick: decide(every_pair(rules, t), {}, t)))  # type: ignore[misc]
     tick_seconds = statistics.median(ticks)
     yield "tick.asset_ms", tick_seconds * 1e3, "ms"
     yield "tick.asset_steps", tick_seconds / step, "times one map step"
     yield "tick.hourly_ms", statistics.fmean(sorted(ticks)[-len(ticks) // 12 :]) * 1e3, "ms"
-    yield "tick.rules_us", statistics.fmean(decisions) / len(rules) * 1e6, "us a rule"
+    yield "tick.rules_us", statistics.fmean(fired) / len(rules) * 1e6, "us a rule"
     yield "tick.live_clusters", float(len(board.clusters)), "clusters"
     yield "tick.finite", float(math.isfinite(board.view.forced_usd(board.mark * 0.97))), "1 is right"

@@ -18,12 +18,12 @@ from engine.clock import ScaledClock, SystemClock
 from engine.loopback.server import LoopbackExchange
 from engine.loopback.tape import Tape
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Market
+from engine.pipeline import AlertPipeline
 from engine.venues.ccxt_client import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.registry import VENUES
 from engine.venues.universe import Universe
 from engine.venues.worker import VenueWorker
-from engine.watch import Watch
 from storage.store import Store
 from tests.engine.loopback.markets import WavySource
 
@@ -80,12 +80,12 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
     universe = Universe(FOLLOWED, workers, boards, board, set, forget)
     await universe.review()
     feed = LiveFeed(workers, boards, store, clock, POLL_SECONDS)
-    watch = Watch(boards, ActiveRules(), store)
+    pipeline = AlertPipeline(boards, ActiveRules(), store)
     started = asyncio.Event()
 
     async def follow() -> None:
         async for delivered in feed.ticks():
-            await watch.tick(delivered)
+            await pipeline.process(delivered)
             if not delivered.silent:
                 started.set()
 

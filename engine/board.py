@@ -148,7 +148,7 @@ class AssetBoard:
             NotReadyError: before the first.
         """
         if self._view is None:
-            raise NotReadyError("The first {asset} map is still being made. Try again in a minute.", asset=self.asset)
+            raise NotReadyError("Still building the first {asset} map. Try again in a minute.", asset=self.asset)
         return self._view
 
     @property
@@ -247,7 +247,7 @@ class AssetBoard:
         """What would follow if price went that far, against the books known now; None without one."""
         return cascade(self.view.curves[side], self.fresh_books(now), distance)
 
-    def figures(self, now: int) -> dict[str, float]:
+    def metrics(self, now: int) -> dict[str, float]:
         """What rules about figures go by, units as alerts.rules.LEVEL_RANGE; what is not known is left out."""
         facts, found = self.facts(now), self.risk(now)
         cascades = [self.cascade(side, default_distance(self.asset), now) for side in SIDES]
@@ -442,7 +442,7 @@ class AssetBoard:
             self._thresholds = {each: _percentiles(reported[:, column]) for column, each in enumerate(SIDES)}
         return self._thresholds.get(side, {})
 
-    def past_ridings(self, tier: Tier, sides: Collection[Side], days: int) -> tuple[int, int]:
+    def past_events(self, tier: Tier, sides: Collection[Side], days: int) -> tuple[int, int]:
         """Return how many surges and stretches of fresh ground a tier would have told of in the last days."""
         hours, surges, grounds = self.hours.hours(), 0, 0
         outermost = {"long": -np.log(hours.low), "short": np.log(hours.high)}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from engine.alerts.cluster_rules import StateKey
-from engine.alerts.near import RuleState
+from engine.alerts.state import RuleState, StateKey
+from engine.alerts.suppression import Suppressed
 from engine.chats import ChatKind
 from engine.preferences import Preferences
 
@@ -17,12 +17,12 @@ class AlertRecord:
     """An alert to be stored and sent.
 
     Attributes:
-        key: never made twice; a store drops a second one.
-        begins: it begins a story, and counts for how often its rule may speak; the end of a story does not.
-        top_tier: it is of the largest. only: it is the only one its rule will ever make, and no full day holds it back.
+        key: never used twice; a store drops a second alert of one key.
         facts: what the message is rendered from, JSON values only.
-        counts_for: ids of rules that have spoken by it, such as those whose moment was missed: it counts for how often
-            they may.
+        opens_incident: it counts against the rule's repeat interval; follow-ups (swept, wick) do not.
+        top_tier: it is among the largest.
+        once: its rule fires only once, so that the daily cap does not hold it back.
+        counts_for: ids of rules whose missed moment it reports, so that it counts against their repeat intervals.
     """
 
     key: str
@@ -32,19 +32,22 @@ class AlertRecord:
     rule_id: int | None
     at: int
     facts: dict[str, Any]
-    begins: bool = True
+    opens_incident: bool = True
     top_tier: bool = False
-    only: bool = False
+    once: bool = False
     counts_for: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class TickRecord:
-    """All that one tick changes, stored in one transaction before anything is sent.
+    """Everything that one tick changes, stored in one transaction before anything is sent.
 
-    priced: until when each asset's price has been followed; a restart reads on from there.
-    changes: facts that take the place of those of an alert told before, by its key.
-    stale: assets whose figures have all gone old, with the time of the last ones; None for those that are back.
+    Attributes:
+        priced: UTC ms by asset, until when prices have been followed; a restart resumes there.
+        stale: UTC ms by asset, of the last data of those whose data has gone stale; None for those that are back.
+        states: by rule and slot, None for those that are deleted.
+        changes: facts that replace those of an earlier alert, by its key.
+        suppressed: alerts that were not made, with why. Not stored.
     """
 
     now: int
@@ -53,16 +56,39 @@ class TickRecord:
     states: dict[StateKey, RuleState | None] = field(default_factory=dict)
     alerts: list[AlertRecord] = field(default_factory=list)
     changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    suppressed: list[Suppressed] = field(default_factory=list)
+
+    def merge(self, other: TickRecord) -> None:
+        """Add what the tick changes for another asset."""
+        self.priced |= other.priced
+        self.stale |= other.stale
+        self.states |= other.states
+        self.alerts += other.alerts
+        self.changes |= other.changes
+        self.suppressed += other.suppressed
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One claimed message with the chat it goes to.
+    """A message that was claimed, with the chat it goes to.
 
-    rendered is the text as it was first claimed: retries send the same bytes.
-    plain: markup was refused, send as plain text. repeat: it may have arrived before.
-    edits: the platform's id of the message that this one takes the place of, None for a new one.
-    copies: how often it may have arrived. tried_at: when it was first tried, UTC ms.
+    Attributes:
+        id: ours.
+        chat_id: ours.
+        remote_chat: the platform's id of the chat.
+        chat_kind: private, group or channel.
+        body: facts to render it from, JSON values.
+        rendered: what was rendered when it was first claimed, so that retries send the same bytes; None before.
+        attempts: how often it has been claimed, this time included.
+        nonce: the same for all attempts, for platforms that drop duplicates by it.
+        expires: UTC ms, when it is no longer worth sending.
+        created_at: UTC ms.
+        plain: markup was refused; send it as plain text.
+        repeat: an earlier attempt may have arrived.
+        edits: the platform's id of the message that it replaces, None for a new one.
+        preferences: the chat's.
+        copies: how many attempts may have arrived.
+        tried_at: UTC ms of the first attempt.
     """
 
     id: int

@@ -114,7 +114,7 @@ class RuleStore(Protocol):
 
     async def pause_rule(self, rule_id: int, *, paused: bool) -> None: ...
 
-    async def last_told(self, rule_ids: Sequence[int]) -> dict[int, int]:
+    async def last_fired(self, rule_ids: Sequence[int]) -> dict[int, int]:
         """When each of these rules last made an alert that was delivered or still may be."""
         ...
 

@@ -106,12 +106,12 @@ def parse_quiet(text: str) -> tuple[int, int]:
     """
     match = _QUIET.fullmatch(text.strip().replace("\u2013", "-"))
     if not match:
-        raise InputError("{word!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00", word=text[:20])
+        raise InputError("Hours must look like 23:00-07:00, not {word!r}.", "/quiet 23:00-07:00", word=text[:20])
     start, end = (_minute_of(match[i], match[i + 1], match[i + 2]) for i in (1, 4))
     if start is None or end is None:
-        raise InputError("{word!r} is not a time such as 23:00-07:00.", "/quiet 23:00-07:00", word=text[:20])
+        raise InputError("Hours must look like 23:00-07:00, not {word!r}.", "/quiet 23:00-07:00", word=text[:20])
     if start == end:
-        raise InputError("Quiet hours need a beginning and another end.", "/quiet 23:00-07:00")
+        raise InputError("Quiet hours need a different start and end.", "/quiet 23:00-07:00")
     return start, end
 
 
@@ -152,7 +152,7 @@ def parse_timezone(text: str) -> str:
         return (known or places)[0]
     if places:
         raise InputError("Which one: {zones}?", f"/timezone {places[0]}", zones=", ".join(places[:4]))
-    raise InputError("There is no time zone {word!r}.", "/timezone Europe/Berlin", word=text[:30])
+    raise InputError("Unknown time zone {word!r}.", "/timezone Europe/Berlin", word=text[:30])
 
 
 NO_CITIES = ("Etc/", "US/", "Brazil/", "Canada/", "Mexico/", "Chile/")
@@ -191,5 +191,5 @@ def _zone_of_offset(sign: str, hours: int, minutes: int) -> str:
         return zone
     shown = f"UTC{sign}{hours}:{minutes:02}"
     if (place := _SEASONAL.get((sign, hours, minutes))) is not None:
-        raise InputError("{offset} holds for a part of the year: write the place.", f"/timezone {place}", offset=shown)
-    raise InputError("No place keeps to {offset}. Write yours.", "/timezone Asia/Kolkata", offset=shown)
+        raise InputError("{offset} applies only part of the year. Name a city.", f"/timezone {place}", offset=shown)
+    raise InputError("No time zone uses {offset}. Name a city.", "/timezone Asia/Kolkata", offset=shown)

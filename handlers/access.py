@@ -134,8 +134,8 @@ async def require_admin(request: Request) -> None:
     """
     if not await request.by_admin():
         if request.chat.kind == "channel":
-            raise InputError("Only admins of this channel may do that.")
-        raise InputError("Only admins of this group may do that.")
+            raise InputError("Only admins of this channel can do that.")
+        raise InputError("Only admins of this group can do that.")
 
 
 async def in_private_chat(request: Request, *, prove: bool = False) -> Request:
@@ -151,7 +151,7 @@ async def in_private_chat(request: Request, *, prove: bool = False) -> Request:
         return request
     remote_id = await request.membership.private_chat(request.user_id) if request.user_id else None
     if remote_id is None:
-        raise InputError("I cannot write to you privately. Open a chat with me first; for this one: /subscribe.")
+        raise InputError("I can't message you privately. Open a chat with me first, or /subscribe this chat.")
     store = request.services.store
     person = request.user_id if remote_id != request.user_id else ""
     chat = await store.upsert_chat(request.platform, remote_id, "private", "", request.locale, person=person)
@@ -184,10 +184,10 @@ async def resume(request: Request) -> None:
     if request.chat.active:
         return
     if request.chat.off_reason == REFUSED and not await request.by_operator():
-        raise InputError("The operator has shut this chat out.")
+        raise InputError("The operator has refused this chat.")
     await request.services.store.set_chat_active(request.chat.id, active=True)
     for rule in await request.services.store.rules_of_chat(request.chat.id):
-        request.services.watch.book.add(rule)
+        request.services.pipeline.rules.add(rule)
 
 
 async def require_operator(request: Request) -> None:
@@ -197,4 +197,4 @@ async def require_operator(request: Request) -> None:
         InputError: for everybody else.
     """
     if not await request.by_operator():
-        raise InputError("Only the operator of this bot may do that.")
+        raise InputError("Only the operator of this bot can do that.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from engine.announce import MEASURED_ENTRY
+from engine.facts import MEASURED_ENTRY
 from engine.history import iso
 from handlers import wording
 from handlers.answers import Answer, Button
@@ -49,8 +49,8 @@ _NEAR = {
     "short": N_("{asset} {price}: {distance} below short cluster {label}"),
 }
 _FORCED = {
-    "long": N_("~{usd} longs forced out down to {price} (likely {likely})"),
-    "short": N_("~{usd} shorts forced out up to {price} (likely {likely})"),
+    "long": N_("~{usd} of longs liquidated down to {price} (80% range {likely})"),
+    "short": N_("~{usd} of shorts liquidated up to {price} (80% range {likely})"),
 }
 _ENTERED = {
     "long": N_("{asset} {price}: entered long cluster {label}"),
@@ -96,7 +96,7 @@ def _near(facts: Facts) -> Answer:
 def _entered(facts: Facts) -> Answer:
     cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
     there = _(
-        "~{usd} {sides} there (likely {likely}), zone {zone}",
+        "~{usd} of {sides} there (80% range {likely}), zone {zone}",
         usd=usd(facts["forced_usd"]),
         sides=wording.sides(side),
         likely=usd_range(facts["forced_low_usd"], facts["forced_high_usd"]),
@@ -127,9 +127,9 @@ def _wick(facts: Facts) -> Answer:
     cluster, side, asset = facts["cluster"], facts["side"], facts["asset"]
     share = facts.get("swept_share")
     lines = [
-        _("Price went in, swept {share}% of it and left by 1%", share=f"{share * 100:.0f}")
+        _("Price entered, swept {share}% of it and left by 1%", share=f"{share * 100:.0f}")
         if share is not None
-        else _("Price went in and left"),
+        else _("Price entered and left"),
         _reported(facts),
         *_next(facts),
     ]
@@ -142,12 +142,12 @@ def _wick(facts: Facts) -> Answer:
 
 
 _SURGE = {
-    "long": N_("{asset} {price}: {usd} of longs liquidated within the hour"),
-    "short": N_("{asset} {price}: {usd} of shorts liquidated within the hour"),
+    "long": N_("{asset} {price}: {usd} of longs liquidated in the last hour"),
+    "short": N_("{asset} {price}: {usd} of shorts liquidated in the last hour"),
 }
 _FRESH = {
-    "long": N_("{asset} {price}: below all prices of {days} d"),
-    "short": N_("{asset} {price}: above all prices of {days} d"),
+    "long": N_("{asset} {price}: new {days}-day low"),
+    "short": N_("{asset} {price}: new {days}-day high"),
 }
 
 
@@ -159,7 +159,7 @@ def _surge(facts: Facts) -> Answer:
         _("Longs {longs} · shorts {shorts}", longs=usd(hour["long"]), shorts=usd(hour["short"])),
         *_next(facts),
         wording.context(facts),
-        _("Feeds under-report · edited here while it grows"),
+        _("Feeds under-report · updated here as it grows"),
     ]
     head = _(_SURGE[side], asset=asset, price=price(facts["mark"]), usd=usd(facts["usd"]))
     return Answer(head, _filled(lines), footer=_by_mark(facts), buttons=_riding_buttons(asset))
@@ -169,7 +169,7 @@ def _fresh(facts: Facts) -> Answer:
     side, asset, hour = facts["side"], facts["asset"], facts["hour_usd"]
     lines = [
         ground_line(side, facts),
-        _("No level here is denser than its surroundings: nobody has traded here for so long"),
+        _("No cluster stands out here: these levels haven't traded in that long"),
         _since(facts) or _hour(hour),
         wording.context(facts),
         wording.rough(facts),
@@ -188,7 +188,7 @@ def _move(facts: Facts) -> Answer:
     ]
     change = signed_percent(facts["price"] / facts["from"] - 1)
     head = _(
-        "{asset} {price}: {change} from {start} with no alert on the way",
+        "{asset} {price}: {change} from {start} without an alert",
         asset=asset,
         price=price(facts["price"]),
         change=change,
@@ -198,7 +198,7 @@ def _move(facts: Facts) -> Answer:
 
 
 def _hour(hour: Mapping[str, float]) -> str:
-    return _("Liquidated within the hour: {usd}", usd=usd(sum(hour.values()))) if sum(hour.values()) else ""
+    return _("Liquidated in the last hour: {usd}", usd=usd(sum(hour.values()))) if sum(hour.values()) else ""
 
 
 def _since(facts: Facts) -> str:
@@ -219,21 +219,21 @@ def _riding_buttons(asset: str) -> tuple[Button, ...]:
     name = asset.lower()
     return (
         Button(_("Map"), f"/map {name}"),
-        Button(_("Forced out"), f"/rekt {name} 1h"),
+        Button(_("Liquidations"), f"/rekt {name} 1h"),
         Button(_("Mute {asset} 4h", asset=asset), f"/mute {name} 4h"),
     )
 
 
 _GROUND = {
     "long": (
-        N_("Untraded ground from here down, as far as the map reaches"),
-        N_("Untraded ground down to {price}"),
-        N_("Untraded ground from here down: ~{usd} to the next traded level, {price}"),
+        N_("Untraded from here down, as far as the map reaches"),
+        N_("Untraded down to {price}"),
+        N_("Untraded from here down: ~{usd} liquidated to the next traded level, {price}"),
     ),
     "short": (
-        N_("Untraded ground from here up, as far as the map reaches"),
-        N_("Untraded ground up to {price}"),
-        N_("Untraded ground from here up: ~{usd} to the next traded level, {price}"),
+        N_("Untraded from here up, as far as the map reaches"),
+        N_("Untraded up to {price}"),
+        N_("Untraded from here up: ~{usd} liquidated to the next traded level, {price}"),
     ),
 }
 
@@ -254,13 +254,13 @@ def _stale(facts: Facts) -> Answer:
     reasons = [f"{wording.venue(name)}: {wording.reason(why)}" for name, why in facts["missing"].items()]
     more = len(reasons) - MAX_REASONS
     lines = [
-        _("Last price {price}, {span} ago. Alerts wait for figures.", price=price(facts["mark"]), span=ago),
+        _("Last price {price}, {span} ago. No alerts can fire without data.", price=price(facts["mark"]), span=ago),
         *reasons[:MAX_REASONS],
         n_("and {count} more venue", "and {count} more venues", more) if more > 0 else "",
-        _("I tell you when figures are back, and what was swept meanwhile."),
+        _("You'll get a message when data is back, with anything swept in the meantime."),
     ]
     return Answer(
-        _("{asset}: no figures since {time} UTC", asset=asset, time=since[11:16]),
+        _("{asset}: no data since {time} UTC", asset=asset, time=since[11:16]),
         _filled(lines),
         buttons=(Button(_("Status"), "/status"),),
     )
@@ -269,12 +269,12 @@ def _stale(facts: Facts) -> Answer:
 def _back(facts: Facts) -> Answer:
     answer = _offline(facts)
     head = _(
-        "{asset} {price}: figures are back after {span}",
+        "{asset} {price}: data is back after {span}",
         asset=facts["asset"],
         price=price(facts["mark"]),
         span=span((facts["offline_to"] - facts["offline_from"]) / 1000),
     )
-    return replace(answer, headline=head, lines=answer.lines or (_("Nothing was swept or came near meanwhile."),))
+    return replace(answer, headline=head, lines=answer.lines or (_("Nothing was swept or came near in the meantime."),))
 
 
 _CAME = {"near": N_("Came near: {cluster}"), "entered": N_("Entered: {cluster}"), "wick": N_("Wick only: {cluster}")}
@@ -348,7 +348,9 @@ def _value_head(facts: Facts) -> str:
         return head + " " + _("(deleveraging)") if value < 0 else head
     if kind == "risk":
         return _("{asset}: risk {value} of 100, past {level}", asset=asset, value=f"{value:.0f}", level=f"{level:g}")
-    return _("{asset}: a usual move would set off ~{usd}, past {level}", asset=asset, usd=usd(value), level=usd(level))
+    return _(
+        "{asset}: a typical move would liquidate ~{usd}, past {level}", asset=asset, usd=usd(value), level=usd(level)
+    )
 
 
 def _value(facts: Facts) -> Answer:
@@ -356,7 +358,7 @@ def _value(facts: Facts) -> Answer:
     asset, parts = facts["asset"], facts["risk_parts"]
     lines = [
         _("Price {price}", price=price(facts["mark"])),
-        _("Highest parts: {parts}", parts=wording.risk_parts(parts, last=3)) if parts else "",
+        _("Top components: {parts}", parts=wording.risk_parts(parts, last=3)) if parts else "",
         *_next(facts),
         wording.context(facts),
     ]
@@ -390,7 +392,7 @@ def _together(facts: Facts) -> Answer:
     return Answer(
         head,
         (*shown, *more),
-        footer=_("the latest at {time} UTC", time=iso(max(item["at"] for item in items))[11:16]),
+        footer=_("latest at {time} UTC", time=iso(max(item["at"] for item in items))[11:16]),
         buttons=(Button(_("Clusters"), f"/clusters {assets[0].lower()}"), Button(_("My alerts"), "/alerts")),
     )
 
@@ -439,17 +441,17 @@ def _base_rate(facts: Facts) -> str:
     if facts["asset"] != MEASURED_ENTRY.asset or not nearest <= facts["distance"] <= farthest:
         return ""
     return _(
-        "Levels this near were entered within {hours}h {share} of the time, cluster or not",
+        "Base rate: price reaches any level this close within {hours}h {share} of the time",
         hours=MEASURED_ENTRY.within_hours,
         share=f"{MEASURED_ENTRY.share:.0%}",
     )
 
 
 _LIQUIDATED = {
-    ("long", False): N_("{usd} longs liquidated so far"),
-    ("long", True): N_("{usd} longs liquidated in all"),
-    ("short", False): N_("{usd} shorts liquidated so far"),
-    ("short", True): N_("{usd} shorts liquidated in all"),
+    ("long", False): N_("{usd} of longs liquidated so far"),
+    ("long", True): N_("{usd} of longs liquidated in total"),
+    ("short", False): N_("{usd} of shorts liquidated so far"),
+    ("short", True): N_("{usd} of shorts liquidated in total"),
 }
 
 
@@ -457,14 +459,14 @@ def _reported(facts: Facts) -> str:
     low, high = facts["expected_low_usd"], facts["expected_high_usd"]
     band, reported = usd_range(low, high), facts.get("reported_usd")
     if reported is None:
-        return _("No liquidation feed to count with; expected {band}", band=band)
+        return _("No liquidation feed to compare with; expected {band}", band=band)
     text = _LIQUIDATED[facts["side"], bool(facts.get("final"))]
     said = _(text, usd=usd(reported))
     if reported < low:
-        return _("{liquidated}; expected {band}: below", liquidated=said, band=band)
+        return _("{liquidated}, below the expected {band}", liquidated=said, band=band)
     if reported > high:
-        return _("{liquidated}; expected {band}: above", liquidated=said, band=band)
-    return _("{liquidated}; expected {band}: within", liquidated=said, band=band)
+        return _("{liquidated}, above the expected {band}", liquidated=said, band=band)
+    return _("{liquidated}, within the expected {band}", liquidated=said, band=band)
 
 
 def _counted(facts: Facts) -> str:
@@ -472,7 +474,7 @@ def _counted(facts: Facts) -> str:
         return ""
     if facts.get("final"):
         return _("Feeds under-report · final count")
-    return _("Feeds under-report · final count in 1h, edited here")
+    return _("Feeds under-report · final count in 1h, updated here")
 
 
 def _longs_share(facts: Facts) -> str:

@@ -91,7 +91,7 @@ def health_of(feed: LiveFeed, clock: Clock, platforms: Mapping[str, str], starte
             )
         )
     reading = [f"{venue_name(source.venue)} {source.history}" for source in sources if source.history]
-    note = f" (history: {', '.join(reading[:3])})" if reading else " (history is being read)" if feed.in_history else ""
+    note = f" (history: {', '.join(reading[:3])})" if reading else " (reading history)" if feed.in_history else ""
     return Health(
         started_at,
         tuple(sources),

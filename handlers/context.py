@@ -13,8 +13,8 @@ from engine.calibration.track_record import TrackRecord
 from engine.chats import Chat, ChatKind
 from engine.clock import SystemClock
 from engine.errors import NotReadyError
+from engine.pipeline import AlertPipeline
 from engine.ports import Clock, Store
-from engine.watch import Watch
 from handlers.budget import Budget
 
 
@@ -129,7 +129,7 @@ class Services:
         ticked_at: when the last tick was stored, by the time that passes, seconds.
     """
 
-    watch: Watch
+    pipeline: AlertPipeline
     store: Store
     clock: Clock
     access: str = "chats"
@@ -149,7 +149,7 @@ class Services:
 
     @property
     def assets(self) -> tuple[str, ...]:
-        return tuple(self.watch.boards)
+        return tuple(self.pipeline.boards)
 
     def board(self, asset: str) -> AssetBoard:
         """The board of an asset.
@@ -157,10 +157,10 @@ class Services:
         Raises:
             NotReadyError: before its first map.
         """
-        board = self.watch.boards[asset]
+        board = self.pipeline.boards[asset]
         if not board.ready:
             raise NotReadyError(
-                "The first {asset} map is still being made{note}. Try again in a minute.",
+                "Still building the first {asset} map{note}. Try again in a minute.",
                 asset=asset,
                 note=self.health().history_note,
             )

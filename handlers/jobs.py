@@ -12,8 +12,8 @@ from engine.clock import MACHINE
 from engine.errors import OffloadError, StorageError
 from engine.history import iso
 from engine.offload import offload
+from engine.pipeline import AlertPipeline
 from engine.ports import Feed, MarketStore
-from engine.watch import Watch
 from handlers.commands.status import signs_of
 from handlers.context import Services
 from handlers.health import HEARTBEAT, HEARTBEAT_SECONDS, heartbeat
@@ -40,14 +40,14 @@ class Jobs:
 
     async def keep_checkpoints(self) -> None:
         """Store the map every hour of the market's time, and how it has done once a day."""
-        watch, clock = self.services.watch, self.services.clock
+        pipeline, clock = self.services.pipeline, self.services.clock
         saved_at, day = clock.now(), ""
         while True:
             await asyncio.sleep(min(CHECKPOINT_MS / 1000 / clock.speed, 60) / 4)
             saved_at = min(saved_at, clock.now())  # the clock may have been set back
             due = clock.now() - saved_at >= CHECKPOINT_MS
-            if due and self.services.ready.is_set() and watch.storable:
-                await save_checkpoint(watch, self.market_store)
+            if due and self.services.ready.is_set() and not pipeline.downtime.pending:
+                await save_checkpoint(pipeline, self.market_store)
                 saved_at = clock.now()
                 if iso(saved_at)[:10] != day:
                     day = iso(saved_at)[:10]
@@ -55,7 +55,7 @@ class Jobs:
 
     async def _calibrate(self, day: str) -> None:
         """Once a day, store how each map has done and fit F to what was reported; both in a process of their own."""
-        for asset, board in tuple(self.services.watch.boards.items()):
+        for asset, board in tuple(self.services.pipeline.boards.items()):
             if board.ready:
                 hours, snapshots = board.hours.hours(), board.usual.past(ALL_SNAPSHOTS)
                 try:
@@ -85,7 +85,7 @@ class Jobs:
             return
         async with self.ticking:
             now = self.services.clock.now()
-            self.services.watch.clock_set_back(now)
+            self.services.pipeline.clock_set_back(now)
             self.feed.clock_set_back(now)
             await self.services.store.clock_set_back(-moved_ms)
         self.services.wake()
@@ -105,8 +105,8 @@ class Jobs:
             await services.store.set_meta(HEARTBEAT, heartbeat(services.wall.now(), await signs_of(services)))
 
 
-async def save_checkpoint(watch: Watch, store: MarketStore) -> None:
+async def save_checkpoint(pipeline: AlertPipeline, store: MarketStore) -> None:
     """Store the boards as they stand."""
-    boards = {asset: (board.closed_at, board.snapshot()) for asset, board in watch.boards.items() if board.ready}
+    boards = {asset: (board.closed_at, board.snapshot()) for asset, board in pipeline.boards.items() if board.ready}
     if boards:
         await store.save_checkpoints(boards)

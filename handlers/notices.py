@@ -16,13 +16,13 @@ def _full(facts: Facts) -> Answer:
     cap = facts["cap"]
     return Answer(
         n_(
-            "{count} message with alerts today: no more until midnight",
-            "{count} messages with alerts today: no more until midnight",
+            "Daily cap reached ({count} alert message): no more until midnight",
+            "Daily cap reached ({count} alert messages): no more until midnight",
             cap,
         ),
         (
-            _("Midnight of {timezone}. Sweeps of the largest clusters still come.", timezone=facts["timezone"]),
-            _("Fewer and larger ones: {command}", command="/threshold calm"),
+            _("Midnight {timezone}. Sweeps of the largest clusters still come through.", timezone=facts["timezone"]),
+            _("For fewer, larger ones: {command}", command="/threshold calm"),
         ),
         buttons=(Button(_("Calm"), "/threshold calm"), Button(_("My alerts"), "/alerts")),
     )
@@ -30,14 +30,14 @@ def _full(facts: Facts) -> Answer:
 
 def _undelivered(facts: Facts) -> Answer:
     return Answer(
-        _("A message to chat {chat} could not be delivered: {error}", chat=facts["chat"], error=facts["error"]),
+        _("Couldn't deliver a message to chat {chat}: {error}", chat=facts["chat"], error=facts["error"]),
         (
             _(
-                "It is #{message}. /admin dead lists what was given up, /admin resend sends it again.",
+                "It's #{message}. /admin dead lists failed messages, /admin resend retries them.",
                 message=facts["message"],
             ),
         ),
-        buttons=(Button(_("Given up"), "/admin dead"),),
+        buttons=(Button(_("Failed"), "/admin dead"),),
     )
 
 
@@ -50,55 +50,55 @@ def _welcome(facts: Facts) -> Answer:
     )
     return Answer(
         head,
-        (_("What happened meanwhile is not repeated. /clusters shows what is near now."),),
+        (_("Alerts missed in the meantime aren't sent. /clusters shows what's near now."),),
         buttons=(Button(_("My alerts"), "/alerts"), Button(_("Clusters"), "/clusters")),
     )
 
 
 def _lost(facts: Facts) -> Answer:
     return Answer(
-        _("I cannot write in {chat} any more: its alerts are paused", chat=facts["chat"]),
-        (_("They go on by themselves once I may write there again. Their rules are kept."),),
+        _("I can't post in {chat} any more: its alerts are paused", chat=facts["chat"]),
+        (_("They resume automatically once I can post there again. Your rules are kept."),),
     )
 
 
 def _waits(facts: Facts) -> Answer:
     return Answer(
-        _("I may not write in {chat} for now: its alerts wait", chat=facts["chat"]),
-        (_("They are sent as soon as I may. After a day without, its alerts are paused."),),
+        _("I can't post in {chat} right now: its alerts are waiting", chat=facts["chat"]),
+        (_("They'll be sent as soon as I can. After a day without, its alerts are paused."),),
     )
 
 
 def _refused(facts: Facts) -> Answer:
     return Answer(
-        _("Chat {chat} may not be written to: {error}", chat=facts["chat"], error=facts["error"]),
-        (_("Its messages wait. After a day of that it is switched off; any message from it switches it on again."),),
+        _("Can't message chat {chat}: {error}", chat=facts["chat"], error=facts["error"]),
+        (_("Its messages are waiting. After a day it's switched off; any message from it switches it back on."),),
     )
 
 
 def _perhaps(facts: Facts) -> Answer:
     return Answer(
-        _("A message to chat {chat} was perhaps delivered: {error}", chat=facts["chat"], error=facts["error"]),
-        (_("It was sent three times without a word from the platform, marked as a possible repeat."),),
+        _("A message to chat {chat} may not have arrived: {error}", chat=facts["chat"], error=facts["error"]),
+        (_("Sent three times, repeats marked, but the platform never confirmed it."),),
     )
 
 
 _PLATFORM_STATES = {
-    "token refused": N_("{platform} refuses the token. I go on trying."),
-    "intents refused": N_("{platform} refuses the intents. I go on trying."),
-    "refusing": N_("{platform} refuses many chats at once. None is switched off for it; messages wait."),
+    "token refused": N_("{platform} refuses the token. I'll keep trying."),
+    "intents refused": N_("{platform} refuses the intents. I'll keep trying."),
+    "refusing": N_("{platform} is refusing many chats at once. None is switched off; messages are waiting."),
 }
 
 
 def _platform(facts: Facts) -> Answer:
-    text = _PLATFORM_STATES.get(facts["state"], N_("{platform} has trouble: {state}"))
+    text = _PLATFORM_STATES.get(facts["state"], N_("{platform} has a problem: {state}"))
     named = {"platform": str(facts["platform"]).capitalize(), "state": facts["state"]}
-    return Answer(_(text, **named), (_("/status says more."),), buttons=(Button(_("Status"), "/status"),))
+    return Answer(_(text, **named), (_("See /status for details."),), buttons=(Button(_("Status"), "/status"),))
 
 
 def _let_in(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
     return Answer(
-        _("The operator has let this chat in."),
+        _("The operator has approved this chat."),
         (_("{command} shows what I do.", command="/start"),),
         buttons=(Button(_("Alert me"), "/threshold normal"), Button(_("Clusters"), "/clusters")),
     )
@@ -106,8 +106,8 @@ def _let_in(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
 
 def _test(facts: Facts) -> Answer:  # noqa: ARG001  # every kind takes them
     return Answer(
-        _("Test alert: this is how I will reach you here"),
-        (_("Real ones say which cluster, how much, how sure and how old."), wording.disclaimer()),
+        _("Test alert: this is how I'll reach you here"),
+        (_("Real ones show the cluster, how much, how sure and how old."), wording.disclaimer()),
     )
 
 

@@ -87,9 +87,9 @@ def parse_price(text: str, mark: float) -> float:
     if unit == "%" or (signed and not unit and min(readings) < 100):
         share = min(readings) / 100 * (-1 if signed == "-" else 1)
         if not share:
-            raise InputError("{word} is where price is already.", "-3%", word=shown)
+            raise InputError("{word} is the current price.", "-3%", word=shown)
         if not -0.6 < share < 1.5:
-            raise InputError("{word} is further than the map reaches.", "-3%", word=shown)
+            raise InputError("{word} is outside the map.", "-3%", word=shown)
         return mark * (1 + share)
     prices = [reading * _UNITS[unit] for reading in readings if reading > 0]
     if not prices or signed == "-":
@@ -105,7 +105,7 @@ def _within_reach(price: float, mark: float, shown: str) -> float:
         raise DidYouMeanError(shown, price * 1000)
     low, high = mark * math.exp(-WINDOW * BIN * 0.9), mark * math.exp(WINDOW * BIN * 0.9)
     raise InputError(
-        "{word} is further than the map reaches ({low} to {high}).",
+        "{word} is outside the map ({low} to {high}).",
         label(mark),
         word=shown,
         low=label(low),
@@ -142,7 +142,7 @@ def parse_duration(text: str) -> int:
     match = _DURATION.fullmatch(text.strip() + ("h" if text.strip().isdecimal() else ""))
     unit = next((ms for ms, said in zip(_DURATION_MS, match.groups()[1:], strict=True) if said), 0) if match else 0
     if not match or not 0 < (span := int(match[1]) * unit) <= 30 * DAY_MS:
-        raise InputError("{word!r} is not a time span between 1m and 30d.", "4h", word=text.strip()[:20])
+        raise InputError("Time must be 1m to 30d, not {word!r}.", "4h", word=text.strip()[:20])
     return span
 
 
@@ -192,10 +192,8 @@ def find_asset(word: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     example = f"/liq {(close or list(known))[0].lower()}"
     if close:
-        raise InputError(
-            "{word} is not watched; the nearest known is {asset}.", example, word=word[:20], asset=close[0]
-        )
-    raise InputError("{word} is not watched; known are {assets}.", example, word=word[:20], assets=", ".join(known[:8]))
+        raise InputError("{word} isn't watched. Did you mean {asset}?", example, word=word[:20], asset=close[0])
+    raise InputError("{word} isn't watched. Watched: {assets}.", example, word=word[:20], assets=", ".join(known[:8]))
 
 
 def price(value: float) -> str:

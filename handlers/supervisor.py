@@ -42,7 +42,7 @@ class Supervisor:
         Raises:
             TokenRefusedError: when a platform refuses its token at the very first connect.
         """
-        watch = self.services.watch
+        pipeline = self.services.pipeline
         essential = [
             asyncio.create_task(self._watch(), name="watch"),
             *(asyncio.create_task(d.run(), name=f"dispatcher {d.platform}") for d in self.dispatchers),
@@ -79,8 +79,8 @@ class Supervisor:
             await asyncio.gather(*essential, *platforms.values(), stopped, return_exceptions=True)
         if refused:
             raise refused[0]
-        if not failed and watch.storable:
-            await save_checkpoint(watch, self.jobs.market_store)
+        if not failed and not pipeline.downtime.pending:
+            await save_checkpoint(pipeline, self.jobs.market_store)
         return 1 if failed else 0
 
     async def _end(self, essential: list[asyncio.Task[None]], platforms: list[asyncio.Task[None]]) -> None:
@@ -101,7 +101,7 @@ class Supervisor:
         services = self.services
         async for delivered in self.jobs.feed.ticks():
             async with self.jobs.ticking:
-                record = await services.watch.tick(delivered)
+                record = await services.pipeline.process(delivered)
             services.ticked_at = time.monotonic()
             if record.alerts:
                 services.wake()

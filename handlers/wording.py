@@ -69,9 +69,9 @@ def venue(name: str) -> str:
 
 _REASONS = {
     "refused from this location": N_("refused from this location"),
-    "history is being read": N_("history is being read"),
-    "no fresh figures": N_("no fresh figures"),
-    "not read yet": N_("not read yet"),
+    "history is being read": N_("reading history"),
+    "no fresh figures": N_("no fresh data"),
+    "not read yet": N_("not polled yet"),
     "rate limit": N_("rate limit"),
     "network error": N_("network error"),
     "no answer in time": N_("no answer in time"),
@@ -86,14 +86,14 @@ def reason(why: str) -> str:
 
 _REFUSALS = {
     "listings": N_("listings"),
-    "figures": N_("figures"),
+    "figures": N_("market data"),
     "funding": N_("funding"),
-    "side figures": N_("side figures"),
+    "side figures": N_("optional data"),
     "margin tiers": N_("margin tiers"),
     "candles": N_("candles"),
     "open interest": N_("open interest"),
-    "orders": N_("forced orders"),
-    "late figures": N_("late figures"),
+    "orders": N_("liquidation orders"),
+    "late figures": N_("out-of-order data"),
 }
 
 
@@ -117,14 +117,14 @@ def rank(position: int | None, of: int, side: str) -> str:
 def untraded(cluster: Mapping[str, Any]) -> str:
     hours = cluster["untraded_hours"]
     if cluster["untraded_all_known"]:
-        return _("untraded in all {span} watched", span=span(hours * 3600))
-    return _("untraded for {span}", span=span(hours * 3600)) if hours >= 1 else _("traded within the hour")
+        return _("untraded in all {span} on record", span=span(hours * 3600))
+    return _("untraded for {span}", span=span(hours * 3600)) if hours >= 1 else _("traded in the last hour")
 
 
 def context(facts: Mapping[str, Any]) -> str:
     """The context line: open interest against 24 hours ago, and funding."""
     change, rate = facts.get("interest_change_24h"), facts.get("funding_rate")
-    interest = _("OI {change} 24h", change=signed_percent(change)) if change is not None else _("OI change 24h unknown")
+    interest = _("OI {change} 24h", change=signed_percent(change)) if change is not None else _("24h OI change unknown")
     return f"{interest} · {funding(rate)}"
 
 
@@ -191,7 +191,7 @@ def churn(usd_24h: Mapping[Side, float] | None, side: Side) -> str:
     if usd_24h is None:
         return ""
     return _(
-        "Beside it, {usd} of {sides} liquidated in 24h on ground traded before",
+        "Plus {usd} of {sides} liquidated at already-swept levels in 24h",
         usd=usd(usd_24h[side]),
         sides=sides(side),
     )
@@ -231,9 +231,9 @@ def asset_or_all(asset: str | None) -> str:
 _RISK_PARTS = {
     "open interest": N_("open interest"),
     "funding": N_("funding"),
-    "mass near price": N_("mass near price"),
-    "one-sidedness": N_("one-sidedness"),
-    "forced of late": N_("forced of late"),
+    "mass near price": N_("leverage near price"),
+    "one-sidedness": N_("long/short skew"),
+    "forced of late": N_("recent liquidations"),
 }
 
 

@@ -61,7 +61,7 @@ def _add_alert(db: Database, alert: AlertRecord, known: dict[int, str]) -> int |
     cursor = db.conn.execute(
         "INSERT OR IGNORE INTO alert (key, event_id, rule_id, chat_id, at, begins) "
         "SELECT ?, id, ?, ?, ?, ? FROM event WHERE key = ?",
-        (alert.key, alert.rule_id, alert.chat_id, alert.at, int(alert.begins), event_key),
+        (alert.key, alert.rule_id, alert.chat_id, alert.at, int(alert.opens_incident), event_key),
     )
     return cursor.lastrowid if cursor.rowcount == 1 else None
 

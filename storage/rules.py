@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from engine.alerts.cluster_rules import StateKey
-from engine.alerts.near import RuleState, state_of
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState, StateKey, from_row, to_row
 from storage.aside import set_aside
 
 LAST_ID = "last_rule_id"
@@ -125,7 +124,7 @@ def forget_expired(db: Database, now: int) -> None:
     db.conn.execute("DELETE FROM rule WHERE expires_at <= ?", (now,))
 
 
-def last_told(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, int]:
+def last_fired(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, int]:
     """When each rule (of these, or all) last made an alert that was delivered or still may be.
 
     What was given up does not count, so that nobody misses the next for one that never came.
@@ -141,7 +140,7 @@ def last_told(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, 
 def save_states(db: Database, states: Mapping[StateKey, RuleState | None]) -> None:
     """Store what rules remember; None forgets. States of rules that were deleted meanwhile are dropped."""
     gone = [key for key, state in states.items() if state is None]
-    kept = ((*key, json.dumps(asdict(state)), key[0]) for key, state in states.items() if state is not None)
+    kept = ((*key, json.dumps(to_row(state)), key[0]) for key, state in states.items() if state is not None)
     db.conn.executemany("DELETE FROM rule_state WHERE rule_id = ? AND cluster_id = ?", gone)
     db.conn.executemany(
         "INSERT INTO rule_state SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM rule WHERE id = ?) "
@@ -154,7 +153,7 @@ def all_states(db: Database) -> dict[StateKey, RuleState]:
     found = {}
     for rule_id, cluster_id, text in db.conn.execute("SELECT rule_id, cluster_id, state FROM rule_state").fetchall():
         try:
-            found[rule_id, cluster_id] = state_of(json.loads(text))
+            found[rule_id, cluster_id] = from_row(json.loads(text))
         except (ValueError, TypeError, AttributeError) as error:
             set_aside(db, f"what alert #{rule_id} remembers of {cluster_id[:40]}", error)
     return found

@@ -195,7 +195,7 @@ class Store:
         """All rules with what they remember."""
 
         def work(db: Utils) -> ActiveRules:
-            return ActiveRules(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db), rules.last_told(db))
+            return ActiveRules(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db), rules.last_fired(db))
 
         return await self._db.read(work)
 
@@ -232,8 +232,8 @@ class Store:
     async def pause_rule(self, rule_id: int, *, paused: bool) -> None:
         await self._db.write(lambda db: rules.pause_rule(db, rule_id, paused=paused))
 
-    async def last_told(self, rule_ids: Sequence[int]) -> dict[int, int]:
-        return await self._db.read(lambda db: rules.last_told(db, rule_ids))
+    async def last_fired(self, rule_ids: Sequence[int]) -> dict[int, int]:
+        return await self._db.read(lambda db: rules.last_fired(db, rule_ids))
 
     async def remove_rules(self, rule_ids: Sequence[int]) -> None:
         await self._db.write(lambda db: rules.remove_rules(db, list(rule_ids)))

@@ -19,7 +19,7 @@ from engine.clock import ManualClock
 from engine.loopback.simulated import SimulatedSource
 from engine.loopback.tape import Tape
 from engine.market import HOUR_MS, AssetUpdate, Bar, Market, ReportedLiquidation
-from engine.watch import Watch
+from engine.pipeline import AlertPipeline
 from handlers.alert_messages import alert_answer
 from handlers.answers import Answer
 from handlers.commands.channel import preview_facts
@@ -74,7 +74,7 @@ async def made_kit() -> Kit:
     clock = ManualClock(board.closed_at + 9_000)
     store = Store(None, clock)
     await store.open()
-    services = Services(Watch({"BTC": board}, await store.load_book(), store), store, clock, "open", wall=clock)
+    services = Services(AlertPipeline({"BTC": board}, await store.load_book(), store), store, clock, "open", wall=clock)
     services.ready.set()
     services.records["BTC"] = replace(track_record("BTC", made_up(count=24 * 60)), at=board.closed_at)
     return Kit(services, store, clock, People(admins={"7"}))
@@ -86,7 +86,7 @@ async def shown(kit: Kit) -> list[tuple[str, str, Answer]]:
     await kit.ask("/start")
     group = await kit.chat("-100", "group")
     found += [("In a group, by its admins", text, await kit.ask(text, chat=group)) for text in IN_A_GROUP]
-    board = kit.services.watch.boards["BTC"]
+    board = kit.services.pipeline.boards["BTC"]
     found += [("Alerts", name, alert_answer(facts)) for name, facts in alerts(board, kit.clock.at)]
     for tag, name in LANGUAGES.items():
         if tag == "en":

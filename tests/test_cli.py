@@ -115,7 +115,7 @@ def test_clusters_measures_a_history(history: Path, capsys: pytest.CaptureFixtur
     ("arguments", "says"),
     [
         (("replay", "--history", "nowhere.csv"), "nowhere.csv: cannot be read"),
-        (("replay", "--history", "HISTORY", "--rule", "close 1%"), "A rule begins with near"),
+        (("replay", "--history", "HISTORY", "--rule", "close 1%"), "A rule starts with one of near"),
         (("ask", "/liq", "--history", "HISTORY", "--at", "2001-01-01T00:00:00Z"), "nothing is known by 2001-01-01"),
     ],
 )

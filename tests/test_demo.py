@@ -43,4 +43,4 @@ def test_rubbish_gets_an_answer_each_and_nothing_breaks(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     assert out.count("[SIMULATED]") >= 5
     assert "Did you mean 88.0k?" in out
-    assert "Cliffwatch is well" in out
+    assert "Cliffwatch is healthy" in out

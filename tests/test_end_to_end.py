@@ -100,9 +100,7 @@ def kind_of(text: str) -> str:
 
 
 def is_alert(text: str) -> bool:
-    if any(
-        words in headline(text) for words in ("Test alert", "below short cluster", "figures are back", "no figures")
-    ):
+    if any(words in headline(text) for words in ("Test alert", "below short cluster", "data is back", "no data")):
         return True
     return kind_of(text) in ("near", "swept", "offline")
 
@@ -131,7 +129,7 @@ async def fall(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def test_a_chat_and_a_channel_are_told_of_a_fall_with_a_kill_in_between(fall: World) -> None:
     answer = await fall.ask("/liq 88000")
     assert "BTC 88,000: ~$" in answer.plain
-    assert "longs forced out on the way" in answer.plain
+    assert "of longs liquidated on the way" in answer.plain
     assert "Binance" in answer.plain
     assert "Bybit" in answer.plain
     assert "OI " in answer.plain

@@ -1,21 +1,19 @@
-"""Which rules fire on a tick: a pure function of what they remember, what was seen, and now."""
+"""Which rules about clusters fire on a tick: a pure function of their states, the tick, and its time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from engine.alerts.ground import Ground
-from engine.alerts.near import RuleState, crossing, rearm
+from engine.alerts.near import crossing, rearm
 from engine.alerts.rules import AlertKind, Rule, as_tier, default_distance
+from engine.alerts.state import Decisions, RuleState, StateKey
 from engine.alerts.tiers import Candidates
-from engine.liquidation.clusters import Cluster, Mark, alert_size_usd
+from engine.liquidation.clusters import Cluster, ClusterEvent, alert_size_usd
 from engine.liquidation.view import MapView
 from engine.market import HOUR_MS, Side
-
-StateKey = tuple[int, str]
-"""Rule id and cluster id."""
 
 ENTERED_AGAIN_MS = 4 * HOUR_MS
 
@@ -24,17 +22,19 @@ ENTERED_AGAIN_MS = 4 * HOUR_MS
 class AssetTick:
     """What happened to one asset since the last tick.
 
-    path holds prices oldest first, the last tick's at its head; clusters and view are as before the path;
-    marks are what the path did to the clusters; faded are not dense any more: nothing begins there, but what was told
-    of them is told to its end; grounds what it came into that nobody had traded for long, by side and
-    days.
+    Attributes:
+        path: prices oldest first, the last tick's at its head.
+        clusters, view: as before the path.
+        events: what the path did to the clusters.
+        grounds: untraded ground that price came into, by side and days.
+        faded: clusters that are no longer dense: no incident opens there, open ones are followed to their end.
     """
 
     asset: str
     now: int
     path: tuple[float, ...]
     clusters: tuple[Cluster, ...]
-    marks: tuple[Mark, ...]
+    events: tuple[ClusterEvent, ...]
     view: MapView
     candidates: Candidates
     grounds: Mapping[tuple[Side, int], Ground] = field(default_factory=dict)
@@ -42,15 +42,22 @@ class AssetTick:
 
     @property
     def followed(self) -> tuple[Cluster, ...]:
-        """All clusters that a rule may have told of."""
+        """All clusters that a rule may have an open incident with."""
         return (*self.clusters, *self.faded)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A rule fires. price is where; cluster as it was then; key never comes twice for the same happening.
+class ClusterFiring:
+    """A rule fires about a cluster.
 
-    begins: it begins a story rather than ending one. top_tier: the cluster is one that a calm rule would tell of.
+    Attributes:
+        cluster: as it was then.
+        price: where, USD.
+        reason: a code: came_near, entered, swept, wick or day_passed.
+        key: the alert's, never used twice.
+        notified_state: the rule's state as the chat was notified; None where it was not.
+        opens_incident: it counts against the rule's repeat interval; follow-ups (swept, wick, over) do not.
+        top_tier: the cluster is large enough for a calm rule.
     """
 
     kind: AlertKind
@@ -59,21 +66,16 @@ class Decision:
     price: float
     reason: str
     key: str
-    told: RuleState | None = None
-    begins: bool = True
+    notified_state: RuleState | None = None
+    opens_incident: bool = True
     top_tier: bool = False
 
-
-@dataclass(slots=True)
-class Verdict:
-    """What a tick decided: alerts, and which states changed (None: forgotten)."""
-
-    now: int = 0
-    decisions: list[Decision] = field(default_factory=list)
-    states: dict[StateKey, RuleState | None] = field(default_factory=dict)
+    @property
+    def state_key(self) -> StateKey:
+        return self.rule.id, self.cluster.id
 
 
-class Sizes:
+class SizeFilter:
     """Whether clusters are large enough for rules, worked out once a tick."""
 
     def __init__(self, tick: AssetTick) -> None:
@@ -82,7 +84,7 @@ class Sizes:
         self._forced: dict[tuple[str, float], tuple[float, float, float]] = {}
         self._least: dict[tuple[str, Side, float], float] = {}
 
-    def enough(self, cluster: Cluster, size: float | str, distance: float | None) -> bool:
+    def passes(self, cluster: Cluster, size: float | str, distance: float | None) -> bool:
         """Whether a cluster is as large as a tier or so many USD, measured from a log distance; None: as such."""
         key = (cluster.id, distance)
         if key not in self._sizes:
@@ -107,7 +109,7 @@ class Sizes:
 
 
 def every_pair(rules: Iterable[Rule], tick: AssetTick) -> list[tuple[Rule, Cluster]]:
-    """Each rule that concerns the tick's asset with each of its clusters."""
+    """Return each rule that concerns the tick's asset with each of its clusters."""
     mine = [rule for rule in rules if rule.concerns(tick.asset)]
     return [(rule, cluster) for rule in mine for cluster in tick.followed if rule.wants(cluster.side)]
 
@@ -116,52 +118,37 @@ def decide(
     pairs: Iterable[tuple[Rule, Cluster]],
     states: Mapping[StateKey, RuleState],
     tick: AssetTick,
-    muted: Mapping[int, int] | None = None,
-    following: Collection[int] = (),
-    sizes: Sizes | None = None,
-    resting: Callable[[Rule], int] = lambda _: 0,
-) -> Verdict:
+    new_rules: Collection[int] = (),
+    sizes: SizeFilter | None = None,
+) -> Decisions[ClusterFiring]:
     """Decide pairs of a rule and a cluster of the tick's asset; those that cannot change may be left out.
 
     Args:
-        states: what rules remember, by rule and cluster.
-        muted: chat id to the time until which it wants to hear nothing of this asset; what would have fired
-            then counts as fired, so that nothing comes in a flood afterwards.
-        following: rules that have their baseline in this tick: they end stories they began and begin none.
-        resting: until when a rule begins no story because it told one.
+        new_rules: ids of rules whose states are seeded on this tick: they follow incidents up and open none.
     """
-    verdict, sizes, muted = Verdict(tick.now), sizes or Sizes(tick), muted or {}
-    begun: set[int] = set()
+    decisions, sizes = Decisions[ClusterFiring](), sizes or SizeFilter(tick)
     for rule, cluster in pairs:
         key = (rule.id, cluster.id)
         before = states.get(key)
-        state, decisions = _RULES[rule.kind](rule, before, cluster, tick, sizes, rule.id in following)
+        decide_one = _near if rule.kind == "near" else _at_cluster
+        state, firings = decide_one(rule, before, cluster, tick, sizes, is_new=rule.id in new_rules)
         if state != before:
-            verdict.states[key] = state
-        if decisions and muted.get(rule.chat_id, 0) <= tick.now:
-            begins = next((i for i, decision in enumerate(decisions) if decision.begins), None)
-            if begins is not None and (resting(rule) > tick.now or (rule.every_ms and rule.id in begun)):
-                # What is not told has no end to be told.
-                decisions = decisions[:begins]
-                verdict.states[key] = replace(state, fired=False) if state is not None else None
-            elif begins is not None:
-                begun.add(rule.id)
-            verdict.decisions += [
-                replace(decision, top_tier=sizes.enough(decision.cluster, "calm", None)) for decision in decisions
-            ]
-    return verdict
+            decisions.states[key] = state
+        decisions.fired += [replace(firing, top_tier=sizes.passes(firing.cluster, "calm", None)) for firing in firings]
+    return decisions
 
 
-def baseline(
+def seed_states(
     rules: Iterable[Rule], states: Mapping[StateKey, RuleState], tick: AssetTick
-) -> tuple[Verdict, list[tuple[Rule, Cluster]]]:
-    """The first tick after a start or a subscription: nothing fires, and what is already in range is returned.
+) -> tuple[dict[StateKey, RuleState | None], list[tuple[Rule, Cluster]]]:
+    """Return states for the first tick of rules, and what is in range already. Nothing fires.
 
-    What is in range and large enough counts as told from now on; the caller shows it once.
+    What is in range and large enough counts as notified from now on; the caller shows it once.
     """
-    verdict, shown, sizes = Verdict(), [], Sizes(tick)
+    seeded: dict[StateKey, RuleState | None] = {}
+    in_range, sizes = [], SizeFilter(tick)
     price = tick.path[-1]
-    touched = {mark.cluster.id for mark in tick.marks}
+    touched = {event.cluster.id for event in tick.events}
     for rule in rules:
         if rule.kind != "near" or not rule.concerns(tick.asset):
             continue
@@ -171,98 +158,94 @@ def baseline(
             ahead = 0 < cluster.distance(price) <= distance and cluster.id not in touched
             if not ahead or not cluster.mature(tick.now) or (before is not None and not before.armed):
                 continue
-            if not rule.wants(cluster.side) or not sizes.enough(cluster, rule.size, distance):
+            if not rule.wants(cluster.side) or not sizes.passes(cluster, rule.size, distance):
                 continue
-            # What is shown is told: its sweep will be told too.
-            verdict.states[rule.id, cluster.id] = _told(tick, sizes, cluster, price, before.arming if before else 0)
-            shown.append((rule, cluster))
-    return verdict, shown
+            seeded[rule.id, cluster.id] = _notified(tick, sizes, cluster, price, before.arm_count if before else 0)
+            in_range.append((rule, cluster))
+    return seeded, in_range
 
 
-def _told(tick: AssetTick, sizes: Sizes, cluster: Cluster, price: float, arming: int) -> RuleState:
-    """The state of a rule whose chat was told of a cluster at a price, with the figures that were said."""
-    forced, low, high = sizes.forced_from(cluster, price)
-    state = RuleState(False, tick.now, True, arming=arming, label=cluster.label_price, told_at=tick.now)
-    return replace(state, forced_usd=forced, forced_low_usd=low, forced_high_usd=high)
+def _notified(tick: AssetTick, sizes: SizeFilter, cluster: Cluster, price: float, arm_count: int) -> RuleState:
+    """Return the state of a rule whose chat is notified of a cluster at a price, with the figures of that message."""
+    expected, low, high = sizes.forced_from(cluster, price)
+    return RuleState(
+        armed=False,
+        since=tick.now,
+        awaiting_followup=True,
+        arm_count=arm_count,
+        value=expected,
+        value_low=low,
+        value_high=high,
+        label=cluster.label_price,
+        notified_at=tick.now,
+    )
 
 
 def _near(
-    rule: Rule, state: RuleState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
-) -> tuple[RuleState | None, list[Decision]]:
+    rule: Rule, state: RuleState | None, cluster: Cluster, tick: AssetTick, sizes: SizeFilter, *, is_new: bool
+) -> tuple[RuleState | None, list[ClusterFiring]]:
     distance = rule.distance_for(tick.asset)
-    decisions: list[Decision] = []
-    for before, price in () if following else pairwise(tick.path):
+    firings: list[ClusterFiring] = []
+    for before, price in () if is_new else pairwise(tick.path):
         if state is not None:
             state = rearm(state, cluster, price, distance, tick.now)
-        begins = cluster.mature(tick.now) and not cluster.faded_at
-        fires_at = crossing(state, cluster, before, price, distance) if begins else None
-        if fires_at is None or not sizes.enough(cluster, rule.size, distance):
+        may_open = cluster.mature(tick.now) and not cluster.faded_at
+        fires_at = crossing(state, cluster, before, price, distance) if may_open else None
+        if fires_at is None or not sizes.passes(cluster, rule.size, distance):
             continue
-        arming = state.arming if state else 0
-        state = _told(tick, sizes, cluster, fires_at, arming)
-        limit = abs(cluster.distance(fires_at))
-        reason = f"price came within {limit * 100:.2g}% of the cluster's near edge"
-        decisions.append(Decision("near", rule, cluster, fires_at, reason, _key(rule, cluster, "near", arming), state))
-    for mark in tick.marks:
-        if mark.cluster.id == cluster.id and mark.kind in ("swept", "wick"):
-            decisions += _followed_up(rule, state, mark, tick, sizes)
-            if state is not None and state.fired:
-                state = replace(state, fired=False)
-    if state is not None and state.fired and tick.now >= state.overdue_at and not following:
-        key = _key(rule, cluster, "over", state.arming)
-        reason = "a day has passed since"
-        decisions.append(Decision("over", rule, cluster, tick.path[-1], reason, key, state, begins=False))
-        state = replace(state, fired=False)
-    return state, decisions
-
-
-def _followed_up(rule: Rule, state: RuleState | None, mark: Mark, tick: AssetTick, sizes: Sizes) -> list[Decision]:
-    """The end of the story for whoever was told its beginning, and for a large cluster that nobody was told of."""
-    told = state is not None and state.fired
-    untold = state is None or state.untold(tick.now)
-    large = mark.kind == "swept" and untold and mark.cluster.mature(tick.now) and not mark.cluster.faded_at
-    large = large and sizes.enough(mark.cluster, rule.size, None)
-    if not (told or large):
-        return []
-    arming = state.arming if state else 0
-    key = _key(rule, mark.cluster, mark.kind, arming)
-    return [
-        Decision(
-            mark.kind, rule, mark.cluster, mark.price, _reason(mark), key, state if told else None, begins=not told
+        arm_count = state.arm_count if state else 0
+        state = _notified(tick, sizes, cluster, fires_at, arm_count)
+        key = _key(rule, cluster, "near", arm_count)
+        firings.append(ClusterFiring("near", rule, cluster, fires_at, "came_near", key, state))
+    for event in tick.events:
+        if event.cluster.id == cluster.id and event.kind in ("swept", "wick"):
+            firings += _followup(rule, state, event, tick, sizes)
+            if state is not None and state.awaiting_followup:
+                state = replace(state, awaiting_followup=False)
+    if state is not None and state.awaiting_followup and tick.now >= state.closes_at and not is_new:
+        key = _key(rule, cluster, "over", state.arm_count)
+        firings.append(
+            ClusterFiring("over", rule, cluster, tick.path[-1], "day_passed", key, state, opens_incident=False)
         )
+        state = replace(state, awaiting_followup=False)
+    return state, firings
+
+
+def _followup(
+    rule: Rule, state: RuleState | None, event: ClusterEvent, tick: AssetTick, sizes: SizeFilter
+) -> list[ClusterFiring]:
+    """Return the follow-up of an open incident, or the alert for a large cluster that had none."""
+    cluster = event.cluster
+    is_open = state is not None and state.awaiting_followup
+    is_news = state is None or state.has_closed(tick.now)
+    large = event.kind == "swept" and is_news and cluster.mature(tick.now) and not cluster.faded_at
+    if not is_open and not (large and sizes.passes(cluster, rule.size, None)):
+        return []
+    key = _key(rule, cluster, event.kind, state.arm_count if state else 0)
+    notified = state if is_open else None
+    return [
+        ClusterFiring(event.kind, rule, cluster, event.price, event.kind, key, notified, opens_incident=not is_open)
     ]
 
 
 def _at_cluster(
-    rule: Rule, state: RuleState | None, cluster: Cluster, tick: AssetTick, sizes: Sizes, following: bool
-) -> tuple[RuleState | None, list[Decision]]:
-    """Rules of kind entered and swept: they fire at the cluster itself, if it is mature and large enough."""
-    decisions: list[Decision] = []
-    for mark in () if following else tick.marks:
-        if mark.cluster.id != cluster.id or mark.kind != rule.kind or not cluster.mature(tick.now) or cluster.faded_at:
+    rule: Rule, state: RuleState | None, cluster: Cluster, tick: AssetTick, sizes: SizeFilter, *, is_new: bool
+) -> tuple[RuleState | None, list[ClusterFiring]]:
+    """Decide a rule of kind entered or swept, which fires at the cluster itself if it is mature and large enough."""
+    firings: list[ClusterFiring] = []
+    for event in () if is_new else tick.events:
+        if event.cluster.id != cluster.id or event.kind != rule.kind:
             continue
-        if not sizes.enough(cluster, rule.size, None):
+        if not cluster.mature(tick.now) or cluster.faded_at or not sizes.passes(cluster, rule.size, None):
             continue
         if state is not None and tick.now - state.since < ENTERED_AGAIN_MS:
             continue
-        arming = state.arming + 1 if state else 0
-        state = RuleState(armed=False, since=tick.now, fired=True, arming=arming)
-        key = _key(rule, cluster, mark.kind, arming)
-        decisions.append(Decision(mark.kind, rule, mark.cluster, mark.price, _reason(mark), key))
-    return state, decisions
+        arm_count = state.arm_count + 1 if state else 0
+        state = RuleState(armed=False, since=tick.now, awaiting_followup=True, arm_count=arm_count)
+        key = _key(rule, cluster, event.kind, arm_count)
+        firings.append(ClusterFiring(event.kind, rule, event.cluster, event.price, event.kind, key))
+    return state, firings
 
 
-_RULES = {"near": _near, "entered": _at_cluster, "swept": _at_cluster}
-
-
-def _reason(mark: Mark) -> str:
-    share = min(mark.cluster.swept_usd / mark.cluster.entry_usd, 1.0) if mark.cluster.entry_usd else 0.0
-    if mark.kind == "entered":
-        return "price entered the cluster"
-    if mark.kind == "wick":
-        return f"price entered the cluster, swept {share:.0%} of it and left by 1%"
-    return f"price swept {share:.0%} of what lay there"
-
-
-def _key(rule: Rule, cluster: Cluster, kind: str, arming: int) -> str:
-    return f"{rule.id}/{cluster.id}/{kind}/{arming}"
+def _key(rule: Rule, cluster: Cluster, kind: str, arm_count: int) -> str:
+    return f"{rule.id}/{cluster.id}/{kind}/{arm_count}"

@@ -88,7 +88,7 @@ def plan_messages(
     for unit in _units(alerts):
         first = alerts[unit[0]]
         # System messages and one-off ("once") rules do not count towards the daily cap.
-        counted = first.rule_id is not None and not any(alerts[i].only for i in unit)
+        counted = first.rule_id is not None and not any(alerts[i].once for i in unit)
         match disposition(preferences, now, sent_today if counted else 0, first.kind, top_tier=first.top_tier):
             case "now":
                 plan.append(_message(alerts, unit, now))

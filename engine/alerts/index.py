@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from engine.alerts.near import REARM_FACTOR, REARM_MS, RuleState
+from engine.alerts.near import REARM_FACTOR, REARM_MS
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState
 from engine.liquidation.clusters import Cluster
 from engine.market import Side
 
@@ -30,62 +31,62 @@ FEW = 64
 """Edits that are merged one by one; with more of them the whole is sorted anew."""
 
 
-class Place:
+class RuleSlots:
     """Where each rule of an asset stands towards one cluster.
 
     Attributes:
         where: (n,) int8, by the rules' positions.
         leaving, asleep: heaps of rule ids, by the distance that lets them go and by the time that wakes them.
         telling: ids of rules that told of it, and will tell of its end.
-        overdue: heap of such ids by when their story has had its day.
+        closing: heap of such ids by when their story has had its day.
     """
 
     def __init__(self, count: int) -> None:
         self.where = np.zeros(count, dtype=np.int8)
-        self.leaving: list[tuple[float, int]] = []
-        self.asleep: list[tuple[int, int]] = []
-        self.telling: set[int] = set()
-        self.overdue: list[tuple[int, int]] = []
+        self.by_distance: list[tuple[float, int]] = []
+        self.by_time: list[tuple[int, int]] = []
+        self.awaiting_followup: set[int] = set()
+        self.closing: list[tuple[int, int]] = []
 
     def put(self, position: int, rule_id: int, state: RuleState | None, leaves_at: float) -> None:
         """Let a rule's state decide where it is; leaves_at: how far away lets it go to sleep."""
-        if state is not None and state.fired:
-            if rule_id not in self.telling:
-                heapq.heappush(self.overdue, (state.overdue_at, rule_id))
-            self.telling.add(rule_id)
+        if state is not None and state.awaiting_followup:
+            if rule_id not in self.awaiting_followup:
+                heapq.heappush(self.closing, (state.closes_at, rule_id))
+            self.awaiting_followup.add(rule_id)
         else:
-            self.telling.discard(rule_id)
+            self.awaiting_followup.discard(rule_id)
         if state is None or state.armed:
             self.where[position] = ARMED
-        elif state.left and self.where[position] != ASLEEP:
+        elif state.moved_away and self.where[position] != ASLEEP:
             self.where[position] = ASLEEP
-            heapq.heappush(self.asleep, (state.since + REARM_MS, rule_id))
-        elif not state.left and self.where[position] != LEAVING:
+            heapq.heappush(self.by_time, (state.since + REARM_MS, rule_id))
+        elif not state.moved_away and self.where[position] != LEAVING:
             self.where[position] = LEAVING
-            heapq.heappush(self.leaving, (leaves_at, rule_id))
+            heapq.heappush(self.by_distance, (leaves_at, rule_id))
 
-    def woken(self, farthest: float, now: int) -> list[tuple[int, int]]:
+    def pop_rearmable(self, farthest: float, now: int) -> list[tuple[int, int]]:
         """Take out whoever price has been far enough away from or has slept long enough: id, and where it was."""
         found = []
-        while self.leaving and self.leaving[0][0] <= farthest + MARGIN:
-            found.append((heapq.heappop(self.leaving)[1], LEAVING))
-        while self.asleep and self.asleep[0][0] <= now:
-            found.append((heapq.heappop(self.asleep)[1], ASLEEP))
+        while self.by_distance and self.by_distance[0][0] <= farthest + MARGIN:
+            found.append((heapq.heappop(self.by_distance)[1], LEAVING))
+        while self.by_time and self.by_time[0][0] <= now:
+            found.append((heapq.heappop(self.by_time)[1], ASLEEP))
         return found
 
-    def outlived(self, now: int, states: Mapping[int, RuleState]) -> set[int]:
+    def pop_closed(self, now: int, states: Mapping[int, RuleState]) -> set[int]:
         """Take out the rules whose story with the cluster has had its day."""
         found = set()
-        while self.overdue and self.overdue[0][0] <= now:
-            rule_id = heapq.heappop(self.overdue)[1]
+        while self.closing and self.closing[0][0] <= now:
+            rule_id = heapq.heappop(self.closing)[1]
             state = states.get(rule_id)
-            if rule_id not in self.telling or state is None or not state.fired:
+            if rule_id not in self.awaiting_followup or state is None or not state.awaiting_followup:
                 continue
-            if state.overdue_at <= now:
+            if state.closes_at <= now:
                 found.add(rule_id)
-                self.telling.discard(rule_id)  # until its state puts it back
+                self.awaiting_followup.discard(rule_id)  # until its state puts it back
             else:  # told anew meanwhile
-                heapq.heappush(self.overdue, (state.overdue_at, rule_id))
+                heapq.heappush(self.closing, (state.closes_at, rule_id))
         return found
 
 
@@ -111,32 +112,34 @@ class AssetIndex:
         return [self._rules[rule_id] for rule_id in sorted(self._others)]
 
     def candidates(
-        self, cluster: Cluster, path: Sequence[float], now: int, large_enough: LargeEnough, *, marked: bool
+        self, cluster: Cluster, path: Sequence[float], now: int, large_enough: LargeEnough, *, has_event: bool
     ) -> list[Rule]:
         """The near rules whose state a path of prices may change, or that may speak of a cluster's mark."""
         place = self._place(cluster.id)
         found = set()
-        for rule_id, was in place.woken(max(cluster.distance(price) for price in path), now):
+        for rule_id, was in place.pop_rearmable(max(cluster.distance(price) for price in path), now):
             position = self._position(rule_id)
             if position is not None and place.where[position] == was:
                 place.where[position] = ARMED  # until its state puts it where it belongs
                 self._taken.append((rule_id, cluster.id))
                 found.add(rule_id)
-        for rule_id in place.outlived(now, self._states.get(cluster.id, {})):
+        for rule_id in place.pop_closed(now, self._states.get(cluster.id, {})):
             if self._position(rule_id) is not None:
                 self._taken.append((rule_id, cluster.id))
                 found.add(rule_id)
-        if marked:
-            found |= place.telling
+        if has_event:
+            found |= place.awaiting_followup
             known = self._states.get(cluster.id, {}).items()
             # Whose story with it had its day: the sweep is news to them again.
-            found |= {rule_id for rule_id, state in known if state.untold(now) and self._position(rule_id) is not None}
+            found |= {
+                rule_id for rule_id, state in known if state.has_closed(now) and self._position(rule_id) is not None
+            }
         if cluster.mature(now) and not cluster.faded_at:
-            closest = -np.inf if marked else min(cluster.distance(price) for price in path)
-            found |= self._armed(place, cluster, closest, large_enough, marked=marked)
+            closest = -np.inf if has_event else min(cluster.distance(price) for price in path)
+            found |= self._armed(place, cluster, closest, large_enough, has_event=has_event)
         return [self._rules[rule_id] for rule_id in sorted(found)]
 
-    def settle(self, changed: Iterable[tuple[int, str]]) -> None:
+    def apply_states(self, changed: Iterable[tuple[int, str]]) -> None:
         """Take up what was decided of rules and clusters, and put back whoever was woken for nothing."""
         for rule_id, cluster_id in (*changed, *self._taken):
             position = self._position(rule_id)
@@ -144,8 +147,8 @@ class AssetIndex:
                 self._put(cluster_id, position, rule_id)
         self._taken.clear()
 
-    def forget(self, cluster_ids: Iterable[str]) -> None:
-        """Clusters are no more."""
+    def drop_clusters(self, cluster_ids: Iterable[str]) -> None:
+        """Drop clusters that no longer exist."""
         for cluster_id in cluster_ids:
             self._places.pop(cluster_id, None)
 
@@ -178,7 +181,7 @@ class AssetIndex:
         self._distances = np.array([rule.distance_for(self._asset) for rule in near], dtype=np.float64)
         self._ids = np.array([rule.id for rule in near], dtype=np.int64)
         self._class_of = np.array([self._class(rule) for rule in near], dtype=np.int64)
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, RuleSlots] = {}
         self._taken: list[tuple[int, str]] = []
 
     def _class(self, rule: Rule) -> int:
@@ -222,12 +225,12 @@ class AssetIndex:
         self._class_of = np.delete(self._class_of, at)
         for place in self._places.values():
             place.where = np.delete(place.where, at)
-            place.telling.discard(rule_id)
+            place.awaiting_followup.discard(rule_id)
 
     # -- towards a cluster
 
     def _armed(
-        self, place: Place, cluster: Cluster, closest: float, large_enough: LargeEnough, *, marked: bool
+        self, place: RuleSlots, cluster: Cluster, closest: float, large_enough: LargeEnough, *, has_event: bool
     ) -> set[int]:
         """Armed rules whose distance price has come within, of the classes for which the cluster is large enough."""
         start = int(np.searchsorted(self._distances, closest - MARGIN))
@@ -235,19 +238,23 @@ class AssetIndex:
         if not len(armed):
             return set()
         classes = self._class_of[armed]
-        wanted = [number for number in np.unique(classes) if self._speaks(number, cluster, large_enough, marked=marked)]
+        wanted = [
+            number
+            for number in np.unique(classes)
+            if self._class_matches(number, cluster, large_enough, has_event=has_event)
+        ]
         return set(self._ids[armed[np.isin(classes, wanted)]].tolist())
 
-    def _speaks(self, number: int, cluster: Cluster, large_enough: LargeEnough, *, marked: bool) -> bool:
+    def _class_matches(self, number: int, cluster: Cluster, large_enough: LargeEnough, *, has_event: bool) -> bool:
         distance, size, side = self._classes[number]
         if side is not None and side != cluster.side:
             return False
-        return large_enough(cluster, size, distance) or (marked and large_enough(cluster, size, None))
+        return large_enough(cluster, size, distance) or (has_event and large_enough(cluster, size, None))
 
-    def _place(self, cluster_id: str) -> Place:
+    def _place(self, cluster_id: str) -> RuleSlots:
         place = self._places.get(cluster_id)
         if place is None:
-            place = self._places[cluster_id] = Place(len(self._ids))
+            place = self._places[cluster_id] = RuleSlots(len(self._ids))
             for rule_id in self._states.get(cluster_id, {}):
                 position = self._position(rule_id)
                 if position is not None:

@@ -1,22 +1,22 @@
-"""What rides on a near rule besides clusters: a surge of liquidations, fresh ground entered, a move unannounced. Pure.
+"""Market events that near rules report besides clusters: surges of liquidations, fresh ground, unexplained moves. Pure.
 
-A near rule of a tier is to tell what matters, not only what is near. All keep what they remember in the rule's own
-states, under places of their own, and are capped, muted and held as any alert of the rule.
+Their states are the rule's own, in slots of their own; they are capped, muted and held like any alert of the rule.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine.alerts.ground import UNTRADED_DAYS, Ground
 from engine.alerts.metric_rules import CHANGED, GROWN
-from engine.alerts.near import REARM_FACTOR, RuleState
-from engine.alerts.rules import Rule, Tier, as_tier, default_distance
+from engine.alerts.near import REARM_FACTOR
+from engine.alerts.rules import AlertKind, Rule, Tier, as_tier, default_distance
+from engine.alerts.state import Decisions, RuleState, StateKey
 from engine.market import HOUR_MS, Side
 
 PERCENTILES: dict[Tier, float] = {"calm": 99.9, "normal": 99.5, "busy": 99.0}
@@ -41,132 +41,130 @@ STEP_MS = 5 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Riding:
-    """Something that near rules tell of besides clusters.
+class EventFiring:
+    """A near rule fires about a market event.
 
     Attributes:
         kind: surge, fresh or move.
-        value: of a surge what was liquidated within the hour, USD; of fresh ground its days; of a move where it began,
-            USD.
-        level: of a surge the threshold it passed; of a move where it stands, USD.
-        key: never comes twice for the same happening.
-        top_tier: a calm rule would tell of it.
+        value: of a surge the USD liquidated within the hour; of fresh ground its days; of a move the price it began at.
+        level: of a surge the threshold it passed, USD; of a move the price now.
+        key: the alert's, never used twice.
+        slot: where the rule keeps its state.
+        top_tier: a calm rule would fire too.
     """
 
-    kind: str
+    kind: AlertKind
     rule: Rule
     side: Side
     value: float
     level: float
     key: str
+    slot: str
     top_tier: bool
     ground: Ground | None = None
 
+    @property
+    def state_key(self) -> StateKey:
+        return self.rule.id, self.slot
 
-@dataclass(slots=True)
-class RidingVerdict:
-    """What a tick decided: alerts, messages to be changed, and states."""
-
-    decisions: list[Riding] = field(default_factory=list)
-    changes: list[Riding] = field(default_factory=list)
-    states: dict[tuple[int, str], RuleState | None] = field(default_factory=dict)
+    @property
+    def opens_incident(self) -> bool:
+        return False
 
 
 def tier_of(rule: Rule) -> Tier:
-    """The tier by which a rule rides: its own, or normal where its size is in USD."""
+    """Return the tier of a rule: its own, or normal where its size is in USD."""
     return as_tier(rule.size) if isinstance(rule.size, str) else "normal"
 
 
-def surge_place(asset: str, side: Side) -> str:
-    """Where a rule remembers a surge."""
+def surge_slot(asset: str, side: Side) -> str:
+    """Return the slot of a rule's state for surges."""
     return f"@{asset}/surge/{side}"
 
 
-def fresh_place(asset: str, side: Side) -> str:
-    """Where a rule remembers the ground it told of."""
+def fresh_slot(asset: str, side: Side) -> str:
+    """Return the slot of a rule's state for fresh ground."""
     return f"@{asset}/fresh/{side}"
 
 
 def decide_surge(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], RuleState],
+    states: Mapping[StateKey, RuleState],
     asset: str,
     side: Side,
     usd: float,
     thresholds: Mapping[Tier, float],
     now: int,
-    silent: Callable[[Rule], int],
-    new: Collection[int] = (),
-) -> RidingVerdict:
-    """Decide near rules about what was liquidated of a side within the last hour.
+    new_rules: Collection[int] = (),
+) -> Decisions[EventFiring]:
+    """Decide near rules about one side's liquidations within the last hour.
 
-    A surge is told once, its message changed while it grows by a quarter, and told anew at threefold.
+    A surge fires once, its message is edited while it grows by a quarter, and it fires again at threefold.
 
     Args:
         usd: liquidated within the hour.
-        thresholds: by tier, USD; none where too little is known.
-        new: rules that have their baseline in this tick: a surge that is on already is not news to them.
+        thresholds: by tier, USD; none where there is too little history.
+        new_rules: ids of rules to which a surge that is on already is not news.
     """
-    verdict = RidingVerdict()
+    decisions = Decisions[EventFiring]()
+    slot = surge_slot(asset, side)
     for rule in rules:
         level = thresholds.get(tier_of(rule), math.inf)
-        place = surge_place(asset, side)
-        key = (rule.id, place)
+        key = (rule.id, slot)
         state = states.get(key, RuleState(True, 0))
         top = usd >= thresholds.get("calm", math.inf)
         if not state.armed and usd < SURGE_OVER * level and now - state.since >= SURGE_REARM_MS:
-            verdict.states[key] = RuleState(True, now, arming=state.arming + 1)
-        elif usd >= level and (state.armed or usd >= GROWN * state.forced_usd):
-            arming = state.arming + int(not state.armed)
-            told = rule.id not in new and silent(rule) <= now
-            verdict.states[key] = RuleState(False, now, told, arming=arming, forced_usd=usd, forced_low_usd=usd)
-            if told:
-                verdict.decisions.append(Riding("surge", rule, side, usd, level, _key(rule, place, arming), top))
-        elif not state.armed and state.fired and usd >= CHANGED * state.forced_low_usd:
-            verdict.states[key] = replace(state, forced_low_usd=usd)
-            verdict.changes.append(Riding("surge", rule, side, usd, level, _key(rule, place, state.arming), top))
-    return verdict
+            decisions.states[key] = RuleState(True, now, arm_count=state.arm_count + 1)
+        elif usd >= level and (state.armed or usd >= GROWN * state.value):
+            arm_count = state.arm_count + int(not state.armed)
+            is_news = rule.id not in new_rules
+            decisions.states[key] = RuleState(False, now, is_news, arm_count=arm_count, value=usd, peak_value=usd)
+            if is_news:
+                alert_key = _key(rule, slot, arm_count)
+                decisions.fired.append(EventFiring("surge", rule, side, usd, level, alert_key, slot, top))
+        elif not state.armed and state.awaiting_followup and usd >= CHANGED * state.peak_value:
+            decisions.states[key] = replace(state, peak_value=usd)
+            alert_key = _key(rule, slot, state.arm_count)
+            decisions.grown.append(EventFiring("surge", rule, side, usd, level, alert_key, slot, top))
+    return decisions
 
 
 def decide_fresh(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], RuleState],
+    states: Mapping[StateKey, RuleState],
     asset: str,
     grounds: Mapping[tuple[Side, int], Ground],
     path: Sequence[float],
     now: int,
-    silent: Callable[[Rule], int],
-    new: Collection[int] = (),
-) -> RidingVerdict:
-    """Decide near rules about ground that price came into, once a stretch.
+    new_rules: Collection[int] = (),
+) -> Decisions[EventFiring]:
+    """Decide near rules about untraded ground that price came into, once a stretch.
 
     Args:
         grounds: what the path came into, by side and days.
         path: prices since the last tick, the last tick's at its head.
     """
-    verdict = RidingVerdict()
+    decisions = Decisions[EventFiring]()
     for rule in rules:
         days = UNTRADED_DAYS[tier_of(rule)]
         for side in ("long", "short"):
             ground = grounds.get((side, days))
-            key = (rule.id, fresh_place(asset, side))
+            key = (rule.id, fresh_slot(asset, side))
             state = states.get(key)
-            if state is not None and _left(state, side, path, default_distance(asset), now):
+            if state is not None and _has_come_back(state, side, path, default_distance(asset), now):
                 state = None
-                verdict.states[key] = None
+                decisions.states[key] = None
             if ground is None or not rule.wants(side) or (state is not None and _same_stretch(state, ground)):
                 continue
-            told = rule.id not in new and silent(rule) <= now
-            # Where it begins and where it ends: price goes on within one stretch without a word.
+            is_news = rule.id not in new_rules
+            # Where the stretch begins and ends: price may go on within it without another alert.
             far = ground.far_price or 0.0
-            verdict.states[key] = RuleState(False, now, told, forced_usd=ground.entry_price, forced_low_usd=far)
-            if told:
-                number = f"{now // HOUR_MS}"
+            decisions.states[key] = RuleState(False, now, is_news, value=ground.entry_price, value_low=far)
+            if is_news:
                 top = (side, UNTRADED_DAYS["calm"]) in grounds
-                verdict.decisions.append(
-                    Riding("fresh", rule, side, days, 0.0, _key(rule, key[1], number), top, ground)
-                )
-    return verdict
+                alert_key = _key(rule, key[1], now // HOUR_MS)
+                decisions.fired.append(EventFiring("fresh", rule, side, days, 0.0, alert_key, key[1], top, ground))
+    return decisions
 
 
 def past_surges(usd: np.ndarray, threshold: float) -> int:
@@ -233,7 +231,7 @@ class RecentRange:
         return [list(row) for row in self._rows]
 
 
-def move_place(asset: str) -> str:
+def move_slot(asset: str) -> str:
     """Where a rule remembers when it last had a word of an asset, and at which price."""
     return f"@{asset}/move"
 
@@ -256,55 +254,55 @@ def moved(bounds: tuple[float, float] | None, price: float, asset: str) -> tuple
 
 def decide_move(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], RuleState],
+    states: Mapping[StateKey, RuleState],
     asset: str,
     recent: RecentRange,
     price: float,
     now: int,
-    silent: Callable[[Rule], int],
-    new: Collection[int] = (),
-) -> RidingVerdict:
-    """Decide near rules about a move of which they had no word: of no cluster, no surge, no fresh ground.
+    new_rules: Collection[int] = (),
+) -> Decisions[EventFiring]:
+    """Decide near rules about a large move of which they have reported nothing: no cluster, surge or fresh ground.
 
     Args:
-        rules: without those that had a word in this tick.
+        rules: without those that fired on this tick.
     """
-    verdict = RidingVerdict()
-    # Most rules had their last word at the same time, or none for long: what price did since is worked out once.
+    decisions = Decisions[EventFiring]()
+    slot = move_slot(asset)
+    # Most rules fired last at the same time, or not for long: the move since then is worked out once.
     since: dict[tuple[int, float], tuple[Side, float] | None] = {}
     for rule in rules:
-        key = (rule.id, move_place(asset))
+        key = (rule.id, slot)
         state = states.get(key)
-        word_at = max(state.since if state else 0, rule.created_at)
-        known = state.label if state and state.since == word_at and now - word_at <= MOVE_MS else 0.0
-        word = (max(word_at, now - MOVE_MS), known)
-        if word not in since:
-            since[word] = moved(recent.since(*word), price, asset)
-        found = since[word]
-        if found is None or not rule.wants(found[0]):
+        last_at = max(state.since if state else 0, rule.created_at)
+        last_price = state.label if state and state.since == last_at and now - last_at <= MOVE_MS else 0.0
+        last = (max(last_at, now - MOVE_MS), last_price)
+        if last not in since:
+            since[last] = moved(recent.since(*last), price, asset)
+        move = since[last]
+        if move is None or not rule.wants(move[0]):
             continue
-        verdict.states[key] = RuleState(False, now, label=price)
-        if rule.id not in new and silent(rule) <= now:
-            riding = Riding("move", rule, found[0], found[1], price, _key(rule, key[1], now), top_tier=False)
-            verdict.decisions.append(riding)
-    return verdict
+        decisions.states[key] = RuleState(False, now, label=price)
+        if rule.id not in new_rules:
+            alert_key = _key(rule, slot, now)
+            decisions.fired.append(EventFiring("move", rule, move[0], move[1], price, alert_key, slot, top_tier=False))
+    return decisions
 
 
 def _same_stretch(state: RuleState, ground: Ground) -> bool:
     """Whether ground is of the stretch that was told: not beyond where that ended."""
-    far = state.forced_low_usd
+    far = state.value_low
     if not far:
         return True
     return ground.entry_price >= far if ground.side == "long" else ground.entry_price <= far
 
 
-def _left(state: RuleState, side: Side, path: Sequence[float], distance: float, now: int) -> bool:
+def _has_come_back(state: RuleState, side: Side, path: Sequence[float], distance: float, now: int) -> bool:
     """Whether price has come back out of the ground that was told, far enough and for long enough."""
     if now - state.since < FRESH_REARM_MS:
         return False
-    back = path[-1] / state.forced_usd - 1 if side == "long" else state.forced_usd / path[-1] - 1
+    back = path[-1] / state.value - 1 if side == "long" else state.value / path[-1] - 1
     return back >= REARM_FACTOR * distance
 
 
-def _key(rule: Rule, place: str, number: int | str) -> str:
-    return f"{rule.id}/{place}/{number}/{rule.created_at}"
+def _key(rule: Rule, slot: str, number: int) -> str:
+    return f"{rule.id}/{slot}/{number}/{rule.created_at}"

@@ -7,31 +7,32 @@ passed. A figure that is missing changes nothing: no data never means back to no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from engine.alerts.index import ARMED, Place
-from engine.alerts.near import REARM_MS, RuleState
-from engine.alerts.rules import VALUE_KINDS, Rule, ValueKind, default_distance
+from engine.alerts.index import ARMED, RuleSlots
+from engine.alerts.near import REARM_MS
+from engine.alerts.rules import METRIC_KINDS, MetricKind, Rule, RuleKind, default_distance
+from engine.alerts.state import Decisions, RuleState, StateKey
 
 GROWN = 3.0
 CHANGED = 1.25
-"""A cascade's message is changed when it has grown so much, and sent anew at three times what was told."""
+"""A cascade's message is edited when it has grown by so much, and sent again at three times what it said."""
 
 BACK = 0.8
-"""A figure has come back when it is below so much of the level."""
+"""A metric has come back when it is below so much of the level."""
 
 
 @dataclass(frozen=True, slots=True)
-class ValueTick:
-    """An asset's figures.
+class MetricTick:
+    """An asset's metrics.
 
     Attributes:
         path: prices since the last tick, the last tick's at its head.
-        values: figures by kind, units as rules.LEVEL_RANGE; those that are not known are left out.
+        values: metrics by kind, units as rules.LEVEL_RANGE; unknown ones are omitted.
     """
 
     asset: str
@@ -41,78 +42,102 @@ class ValueTick:
 
 
 @dataclass(frozen=True, slots=True)
-class ValueDecision:
-    """A rule fires at a value; key never comes twice for the same happening."""
+class MetricFiring:
+    """A rule fires at a value of its metric; key is the alert's, never used twice."""
 
     rule: Rule
     value: float
-    reason: str
     key: str
+    slot: str
+    top_tier: bool = False
+
+    @property
+    def kind(self) -> RuleKind:
+        return self.rule.kind
+
+    @property
+    def reason(self) -> str:
+        """A code: level_reached."""
+        return "level_reached"
+
+    @property
+    def state_key(self) -> StateKey:
+        return self.rule.id, self.slot
+
+    @property
+    def opens_incident(self) -> bool:
+        return True
 
 
-@dataclass(slots=True)
-class ValueVerdict:
-    """What a tick decided, and which states changed, by rule and place (see place_of).
-
-    changes: what was told and is now larger, with the key under which it was told.
-    """
-
-    decisions: list[ValueDecision] = field(default_factory=list)
-    changes: list[ValueDecision] = field(default_factory=list)
-    states: dict[tuple[int, str], RuleState | None] = field(default_factory=dict)
-
-
-def place_of(asset: str, kind: str) -> str:
-    """What stands in a cluster's place in a state's key."""
+def metric_slot(asset: str, kind: str) -> str:
+    """Return what takes a cluster id's place in the state key of a metric rule."""
     return f"@{asset}/{kind}"
 
 
-def decide_values(
+def decide_metrics(
     rules: Iterable[Rule],
-    states: Mapping[tuple[int, str], RuleState],
-    tick: ValueTick,
-    silent: Callable[[Rule], int] = lambda _: 0,
-    following: Collection[int] = (),
-) -> ValueVerdict:
-    """Decide rules about an asset's figures.
+    states: Mapping[StateKey, RuleState],
+    tick: MetricTick,
+    new_rules: Collection[int] = (),
+) -> Decisions[MetricFiring]:
+    """Decide rules about an asset's metrics.
 
     Args:
-        silent: until when a rule says nothing; what would have fired then counts as fired.
-        following: rules that are new: a figure that is past its level already is not news. A price that is crossed
+        new_rules: ids of rules to which a metric that is past its level already is not news. A price that is crossed
             always is.
     """
-    verdict = ValueVerdict()
+    decisions = Decisions[MetricFiring]()
     for rule in rules:
         if rule.kind != "price" and not math.isfinite(tick.values.get(rule.kind, math.nan)):
             continue
-        key = (rule.id, place_of(tick.asset, rule.kind))
-        before = states.get(key)
-        state = before
-        value = _reached(rule, tick) if state is None or state.armed or _threefold(rule, state, tick) else None
+        slot = metric_slot(tick.asset, rule.kind)
+        before = states.get((rule.id, slot))
+        value = _reached(rule, tick) if before is None or before.armed or _threefold(rule, before, tick) else None
         if value is not None:
-            arming = state.arming + (not state.armed) if state else 0
-            told = (rule.kind == "price" or rule.id not in following) and silent(rule) <= tick.now
-            size = abs(value)
-            state = RuleState(False, tick.now, told, arming=arming, forced_usd=size, forced_low_usd=size)
-            if told:
-                alert_key = _key(rule, key[1], arming)
-                verdict.decisions.append(ValueDecision(rule, value, _reason(rule, value), alert_key))
-        elif state is not None and state.fired and _has_grown(rule, state, tick):
-            value = tick.values[rule.kind]
-            state = replace(state, forced_low_usd=value)
-            verdict.changes.append(ValueDecision(rule, value, _reason(rule, value), _key(rule, key[1], state.arming)))
-        elif state is not None and not state.armed:
-            left = state.left or _back(rule, tick)
-            if left and tick.now - state.since >= REARM_MS:
-                state = RuleState(armed=True, since=tick.now, arming=state.arming + 1)
-            elif left != state.left:
-                state = replace(state, left=True)
+            state: RuleState | None = _fire(rule, before, value, slot, tick, new_rules, decisions)
+        elif before is not None and before.awaiting_followup and _has_grown(rule, before, tick):
+            state = _grow(rule, before, slot, tick, decisions)
+        elif before is not None and not before.armed:
+            state = _rearm(rule, before, tick)
+        else:
+            state = before
         if state != before:
-            verdict.states[key] = state
-    return verdict
+            decisions.states[rule.id, slot] = state
+    return decisions
 
 
-def _reached(rule: Rule, tick: ValueTick) -> float | None:
+def _fire(
+    rule: Rule,
+    state: RuleState | None,
+    value: float,
+    slot: str,
+    tick: MetricTick,
+    new_rules: Collection[int],
+    decisions: Decisions[MetricFiring],
+) -> RuleState:
+    arm_count = state.arm_count + (not state.armed) if state else 0
+    is_news = rule.kind == "price" or rule.id not in new_rules
+    if is_news:
+        top_tier = rule.kind == "cascade" and value >= GROWN * (rule.level or value)
+        decisions.fired.append(MetricFiring(rule, value, _key(rule, slot, arm_count), slot, top_tier))
+    size = abs(value)
+    return RuleState(False, tick.now, is_news, arm_count=arm_count, value=size, peak_value=size)
+
+
+def _grow(rule: Rule, state: RuleState, slot: str, tick: MetricTick, decisions: Decisions[MetricFiring]) -> RuleState:
+    value = tick.values[rule.kind]
+    decisions.grown.append(MetricFiring(rule, value, _key(rule, slot, state.arm_count), slot))
+    return replace(state, peak_value=value)
+
+
+def _rearm(rule: Rule, state: RuleState, tick: MetricTick) -> RuleState:
+    moved_away = state.moved_away or _back(rule, tick)
+    if moved_away and tick.now - state.since >= REARM_MS:
+        return RuleState(armed=True, since=tick.now, arm_count=state.arm_count + 1)
+    return replace(state, moved_away=True) if moved_away else state
+
+
+def _reached(rule: Rule, tick: MetricTick) -> float | None:
     """The value with which a rule's level is reached, None where it is not."""
     level = rule.level or math.inf
     if rule.kind == "price":
@@ -122,21 +147,21 @@ def _reached(rule: Rule, tick: ValueTick) -> float | None:
     return value if abs(value) >= level else None
 
 
-def _key(rule: Rule, place: str, arming: int) -> str:
-    return f"{rule.id}/{place}/{arming}/{rule.created_at}"
+def _key(rule: Rule, place: str, arm_count: int) -> str:
+    return f"{rule.id}/{place}/{arm_count}/{rule.created_at}"
 
 
-def _has_grown(rule: Rule, state: RuleState, tick: ValueTick) -> bool:
+def _has_grown(rule: Rule, state: RuleState, tick: MetricTick) -> bool:
     """Whether a cascade that was told is so much larger than what its message says that the message is changed."""
-    return rule.kind == "cascade" and tick.values["cascade"] >= CHANGED * state.forced_low_usd
+    return rule.kind == "cascade" and tick.values["cascade"] >= CHANGED * state.peak_value
 
 
-def _threefold(rule: Rule, state: RuleState, tick: ValueTick) -> bool:
+def _threefold(rule: Rule, state: RuleState, tick: MetricTick) -> bool:
     """Whether a cascade has grown to three times what was told: that is news though it never came back."""
-    return rule.kind == "cascade" and tick.values["cascade"] >= GROWN * max(state.forced_usd, rule.level or math.inf)
+    return rule.kind == "cascade" and tick.values["cascade"] >= GROWN * max(state.value, rule.level or math.inf)
 
 
-def _back(rule: Rule, tick: ValueTick) -> bool:
+def _back(rule: Rule, tick: MetricTick) -> bool:
     """Whether a figure has come back from a rule's level."""
     level = rule.level or math.inf
     if rule.kind == "price":
@@ -144,34 +169,20 @@ def _back(rule: Rule, tick: ValueTick) -> bool:
     return abs(tick.values[rule.kind]) <= BACK * level
 
 
-def _reason(rule: Rule, value: float) -> str:
-    match rule.kind:
-        case "price":
-            return "price reached the level"
-        case "funding":
-            return f"funding reached {value * 100:.3f}% per 8 hours"
-        case "oi":
-            return f"contracts changed by {value * 100:+.1f}% in 24 hours"
-        case "cascade":
-            return "a move of the usual alert distance would set off that much"
-        case _:
-            return f"risk reached {value:.0f} of 100"
-
-
-class ValueIndex:
+class MetricIndex:
     """An asset's value rules by kind, sorted by level, and where each stands: armed, waiting, or asleep."""
 
     def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, RuleState]]) -> None:
         self._asset, self._states = asset, states
-        self._kinds = {kind: _Ladder(place_of(asset, kind)) for kind in VALUE_KINDS}
+        self._kinds = {kind: _Ladder(metric_slot(asset, kind)) for kind in METRIC_KINDS}
         for rule in sorted(rules, key=lambda rule: (rule.level or 0.0, rule.id)):
-            if rule.of_values:
+            if rule.is_metric:
                 self._kinds[_kind(rule)].add(rule)
         self.chats = {rule.chat_id for ladder in self._kinds.values() for rule in ladder.rules}
         for ladder in self._kinds.values():
-            ladder.settle(states.get(ladder.place, {}), None)
+            ladder.apply_states(states.get(ladder.place, {}), None)
 
-    def candidates(self, tick: ValueTick) -> list[Rule]:
+    def candidates(self, tick: MetricTick) -> list[Rule]:
         """The rules that a tick can change."""
         found: list[Rule] = []
         for kind, ladder in self._kinds.items():
@@ -186,11 +197,11 @@ class ValueIndex:
                     found += ladder.told_up_to(abs(value) / CHANGED)
         return found
 
-    def settle(self, changed: Iterable[tuple[int, str]]) -> None:
+    def apply_states(self, changed: Iterable[tuple[int, str]]) -> None:
         """Take up what was decided, and put back whoever was looked at for nothing."""
         ids = {rule_id for rule_id, _ in changed}
         for ladder in self._kinds.values():
-            ladder.settle(self._states.get(ladder.place, {}), ids)
+            ladder.apply_states(self._states.get(ladder.place, {}), ids)
 
 
 class _Ladder:
@@ -201,7 +212,7 @@ class _Ladder:
         self.rules: list[Rule] = []
         self._levels = np.zeros(0)
         self._position: dict[int, int] = {}
-        self._stands = Place(0)
+        self._stands = RuleSlots(0)
         self._looked_at: set[int] = set()
 
     def add(self, rule: Rule) -> None:
@@ -213,7 +224,7 @@ class _Ladder:
         """Armed rules with a level from low to high, and those that what has been seen may arm again."""
         first, last = np.searchsorted(self._levels, [low, np.nextafter(high, np.inf)])
         positions = set((first + np.flatnonzero(self._stands.where[first:last] == ARMED)).tolist())
-        for rule_id, was in self._stands.woken(farthest, now):
+        for rule_id, was in self._stands.pop_rearmable(farthest, now):
             position = self._position[rule_id]
             if self._stands.where[position] == was:
                 self._stands.where[position] = ARMED  # until its state puts it where it belongs
@@ -226,11 +237,11 @@ class _Ladder:
         last = int(np.searchsorted(self._levels, level, side="right"))
         return [self.rules[position] for position in np.flatnonzero(self._stands.where[:last] != ARMED)]
 
-    def settle(self, states: Mapping[int, RuleState], ids: Collection[int] | None) -> None:
+    def apply_states(self, states: Mapping[int, RuleState], ids: Collection[int] | None) -> None:
         """Put these rules (None: all) and those looked at where their states want them."""
         if ids is None:
             self._levels = np.array([rule.level for rule in self.rules], dtype=np.float64)
-            self._stands = Place(len(self.rules))
+            self._stands = RuleSlots(len(self.rules))
             ids = states.keys()
         for rule_id in {*ids, *self._looked_at} & self._position.keys():
             position = self._position[rule_id]
@@ -238,5 +249,5 @@ class _Ladder:
         self._looked_at.clear()
 
 
-def _kind(rule: Rule) -> ValueKind:
-    return VALUE_KINDS[VALUE_KINDS.index(rule.kind)]
+def _kind(rule: Rule) -> MetricKind:
+    return METRIC_KINDS[METRIC_KINDS.index(rule.kind)]

@@ -10,13 +10,13 @@ from engine.errors import InputError
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Side
 
 ClusterKind = Literal["near", "entered", "swept"]
-ValueKind = Literal["price", "funding", "oi", "risk", "cascade"]
+MetricKind = Literal["price", "funding", "oi", "risk", "cascade"]
 RuleKind = Literal["near", "entered", "swept", "price", "funding", "oi", "risk", "cascade"]
 AlertKind = RuleKind | Literal["wick", "over", "surge", "fresh", "move"]
 Tier = Literal["calm", "normal", "busy"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 RULE_KINDS: tuple[RuleKind, ...] = get_args(RuleKind)
-VALUE_KINDS: tuple[ValueKind, ...] = get_args(ValueKind)
+METRIC_KINDS: tuple[MetricKind, ...] = get_args(MetricKind)
 
 DEFAULT_DISTANCE = {"BTC": 0.01, "ETH": 0.015, "SOL": 0.02}
 OTHER_DISTANCE = 0.035
@@ -24,7 +24,7 @@ OTHER_DISTANCE = 0.035
 
 DISTANCE_RANGE = (0.001, 0.2)
 SIZE_RANGE_USD = (1e3, 1e12)
-LEVEL_RANGE: dict[ValueKind, tuple[float, float]] = {
+LEVEL_RANGE: dict[MetricKind, tuple[float, float]] = {
     "price": (1e-9, 1e9),
     "funding": (1e-5, 0.05),
     "oi": (0.005, 1.0),
@@ -88,8 +88,8 @@ class Rule:
             return f"{str(self.kind)[:20]!r} is no kind of rule"
         if self.side not in (None, "long", "short"):
             return f"{str(self.side)[:20]!r} is no side"
-        if self.of_values:
-            low, high = LEVEL_RANGE[VALUE_KINDS[VALUE_KINDS.index(self.kind)]]
+        if self.is_metric:
+            low, high = LEVEL_RANGE[METRIC_KINDS[METRIC_KINDS.index(self.kind)]]
             if self.level is None or not low <= self.level <= high:
                 return f"{self.level} is no level for {self.kind}"
         elif isinstance(self.size, str):
@@ -104,9 +104,9 @@ class Rule:
         return ""
 
     @property
-    def of_values(self) -> bool:
+    def is_metric(self) -> bool:
         """Whether it is about a figure rather than about clusters."""
-        return self.kind in VALUE_KINDS
+        return self.kind in METRIC_KINDS
 
     def concerns(self, asset: str) -> bool:
         return self.asset is None or self.asset == asset
@@ -182,10 +182,10 @@ def parse_rule(text: str, now: int = 0) -> Rule:
     words = re.sub(r"(\d)\s+%", r"\1%", text.lower()).split()
     if not words or words[0] not in RULE_KINDS:
         given, kinds = words[0][:20] if words else "?", ", ".join(RULE_KINDS)
-        raise InputError("A rule begins with {kinds}, not {word}.", RULE_EXAMPLE, kinds=kinds, word=given)
+        raise InputError("A rule starts with one of {kinds}, not {word}.", RULE_EXAMPLE, kinds=kinds, word=given)
     kind: RuleKind = words[0]
     words, every_ms, expires_at = _lifecycle(words[1:], now)
-    rule = _value_rule(kind, words) if kind in VALUE_KINDS else _cluster_rule(kind, words)
+    rule = _value_rule(kind, words) if kind in METRIC_KINDS else _cluster_rule(kind, words)
     if every_ms is None:
         every_ms = ONCE if kind == "price" else 0
     return replace(rule, every_ms=every_ms, expires_at=expires_at)
@@ -203,16 +203,14 @@ def _cluster_rule(kind: RuleKind, words: list[str]) -> Rule:
         else:
             size = parse_size(word)
     if kind != "near" and distance is not None:
-        raise InputError(
-            "Only near takes a distance; {kind} happens at the cluster itself.", f"{kind} normal", kind=kind
-        )
+        raise InputError("Only near takes a distance; {kind} fires at the cluster itself.", f"{kind} normal", kind=kind)
     return Rule(0, 0, kind, distance=distance, size=size, side=side)
 
 
 def _value_rule(kind: RuleKind, words: list[str]) -> Rule:
     example = EXAMPLES[kind]
     if len(words) != 1:
-        raise InputError("A {kind} rule takes one level.", example, kind=kind)
+        raise InputError("A {kind} rule takes exactly one level.", example, kind=kind)
     match = _LEVEL.fullmatch(words[0])
     if not match or (kind in ("funding", "oi")) != (match[3] == "%"):
         raise InputError("{word!r} is not a level for {kind}.", example, word=words[0][:20], kind=kind)
@@ -251,11 +249,11 @@ def parse_span(word: str, bounds: tuple[int, int], example: str) -> int:
     """
     match = _SPAN.fullmatch(word)
     if not match:
-        raise InputError("{word!r} is not a time such as 30m, 4h or 7d.", example, word=word[:20])
+        raise InputError("Time must look like 30m, 4h or 7d, not {word!r}.", example, word=word[:20])
     span_ms = int(match[1]) * {"m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}[match[2]]
     if not bounds[0] <= span_ms <= bounds[1]:
         low, high = map(time_text, bounds)
-        raise InputError("A time lies between {low} and {high} here.", example, low=low, high=high)
+        raise InputError("Time must be {low} to {high} here.", example, low=low, high=high)
     return span_ms
 
 
@@ -277,7 +275,7 @@ def parse_distance(word: str) -> float:
         raise InputError("{word!r} is not a distance.", "1%", word=word[:20])
     value = float(match[1].replace(",", ".")) / 100
     if not DISTANCE_RANGE[0] <= value <= DISTANCE_RANGE[1]:
-        raise InputError("A distance lies between 0.1% and 20%, not {word}.", "1%", word=word[:20])
+        raise InputError("Distance must be 0.1% to 20%, not {word}.", "1%", word=word[:20])
     return value
 
 
@@ -292,8 +290,8 @@ def parse_size(word: str) -> Tier | float:
             return tier
     match = _SIZE.fullmatch(word.strip())
     if not match:
-        raise InputError("{word!r} is neither calm, normal, busy nor a size in USD.", "$20m", word=word[:20])
+        raise InputError("Size must be calm, normal, busy or USD, not {word!r}.", "$20m", word=word[:20])
     value = _number(match[1]) * _UNITS[match[2].lower()]
     if not SIZE_RANGE_USD[0] <= value <= SIZE_RANGE_USD[1]:
-        raise InputError("A size lies between $1k and $1000b, not {word}.", "$20m", word=word[:20])
+        raise InputError("Size must be $1k to $1000b, not {word}.", "$20m", word=word[:20])
     return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from engine.alerts.near import RuleState, crossing, rearm
+from engine.alerts.near import crossing, rearm
 from engine.alerts.rules import Tier
+from engine.alerts.state import RuleState, from_row, to_row
 from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.liquidation.view import MapView
 from engine.market import DAY_MS, SIDES, Side
@@ -60,7 +60,7 @@ class Candidates:
                 state = states[cluster.id] = rearm(state, cluster, price, distance, now)
             if not cluster.mature(now) or crossing(state, cluster, before, price, distance) is None:
                 continue
-            states[cluster.id] = RuleState(armed=False, since=now, arming=state.arming if state else 0)
+            states[cluster.id] = RuleState(armed=False, since=now, arm_count=state.arm_count if state else 0)
             sizes = self._sizes[distance, cluster.side]
             sizes.append((now, alert_size_usd(view, cluster, distance)))
             while sizes[0][0] < now - DAYS * DAY_MS:
@@ -109,7 +109,7 @@ class Candidates:
         return {
             "since": self.since,
             "sizes": [[d, side, list(rows)] for (d, side), rows in self._sizes.items()],
-            "states": [[d, {key: asdict(state) for key, state in rows.items()}] for d, rows in self._states.items()],
+            "states": [[d, {key: to_row(state) for key, state in rows.items()}] for d, rows in self._states.items()],
         }
 
     @classmethod
@@ -119,5 +119,5 @@ class Candidates:
         for distance, side, rows in state["sizes"]:
             made._sizes[distance, side] = [(int(at), float(size)) for at, size in rows]
         for distance, rows in state["states"]:
-            made._states[distance] = {key: RuleState(**row) for key, row in rows.items()}
+            made._states[distance] = {key: from_row(row) for key, row in rows.items()}
         return made

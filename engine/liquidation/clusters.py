@@ -114,7 +114,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ClusterEvent:
     """Something that happened to a cluster on a price path: entered, swept, or wick (entered and left again)."""
 
     kind: MarkKind
@@ -149,12 +149,12 @@ class ClusterTracker:
         taken, self._successors = self._successors, {}
         return taken
 
-    def follow(self, path: Sequence[float], view: MapView) -> list[Mark]:
+    def follow(self, path: Sequence[float], view: MapView) -> list[ClusterEvent]:
         """Move the clusters' own account of entry and sweep along a path of prices, oldest first.
 
         view must show the map before the path: what lies there is what the path sweeps.
         """
-        marks: list[Mark] = []
+        marks: list[ClusterEvent] = []
         for price in path:
             for cluster in (*self.live, *self.faded):
                 if cluster.distance(price) > cluster.farthest:
@@ -162,19 +162,19 @@ class ClusterTracker:
                 marks += self._follow_one(cluster, price, view)
         return marks
 
-    def _follow_one(self, cluster: Cluster, price: float, view: MapView) -> Iterable[Mark]:
+    def _follow_one(self, cluster: Cluster, price: float, view: MapView) -> Iterable[ClusterEvent]:
         reach = outward(cluster.side, bin_of(price))
         if reach >= cluster.first and reach > cluster.reached:
             yield from self._sweep(cluster, reach, price, view)
         elif cluster.entered and cluster.distance(price) >= FORGET_DISTANCE:
             self._keep(replace(cluster, entry_usd=0.0, swept_usd=0.0, reached=-(2**31)))
-            yield Mark("wick", cluster, price)
+            yield ClusterEvent("wick", cluster, price)
 
     def _keep(self, cluster: Cluster) -> Cluster:
         (self._faded if cluster.faded_at else self._live)[cluster.id] = cluster
         return cluster
 
-    def _sweep(self, cluster: Cluster, reach: int, price: float, view: MapView) -> Iterable[Mark]:
+    def _sweep(self, cluster: Cluster, reach: int, price: float, view: MapView) -> Iterable[ClusterEvent]:
         entry = cluster.entry_usd or view.mass_between(cluster.side, cluster.first, cluster.last)
         swept = view.mass_between(cluster.side, max(cluster.first, cluster.reached + 1), min(cluster.last, reach))
         moved = replace(cluster, entry_usd=max(entry, 1.0), swept_usd=cluster.swept_usd + swept, reached=reach)
@@ -187,14 +187,14 @@ class ClusterTracker:
             )
         self._keep(moved)
         if not cluster.entered:
-            yield Mark("entered", moved, price)
+            yield ClusterEvent("entered", moved, price)
         if reach >= cluster.last or moved.swept_usd >= SWEPT_SHARE * moved.entry_usd:
             if cluster.faded_at:
                 del self._faded[cluster.id]
             else:
                 del self._live[cluster.id]
                 self.ended += 1
-            yield Mark("swept", moved, price)
+            yield ClusterEvent("swept", moved, price)
 
     def detect(self, view: MapView, usual: dict[Side, Any]) -> None:
         """Match dense runs of the map to the live clusters; let new ones be born and unseen ones fade."""

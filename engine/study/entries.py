@@ -63,9 +63,9 @@ def _near_clusters(history: History, distance: float) -> list[Approach]:
         tick = board.advance(update_of(step), now)
         if tick is None:
             continue
-        verdict = decide(every_pair([rule], tick), book.states, tick)
-        book.apply(asset, verdict)
-        for decision in verdict.decisions:
+        decisions = decide(every_pair([rule], tick), book.states, tick)
+        book.apply(asset, decisions.states, decisions.fired, now)
+        for decision in decisions.fired:
             if decision.kind == "near":
                 edge = decision.cluster.high if decision.cluster.side == "long" else decision.cluster.low
                 found.append(Approach(step.bar.opened_at, decision.cluster.side, edge))

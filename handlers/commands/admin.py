@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @command(
     "admin",
-    "Let chats in or out (operator)",
+    "Approve or refuse chats (operator)",
     EXAMPLE,
     Parameter("action", "approve 3, refuse 3, operators, dismiss telegram:ID, dead, resend 17, resend all"),
     hidden=True,
@@ -32,7 +32,7 @@ async def admin(request: Request, arguments: str) -> Answer:
     """Answer /admin [approve N | refuse N | operators | dismiss PLATFORM:ID | dead | resend N | resend all]."""
     await require_operator(request)
     if request.chat.kind != "private":
-        raise InputError("That is for a private chat with me.")
+        raise InputError("That only works in a private chat with me.")
     store = request.services.store
     words = arguments.lower().split()
     if not words:
@@ -41,7 +41,7 @@ async def admin(request: Request, arguments: str) -> Answer:
         return await _ACTIONS[words[0]](request, words[1:])
     chats = {str(chat.id): chat for chat in await store.chats()}
     if len(words) != 2 or words[0] not in ("approve", "refuse") or words[1].lstrip("#") not in chats:
-        raise InputError("Say approve or refuse and the number of a chat.", EXAMPLE)
+        raise InputError("Use approve or refuse with a chat number.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
     let_in = words[0] == "approve"
     request.services.let_in.clear()  # its members are asked for anew
@@ -53,10 +53,10 @@ async def admin(request: Request, arguments: str) -> Answer:
         await store.approve_chat(one.id, approved=let_in)
         if not let_in:
             await store.set_chat_active(one.id, active=False, reason=REFUSED)
-            request.services.watch.book.pause(one.id)
+            request.services.pipeline.rules.deactivate_chat(one.id)
         elif one.off_reason == REFUSED:
             await resume(replace(request, chat=one))
-    done = N_("#{number} {chat} is let in.") if let_in else N_("#{number} {chat} is shut out.")
+    done = N_("#{number} {chat} approved.") if let_in else N_("#{number} {chat} refused.")
     return Answer(_(done, number=chat.id, chat=chat.title or chat.remote_id), private=True)
 
 
@@ -64,8 +64,8 @@ async def _waiting(request: Request) -> Answer:
     """Chats that asked and were not let in, the last to ask first."""
     waiting = await request.services.store.chats_that_asked(ASKED_SHOWN)
     lines = tuple(f"#{c.id} {c.platform} {c.kind} {c.title[:40]}" for c in waiting[:7])
-    buttons = tuple(Button(_("Let in #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
-    head = n_("{count} chat waits to be let in", "{count} chats wait to be let in", len(waiting))
+    buttons = tuple(Button(_("Approve #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
+    head = n_("{count} chat waiting for approval", "{count} chats waiting for approval", len(waiting))
     return Answer(head, lines, buttons=buttons, private=True)
 
 
@@ -74,7 +74,7 @@ async def _operators(request: Request, words: list[str]) -> Answer:  # noqa: ARG
     configured = request.services.configured_operators
     known = sorted(await request.services.store.operators() | configured)
     lines = tuple(
-        _("{operator}, set in the settings", operator=f"{platform}:{user_id}")
+        _("{operator}, set in CLIFFWATCH_OPERATORS", operator=f"{platform}:{user_id}")
         if (platform, user_id) in configured
         else f"{platform}:{user_id}"
         for platform, user_id in known
@@ -88,21 +88,21 @@ async def _dismiss(request: Request, words: list[str]) -> Answer:
     platform, _separator, user_id = words[0].partition(":") if len(words) == 1 else ("", "", "")
     known = await services.store.operators() | services.configured_operators
     if (platform, user_id) not in known:
-        raise InputError("Say whom, as /admin operators lists them.", "/admin dismiss telegram:123456")
+        raise InputError("Name an operator as listed by /admin operators.", "/admin dismiss telegram:123456")
     if (platform, user_id) in services.configured_operators:
-        raise InputError("That one is set in the settings (CLIFFWATCH_OPERATORS); take them out there.")
+        raise InputError("That operator is set in CLIFFWATCH_OPERATORS. Remove them there.")
     others = bool(services.configured_operators)
     if not await services.store.remove_operator(platform, user_id, may_be_last=others):
-        raise InputError("That is the only operator. Name another in CLIFFWATCH_OPERATORS first.")
+        raise InputError("That's the only operator. Add another in CLIFFWATCH_OPERATORS first.")
     log.warning("%s is no operator any more, dismissed by %s:%s", words[0], request.platform, request.user_id)
-    return Answer(_("{operator} is no operator any more.", operator=f"{platform}:{user_id}"), private=True)
+    return Answer(_("{operator} is no longer an operator.", operator=f"{platform}:{user_id}"), private=True)
 
 
 async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
     """Messages that were given up, newest first."""
     letters = await request.services.store.dead_letters(DEAD_SHOWN)
     if not letters:
-        return Answer(_("Nothing was given up."), private=True)
+        return Answer(_("No failed messages."), private=True)
     lines = tuple(
         _(
             "#{number} {kind} {asset} to {platform} chat {chat}, {span} ago: {error}",
@@ -122,9 +122,9 @@ async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
         Button(_("Resend #{number}", number=letters[0].id), f"/admin resend {letters[0].id}"),
     )
     head = (
-        _("{count} messages or more given up", count=count)
+        _("{count} or more failed messages", count=count)
         if count == DEAD_SHOWN
-        else n_("{count} message given up", "{count} messages given up", count)
+        else n_("{count} failed message", "{count} failed messages", count)
     )
     return Answer(head, lines, buttons=buttons, private=True)
 
@@ -134,7 +134,7 @@ async def _resend(request: Request, words: list[str]) -> Answer:
     letters = {str(letter.id): letter for letter in await request.services.store.dead_letters(DEAD_SHOWN)}
     wanted = list(letters) if words == ["all"] else [word.lstrip("#") for word in words]
     if not wanted or not set(wanted) <= letters.keys():
-        raise InputError("Say the number of a message that was given up, or all.", "/admin resend all")
+        raise InputError("Give the number of a failed message, or all.", "/admin resend all")
     count = await request.services.store.resend([int(number) for number in wanted])
     request.services.wake()
     head = n_("{count} message will be sent again.", "{count} messages will be sent again.", count)

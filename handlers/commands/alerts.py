@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.alerts.rules import EXAMPLES, TIERS, Rule, usd_text
-from engine.announce import ranked
 from engine.errors import InputError
+from engine.facts import ranked
 from handlers import wording
 from handlers.access import in_private_chat, require_admin, resume
 from handlers.answers import Answer, Button
@@ -34,7 +34,7 @@ A_PAGE = 6
 
 @command(
     "threshold",
-    "How near and how large an alert must be",
+    "Set cluster alerts by distance and size",
     EXAMPLE,
     Parameter("rule", "calm, normal, busy, or numbers such as 1.5% $20m"),
     Parameter("asset", "Only for this coin", "asset"),
@@ -49,7 +49,7 @@ async def threshold(request: Request, arguments: str) -> Answer:
 
 @command(
     "alert",
-    "Be told of a price, funding, open interest, risk, or clusters",
+    "Set an alert on price, funding, open interest, risk or clusters",
     ALERT_EXAMPLE,
     Parameter("rule", "Such as price 95k, funding 0.05%, near 1% $20m every 4h for 7d"),
     Parameter("asset", "A coin such as BTC", "asset"),
@@ -58,10 +58,10 @@ async def alert(request: Request, arguments: str) -> Answer:
     """Answer /alert rule [asset] [once | always | every 4h] [for 7d]; without one, ask for it."""
     if not arguments:
         return Answer(
-            _("What shall I tell you of?"),
+            _("What should I alert you about?"),
             (
                 *(f"/alert {example}" for kind, example in EXAMPLES.items() if kind not in ("entered", "swept")),
-                _("With once, always, every 4h, or for 7d behind it."),
+                _("Add once, always, every 4h, or for 7d."),
             ),
             buttons=(
                 Button(_("A price"), "/alert price ?"),
@@ -75,7 +75,7 @@ async def alert(request: Request, arguments: str) -> Answer:
     return await _wish(request, arguments, "alert")
 
 
-@command("offer", "Alerts to choose from at a level", "/offer btc 88000", Parameter("price", "A price"), hidden=True)
+@command("offer", "Suggest alerts at a level", "/offer btc 88000", Parameter("price", "A price"), hidden=True)
 async def offer(request: Request, arguments: str) -> Answer:
     """Answer /offer [asset] price: the alerts that a level suggests, one tap away."""
     asset, rest = asset_and_rest(request, arguments)
@@ -89,10 +89,10 @@ async def offer(request: Request, arguments: str) -> Answer:
     if cluster is not None and abs(cluster.label_price / level - 1) <= 0.01:
         size = f"${usd_text(float(f'{max(cluster.size_usd * 0.8, 1e3):.1g}'))}"
         lines.append(f"{wording.cluster_of(side)} {label(cluster.label_price)}, {wording.zone_of_cluster(cluster)}")
-        buttons.append(Button(_("Near clusters this large"), f"/alert near {size} {name}"))
-        buttons.append(Button(_("When such are swept"), f"/alert swept {size} {name}"))
-    buttons.append(Button(_("All clusters of normal size"), f"/threshold normal {name}"))
-    head = _("{asset} {price}: what shall I tell you of?", asset=asset, price=price(level))
+        buttons.append(Button(_("Near a cluster this large"), f"/alert near {size} {name}"))
+        buttons.append(Button(_("When one this large is swept"), f"/alert swept {size} {name}"))
+    buttons.append(Button(_("All normal-size clusters"), f"/threshold normal {name}"))
+    head = _("{asset} {price}: what should I alert you about?", asset=asset, price=price(level))
     return Answer(head, tuple(lines), buttons=tuple(buttons))
 
 
@@ -117,21 +117,21 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     services = request.services
     await resume(request)
     added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind], MAX_RULES)
-    services.watch.book.remove([old.id for old in gone])
+    services.pipeline.rules.remove([old.id for old in gone])
     for new in added:
-        services.watch.book.add(new)
+        services.pipeline.rules.add(new)
     boards = boards_of(request, rule)
     first = boards[:1]  # of a rule for all coins the first one shows what it means; a line for each would hide that
-    lines = [would_have(board, rule, request.now) for board in first] if not rule.of_values else []
+    lines = [would_have(board, rule, request.now) for board in first] if not rule.is_metric else []
     lines += [line for board in first for line in in_range(board, rule, request.now)]
     elsewhere = sum(len(in_range(board, rule, request.now)) for board in boards[1:])
     if elsewhere:
         lines.append(
-            n_("In range now of {count} cluster elsewhere", "In range now of {count} clusters elsewhere", elsewhere)
+            n_("Also in range: {count} cluster elsewhere", "Also in range: {count} clusters elsewhere", elsewhere)
         )
     lines += [line for board in first for line in stands(board, rule, request.now)]
-    if not rule.of_values:
-        lines.append(_("Each cluster you are told of is followed until it is swept or left."))
+    if not rule.is_metric:
+        lines.append(_("You'll get follow-ups until each cluster is swept or left."))
     lines.append(hours(request.chat.preferences))
     undo = tuple(Button(_("Undo"), f"/alerts back {new.id}", here=True) for new in added)
     was = [old for old in gone if old.text != rule.text or old.asset != rule.asset]
@@ -149,10 +149,10 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
 
 @command(
     "alerts",
-    "Your alerts, nearest to firing first",
+    "List your alerts, closest to firing first",
     "/alerts",
-    Parameter("action", "What to do with one of them", choices=("remove", "pause", "resume")),
-    Parameter("number", "Its number, or all", "rule"),
+    Parameter("action", "What to do with an alert", choices=("remove", "pause", "resume")),
+    Parameter("number", "Alert number, or all", "rule"),
     aliases=("list",),
 )
 async def alerts(request: Request, arguments: str) -> Answer:
@@ -209,7 +209,7 @@ async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
         return Answer(head, lines, buttons=buttons, private=elsewhere)
     ids = [rule.id for rule in rules]
     await request.services.store.remove_rules(ids)
-    request.services.watch.book.remove(ids)
+    request.services.pipeline.rules.remove(ids)
     head = n_("Removed {count} alert", "Removed {count} alerts", len(ids))
     return replace(_list(request, [], 1, head), private=elsewhere, changed=not elsewhere)
 
@@ -234,13 +234,13 @@ def _list(request: Request, rules: list[Rule], page: int, done: str) -> Answer:
     rules = [rule for rule in rules if rule.expires_at is None or rule.expires_at > request.now]
     if not rules:
         head = done or _("No alerts yet.")
-        return Answer(head, (_("{command} sets them.", command=EXAMPLE),), buttons=(Button(_("Normal"), EXAMPLE),))
+        return Answer(head, (_("Set them with {command}.", command=EXAMPLE),), buttons=(Button(_("Normal"), EXAMPLE),))
     ordered = sorted(rules, key=lambda rule: (rule.paused, closest(request, rule)[0]))
     shown = ordered[(page - 1) * A_PAGE : page * A_PAGE]
     lines = [f"#{rule.id} {rule.text}, {wording.asset_or_all(rule.asset)}{state(request, rule)}" for rule in shown]
     lines += [
         _("everything is muted for now") if asset == "*" else _("{asset} is muted for now", asset=asset)
-        for asset, until in request.services.watch.book.mutes_of(request.chat.id).items()
+        for asset, until in request.services.pipeline.rules.mutes_of(request.chat.id).items()
         if until > request.now
     ][:1]
     head = n_("{count} alert here", "{count} alerts here", len(rules))
@@ -267,7 +267,7 @@ _ALSO = {
 """Other words that people try."""
 
 _EDITS = {
-    "back": N_("Back to {rule}"),
+    "back": N_("Restored {rule}"),
     "remove": N_("Removed #{number}: {rule}"),
     "pause": N_("Paused #{number}: {rule}"),
     "resume": N_("Resumed #{number}: {rule}"),
@@ -282,9 +282,9 @@ async def _edit(request: Request, rules: list[Rule], what: str, words: list[str]
     if number not in mine:
         example = f"/alerts {what} {next(iter(mine), 1)}"
         if not number:
-            raise InputError("Which one?", example)
+            raise InputError("Which alert? Give its number.", example)
         raise InputError("No alert #{number} here.", example, number=number[:10])
-    rule, store, book = mine[number], request.services.store, request.services.watch.book
+    rule, store, book = mine[number], request.services.store, request.services.pipeline.rules
     if what == "remove":
         await store.remove_rules([rule.id])
         book.remove([rule.id])
@@ -298,20 +298,20 @@ async def _edit(request: Request, rules: list[Rule], what: str, words: list[str]
         return _(_EDITS[what], number=number, rule="; ".join(old.text for old in before) or rule.text)
     else:
         await store.pause_rule(rule.id, paused=what == "pause")
-        book.rest([rule.id])
+        book.deactivate([rule.id])
         if what == "resume":
             book.add(replace(rule, paused=False))
     return _(_EDITS[what], number=number, rule=rule.text)
 
 
 def _current(request: Request) -> Answer:
-    rules = request.services.watch.book.of_chat(request.chat.id)
+    rules = request.services.pipeline.rules.of_chat(request.chat.id)
     named = {"calm": _("Calm"), "normal": _("Normal"), "busy": _("Busy")}
     return Answer(
-        _("Alerts now: {rules}", rules="; ".join(rule.text for rule in rules) or _("none")),
+        _("Current alerts: {rules}", rules="; ".join(rule.text for rule in rules) or _("none")),
         (
-            _("calm, normal and busy are sized by each coin's own last 30 days."),
-            _("Or numbers: {command}", command="/threshold 1.5% $20m"),
+            _("calm, normal and busy scale with each coin's last 30 days."),
+            _("Or use numbers: {command}", command="/threshold 1.5% $20m"),
             _("Prices, funding and more: /alert"),
         ),
         buttons=(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from engine.announce import source_facts
 from engine.board import AssetBoard
 from engine.errors import CliffwatchError, InputError
+from engine.facts import source_facts
 from handlers import wording
 from handlers.answers import Answer
 from handlers.context import Request
@@ -39,8 +39,8 @@ def fresh(request: Request, asset: str) -> tuple[AssetBoard, dict[str, Any]]:
     if age <= wording.WITHHELD_SECONDS:
         return board, source
     answer = Answer(
-        _("{asset}: the last figures are {span} old, too old to answer from.", asset=asset, span=span(age)),
-        (_("/status says which sources are gone."), wording.sources(source)),
+        _("{asset}: data is {span} old, too stale to quote.", asset=asset, span=span(age)),
+        (_("/status shows which sources are down."), wording.sources(source)),
         data={"asset": asset, "age_seconds": age, "withheld": True},
     )
     raise WithheldError(answer)
@@ -63,7 +63,7 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
         if word.upper() in known or not (FIGURE.match(word) or rest):
             if found is not None:
                 raise InputError(
-                    "One asset at a time: {asset} or {word}?", f"/liq {found.lower()}", asset=found, word=word[:20]
+                    "One coin at a time: {asset} or {word}?", f"/liq {found.lower()}", asset=found, word=word[:20]
                 )
             found = find_asset(word, known)
         else:
@@ -74,7 +74,7 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
 def default_asset(request: Request) -> str:
     """The asset of a group or channel whose alerts are all about one, else the first that is watched."""
     known = request.services.assets
-    named = {rule.asset for rule in request.services.watch.book.of_chat(request.chat.id)}
+    named = {rule.asset for rule in request.services.pipeline.rules.of_chat(request.chat.id)}
     only = next(iter(named)) if len(named) == 1 and request.chat.kind != "private" else None
     return only if only in known else known[0]
 
@@ -93,4 +93,4 @@ def only_asset(request: Request, arguments: str, example: str) -> str:
 
 def unexpected(words: str, example: str) -> InputError:
     """The error for words that a command does not take."""
-    return InputError("{word!r} is not expected here.", example, word=words[:20])
+    return InputError("Didn't expect {word!r} here.", example, word=words[:20])

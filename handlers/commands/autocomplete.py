@@ -43,7 +43,7 @@ def _assets(services: Services, typed: str) -> list[tuple[str, str]]:
 def _prices(services: Services, typed: str, asset: str) -> list[tuple[str, str]]:
     """What was typed, as it stands, and the clusters that it may begin."""
     name = asset.strip().upper() if asset.strip().upper() in services.assets else services.assets[0]
-    board = services.watch.boards[name]
+    board = services.pipeline.boards[name]
     words = typed.strip()[:MAX_TEXT]
     own = [(words, words)] if words else []
     if not board.ready:

@@ -24,7 +24,7 @@ def split_page(arguments: str) -> tuple[str, int]:
     if not found:
         return arguments, 1
     if int(found[1]) < 1:
-        raise InputError("Pages begin with 1.")
+        raise InputError("Pages start at 1.")
     return (arguments[: found.start()] + arguments[found.end() :]).strip(), int(found[1])
 
 

@@ -18,7 +18,7 @@ from handlers.numbers import parse_price, percent, price, ratio, usd
 
 @command(
     "cascade",
-    "Where forced orders from a price on would stop",
+    "Estimate where a cascade from a price would stop",
     "/cascade 88000",
     Parameter("price", "A price such as 88000", "price"),
     Parameter("asset", "A coin such as BTC", "asset"),
@@ -34,30 +34,30 @@ async def cascade(request: Request, arguments: str) -> Answer:
     found = work_out(board.view.curves[side], board.fresh_books(request.now), abs(math.log(target / mark)))
     footer = wording.sources(source)
     if found is None:
-        head = _("{asset}: no order book is known now", asset=asset)
-        return Answer(head, (_("/liq says what is forced out on the way."),), footer=footer)
+        head = _("{asset}: no order book data right now", asset=asset)
+        return Answer(head, (_("/liq estimates liquidations without one."),), footer=footer)
     end = mark * math.exp(outward(side, 1) * found.end)
     data = {"asset": asset, "at": request.now, "price": target, "side": side, "end": end, "ends": found.ends}
     data |= {"first_usd": found.first_usd, "total_usd": found.total_usd, "resting_usd": found.resting_usd}
     text = (
-        N_("{asset} {price}: ~{usd} {sides} in all, stops near {end}")
+        N_("{asset} {price}: ~{usd} of {sides} liquidated, stops near {end}")
         if found.ends
-        else N_("{asset} {price}: ~{usd} {sides} in all, finds no end within reach")
+        else N_("{asset} {price}: ~{usd} of {sides} liquidated, no end within reach")
     )
     called = {"asset": asset, "price": price(target), "usd": usd(found.total_usd), "sides": wording.sides(side)}
     lines = (
         _(
-            "{usd} at the level itself, {ratio} that in all",
+            "{usd} at the level itself, {ratio} that in total",
             usd=usd(found.first_usd),
             ratio=ratio(found.amplification),
         ),
         _(
-            "{usd} rest on the way, {distance} further",
+            "{usd} of resting orders over the next {distance}",
             usd=usd(found.resting_usd),
             distance=percent(abs(end / target - 1)),
         ),
-        _("Books are seen to a few per cent; beyond, they are carried on by their own shape."),
-        _("A plain estimate, not yet held against what followed. It does not say whether price goes there."),
+        _("Order books cover a few percent; depth beyond that is extrapolated from their shape."),
+        _("Simple estimate, not yet checked against outcomes. It doesn't say whether price goes there."),
         wording.rough(source),
     )
     return Answer(
@@ -65,7 +65,7 @@ async def cascade(request: Request, arguments: str) -> Answer:
         tuple(line for line in lines if line),
         footer=footer,
         buttons=(
-            Button(_("On the way"), f"/liq {asset.lower()} {target:.6g}"),
+            Button(_("Liq estimate"), f"/liq {asset.lower()} {target:.6g}"),
             Button(_("Map"), f"/map {asset.lower()}"),
             refresh(f"/cascade {asset.lower()} {target:.6g}"),
         ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from engine.announce import cluster_facts, nearest, source_facts
 from engine.board import AssetBoard
 from engine.errors import InputError
+from engine.facts import cluster_facts, nearest, source_facts
 from engine.market import Side
 from engine.preferences import PRIVATE, PUBLIC, Preferences
 from handlers import wording
@@ -28,13 +28,13 @@ _MENTION = re.compile(r"<@&(\d{5,20})>|(\d{5,20})")
 _PLACE = re.compile(r"<#(\d{5,20})>|(-?\d{5,20}(?:/\d+)?)")
 _ROOMS = {
     PUBLIC: N_("Members' commands: answered here"),
-    PRIVATE: N_("Members' commands: answered to them alone"),
+    PRIVATE: N_("Members' commands: answered privately"),
 }
 
 
 @command(
     "channel",
-    "How I behave in this group or channel (admins)",
+    "Show or change settings of this group or channel (admins)",
     EXAMPLE,
     Parameter("setting", "cap, role, commands or log", choices=("cap", "role", "commands", "log")),
     Parameter("value", "Such as 6, a role, off, public, private"),
@@ -42,7 +42,7 @@ _ROOMS = {
 async def channel(request: Request, arguments: str) -> Answer:
     """Answer /channel [cap N | role R | commands public, private or a channel | log]."""
     if request.chat.kind == "private":
-        raise InputError("That is for a group or channel; yours are /settings.", "/settings")
+        raise InputError("That's for groups and channels. Here, use /settings.", "/settings")
     await require_admin(request)
     words = arguments.split()
     if words == [LOG]:
@@ -51,27 +51,27 @@ async def channel(request: Request, arguments: str) -> Answer:
     if words:
         setting = _SETTINGS.get(words[0].lower())
         if setting is None or len(words) != 2:
-            raise InputError("Say cap, role or commands and a value, or log.", EXAMPLE)
+            raise InputError("Use cap, role or commands with a value, or log.", EXAMPLE)
         if setting is _room and request.platform != ROOMS_ON and words[1].lower() not in (PUBLIC, PRIVATE):
             raise InputError(
-                "{word!r} is neither public, private nor a channel.", "/channel commands private", word=words[1][:30]
+                "Use public, private or a channel, not {word!r}.", "/channel commands private", word=words[1][:30]
             )
         preferences = setting(preferences, words[1])
         await request.services.store.save_preferences(request.chat.id, preferences)
     rules = await request.services.store.rules_of_chat(request.chat.id)
     alerts = "; ".join(f"{rule.text}, {wording.asset_or_all(rule.asset)}" for rule in rules) or _("none")
     role = (
-        _("Role for the largest: {role}", role=preferences.role)
+        _("Role pinged for the largest: {role}", role=preferences.role)
         if preferences.role
-        else _("Role for the largest: none")
+        else _("Role pinged for the largest: none")
     )
     return Answer(
-        _("{chat}: profile", chat=request.chat.title or _("this chat")),
+        _("{chat}: settings", chat=request.chat.title or _("this chat")),
         (
             _("Alerts: {rules}", rules=alerts),
             n_(
-                "At most {count} message with alerts a day",
-                "At most {count} messages with alerts a day",
+                "At most {count} alert message a day",
+                "At most {count} alert messages a day",
                 preferences.cap,
             ),
             role,
@@ -94,7 +94,7 @@ async def channel(request: Request, arguments: str) -> Answer:
 
 def _cap(preferences: Preferences, word: str) -> Preferences:
     if not word.isdecimal() or len(word) > 6 or not CAPS[0] <= int(word) <= CAPS[1]:
-        raise InputError("A cap lies between 1 and 100 messages a day, not {word}.", EXAMPLE, word=word[:20])
+        raise InputError("Cap must be 1 to 100 messages a day, not {word}.", EXAMPLE, word=word[:20])
     return replace(preferences, cap=int(word))
 
 
@@ -103,7 +103,7 @@ def _role(preferences: Preferences, word: str) -> Preferences:
         return replace(preferences, role="")
     match = _MENTION.fullmatch(word)
     if match is None:
-        raise InputError("{word!r} is not a role: mention it, or say off.", "/channel role off", word=word[:30])
+        raise InputError("{word!r} isn't a role. Mention one, or use off.", "/channel role off", word=word[:30])
     return replace(preferences, role=match[1] or match[2])
 
 
@@ -112,9 +112,7 @@ def _room(preferences: Preferences, word: str) -> Preferences:
         return replace(preferences, room=word.lower())
     match = _PLACE.fullmatch(word)
     if match is None:
-        raise InputError(
-            "{word!r} is neither public, private nor a channel.", "/channel commands private", word=word[:30]
-        )
+        raise InputError("Use public, private or a channel, not {word!r}.", "/channel commands private", word=word[:30])
     return replace(preferences, room=match[1] or match[2])
 
 
@@ -129,12 +127,12 @@ async def _log(request: Request) -> Answer:
     head = (
         n_("The last {count} change here", "The last {count} changes here", len(rows))
         if rows
-        else _("Nothing was changed here yet.")
+        else _("No changes here yet.")
     )
     return Answer(head, lines, private=True)
 
 
-@command("preview", "A marked test alert as it will look here (admins)", "/preview")
+@command("preview", "Send a marked test alert here (admins)", "/preview")
 async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
     """Answer /preview: the alert of the nearest cluster, marked as a test, on the way that alerts take."""
     await require_admin(request)
@@ -143,7 +141,7 @@ async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  
     facts = preview_facts(board, now)
     await services.store.add_message(request.chat.id, facts)
     services.wake()
-    return Answer(_("A test alert is on its way here."), (_("It is marked, and counts for nothing."),))
+    return Answer(_("Test alert on its way."), (_("It's marked as a test and doesn't count."),))
 
 
 def preview_facts(board: AssetBoard, now: int) -> dict[str, object]:

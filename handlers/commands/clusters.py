@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.announce import cluster_facts, ground_facts
 from engine.board import AssetBoard
+from engine.facts import cluster_facts, ground_facts
 from engine.market import SIDES
 from handlers import wording
 from handlers.alert_messages import ground_line
@@ -23,7 +23,7 @@ GROWTH = 0.1
 
 @command(
     "clusters",
-    "The dense levels of a coin, nearest first",
+    "List a coin's clusters, nearest first",
     "/clusters btc",
     Parameter("asset", "A coin such as BTC", "asset"),
 )
@@ -36,7 +36,7 @@ async def clusters(request: Request, arguments: str) -> Answer:
     nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))
     rows = [cluster_facts(board, cluster, now) for cluster in nearest_first]
     start = (page - 1) * A_PAGE
-    rules = request.services.watch.book.of_chat(request.chat.id)
+    rules = request.services.pipeline.rules.of_chat(request.chat.id)
     mine = [rule for rule in rules if rule.kind == "near" and rule.concerns(asset)]
     table = [(_("level"), _("away"), "~USD", _("untraded"))]
     for row, cluster in list(zip(rows, nearest_first, strict=True))[start : start + A_PAGE]:
@@ -52,9 +52,9 @@ async def clusters(request: Request, arguments: str) -> Answer:
         longs=counts["long"],
         shorts=counts["short"],
     )
-    legend = _("L longs, S shorts; ↑ grew, ↓ shrank by a tenth in 4 h; * new") if rows else ""
+    legend = _("L longs, S shorts; ↑ up, ↓ down 10% or more in 4 h; * new") if rows else ""
     if any(UNDER in line[0] for line in table):
-        legend += "; " + _("{mark} under your size: no alert", mark=UNDER)
+        legend += "; " + _("{mark} below your size: no alert", mark=UNDER)
     lines = (
         legend or ("" if grounds_of(board, now) else _("No dense level within 10% either way.")),
         *grounds_of(board, now),

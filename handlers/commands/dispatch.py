@@ -74,7 +74,7 @@ async def answer_within_budget(request: Request) -> Answer | None:
     if verdict == "silence":
         return None
     with use_language(language_of(request.chat.preferences, request.locale)):
-        return Answer(_("One moment: that was a lot at once. Ask again in a minute."), notice=True)
+        return Answer(_("Too many requests. Try again in a minute."), notice=True)
 
 
 def _cost(request: Request) -> float:
@@ -96,7 +96,7 @@ async def _answered(request: Request) -> Answer:
         command = f"/{name} {error.asset}{error.price:.6g}"
         if name != "liq" and error.typed in request.text:
             command = request.text.replace(error.typed, f"{error.price:.6g}", 1)
-        then = _("Then: {command}", command=command)
+        then = _("If so: {command}", command=command)
         found = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
     except WithheldError as error:
         found = error.answer
@@ -108,7 +108,7 @@ async def _answered(request: Request) -> Answer:
         found = Answer(told(error))
     except Exception:
         log.exception("command /%s failed", name[:20])
-        found = Answer(_("Something went wrong here. It has been noted for the operator; nothing of yours is lost."))
+        found = Answer(_("Something went wrong. The error has been logged; your alerts are unaffected."))
     if request.services.simulated:
         found = replace(found, headline=f"[{_(wording.SIMULATED)}] {found.headline}")
     return found
@@ -124,7 +124,7 @@ async def _answer(request: Request) -> Answer:
         await request.services.store.note_asked(request.chat.id)
         return Answer(
             _("This bot is private."),
-            (_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}"),),
+            (_("The operator can approve this chat: {command}", command=f"/admin approve {request.chat.id}"),),
         )
     try:
         found = await command.run(request, arguments[:MAX_TEXT])

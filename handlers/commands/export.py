@@ -14,7 +14,7 @@ FILE = "cliffwatch.json"
 MAX_BYTES = 8_000_000
 
 
-@command("export", "All that is kept of you, as a file", "/export")
+@command("export", "Export everything stored about this chat", "/export")
 async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
     """Answer /export: of a group or channel to its admin alone."""
     await require_admin(request)
@@ -24,6 +24,6 @@ async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
         found["messages"] = found["messages"][len(found["messages"]) // 2 + 1 :]  # the oldest go first
         written = json.dumps(found, indent=1, ensure_ascii=False).encode()
     count = sum(len(rows) for rows in found.values())
-    head = n_("{count} row is kept of this chat", "{count} rows are kept of this chat", count)
+    head = n_("{count} row stored about this chat", "{count} rows stored about this chat", count)
     parts = ", ".join(f"{name} {len(rows)}" for name, rows in found.items())
     return Answer(head, (parts, _("/forget deletes them.")), private=True, file=(FILE, written))

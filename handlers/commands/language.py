@@ -36,9 +36,9 @@ NAMES = {
 
 @command(
     "language",
-    "The language of this chat",
+    "Set this chat's language",
     "/language es",
-    Parameter("language", "Such as es, or auto for the platform's", choices=(AUTOMATIC, *LANGUAGES)),
+    Parameter("language", "Such as es, or auto to follow the platform", choices=(AUTOMATIC, *LANGUAGES)),
 )
 async def language(request: Request, arguments: str) -> Answer:
     """Answer /language [tag | auto]."""
@@ -61,7 +61,7 @@ def _of_chat(request: Request, preferences: Preferences) -> str:
 def _chosen(own: str) -> Answer:
     return Answer(
         _("This chat's language is {name}", name=LANGUAGES[own]),
-        (_("What is typed stays English; so do names of coins and venues."),),
+        (_("Commands and names of coins and venues stay in English."),),
         buttons=tuple(Button(name, f"/language {tag}", here=True) for tag, name in LANGUAGES.items() if tag != own),
     )
 
@@ -76,7 +76,7 @@ def _known(wanted: str) -> str:
     tag = pick(wanted)
     if tag == "en" and not wanted.lower().startswith("en"):
         raise InputError(
-            "I do not speak {word}. I speak {languages}.",
+            "{word} isn't supported. Languages: {languages}.",
             "/language es",
             word=wanted[:20],
             languages=", ".join(LANGUAGES),

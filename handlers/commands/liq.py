@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from engine.alerts.rules import SIDE_WORDS
-from engine.announce import cluster_facts, forced_facts, nearest, ranked, source_facts
 from engine.board import AssetBoard
+from engine.facts import cluster_facts, forced_facts, nearest, ranked, source_facts
 from engine.liquidation.clusters import Cluster
 from engine.market import Side
 from handlers import wording
@@ -22,13 +22,13 @@ NEAR = 0.005
 """How much before a price is called its last part, a fraction."""
 
 _HEAD = {
-    "long": N_("{asset} {price}: ~{usd} longs forced out on the way (likely {likely})"),
-    "short": N_("{asset} {price}: ~{usd} shorts forced out on the way (likely {likely})"),
+    "long": N_("{asset} {price}: ~{usd} of longs liquidated on the way (80% range {likely})"),
+    "short": N_("{asset} {price}: ~{usd} of shorts liquidated on the way (80% range {likely})"),
 }
 _NONE_WITHIN = {"long": N_("No dense long cluster within 10%"), "short": N_("No dense short cluster within 10%")}
 _NONE_THERE = {
-    "long": N_("No dense long cluster there, nor within 10%"),
-    "short": N_("No dense short cluster there, nor within 10%"),
+    "long": N_("No dense long cluster there or within 10%"),
+    "short": N_("No dense short cluster there or within 10%"),
 }
 _OTHER = {
     "long": N_("No dense cluster there; nearest long cluster {label}"),
@@ -38,7 +38,7 @@ _OTHER = {
 
 @command(
     "liq",
-    "How much is forced out on the way to a price",
+    "Estimate liquidations if price moves to a level",
     "/liq 88000",
     Parameter("price", "A price such as 88000, 88k or -3%", "price"),
     Parameter("asset", "A coin such as BTC", "asset"),
@@ -94,7 +94,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
         "cluster": found,
         **source,
     }
-    usual = _("{ratio} usual for such a move", ratio=ratio(forced["usual_ratio"])) if forced["usual_ratio"] else ""
+    usual = _("{ratio} usual for a move this size", ratio=ratio(forced["usual_ratio"])) if forced["usual_ratio"] else ""
     head = _(
         _HEAD[side],
         asset=asset,
@@ -135,10 +135,10 @@ def overview(board: AssetBoard, now: int, more: tuple[Button, ...] = ()) -> Answ
         found[side] = facts
         forced = forced_facts(view, board, cluster.far_price)
         lines.append(f"{wording.cluster_line(facts, view.mark)} · {wording.untraded(facts)}")
-        lines.append("  " + _("~{usd} in all on the way through it", usd=usd(forced["forced_usd"])))
+        lines.append("  " + _("~{usd} in total to its far edge", usd=usd(forced["forced_usd"])))
         offers.append(Button(label(facts["label"]), f"/liq {asset.lower()} {facts['label']:.6g}"))
     answer = Answer(
-        _("{asset} {price}: nearest dense levels both ways", asset=asset, price=price(view.mark)),
+        _("{asset} {price}: nearest clusters above and below", asset=asset, price=price(view.mark)),
         tuple(line for line in (*lines, wording.context(source), wording.rough(source)) if line),
         footer=wording.sources(source, shares=True),
         buttons=(
@@ -187,7 +187,7 @@ def _zone_line(board: AssetBoard, side: Side, target: float, found: dict[str, An
         text = (
             N_("In cluster {zone}: ~{usd}, {untraded}")
             if found["low"] <= target <= found["high"]
-            else N_("Beside cluster {zone}: ~{usd}, {untraded}")
+            else N_("Next to cluster {zone}: ~{usd}, {untraded}")
         )
         size, age = usd(found["forced_usd"]), wording.untraded(found)
         zone = _(text, zone=wording.zone_of(found), usd=size, untraded=age)
@@ -200,7 +200,7 @@ def _opposite(board: AssetBoard, side: Side, now: int) -> str:
     other = nearest(board, "short" if side == "long" else "long", board.view.mark)
     if other is None:
         return ""
-    return _("Opposite: {cluster}", cluster=wording.cluster_line(cluster_facts(board, other, now), board.view.mark))
+    return _("Other side: {cluster}", cluster=wording.cluster_line(cluster_facts(board, other, now), board.view.mark))
 
 
 def _buttons(board: AssetBoard, side: Side, target: float) -> tuple[Button, ...]:

@@ -22,10 +22,10 @@ OFFERED = (3, 8, 20)
 
 @command(
     "map",
-    "Picture: price and dense levels over time",
+    "Chart price and dense levels over time",
     "/map btc 5%",
     Parameter("asset", "A coin such as BTC", "asset"),
-    Parameter("range", "How far either way, such as 5%"),
+    Parameter("range", "Range either way, such as 5%"),
 )
 async def draw_map(request: Request, arguments: str) -> Answer:
     """Answer /map [asset] [range]."""
@@ -36,7 +36,7 @@ async def draw_map(request: Request, arguments: str) -> Answer:
     picture = map_request(request, board, reach)
     return Answer(
         _(
-            "{asset} {price}: where positions would be forced out, ±{range}%",
+            "{asset} {price}: where positions get liquidated, ±{range}%",
             asset=asset,
             price=price(mark),
             range=shown,
@@ -85,5 +85,5 @@ def _reach(text: str) -> float:
     except ValueError:
         raise InputError("{word!r} is not a range.", "/map btc 5%", word=text[:20]) from None
     if not REACHES[0] <= value <= REACHES[1]:
-        raise InputError("A range lies between 1% and 50%, not {word}.", "/map btc 5%", word=text[:20])
+        raise InputError("Range must be 1% to 50%, not {word}.", "/map btc 5%", word=text[:20])
     return value

@@ -18,7 +18,7 @@ BOOK_DISTANCE = 0.01
 
 @command(
     "market",
-    "Open interest, funding, liquidations of a coin",
+    "Show a coin's open interest, funding and liquidations",
     "/market eth",
     Parameter("asset", "A coin such as BTC", "asset"),
     aliases=("oi", "funding"),
@@ -30,9 +30,9 @@ async def market(request: Request, arguments: str) -> Answer:
     facts = board.facts(now)
     change, held = facts.interest_change_24h, usd(facts.interest_usd)
     lines = [
-        _("{change} contracts in 24h", change=signed_percent(change))
+        _("{change} in contracts over 24h", change=signed_percent(change))
         if change is not None
-        else _("24h change of contracts unknown"),
+        else _("24h change in contracts unknown"),
         _("Funding {rate} per 8h", rate=wording.rate_text(facts.funding_rate))
         if facts.funding_rate is not None
         else _("Funding unknown"),
@@ -66,7 +66,7 @@ async def market(request: Request, arguments: str) -> Answer:
         buttons=(
             Button(_("Map"), f"/map {name}"),
             Button(_("Levels"), f"/liq {name}"),
-            Button(_("Forced out"), f"/rekt {name}"),
+            Button(_("Liquidations"), f"/rekt {name}"),
             refresh(f"/market {name}"),
             *others(request, asset, "/market {asset}"),
         ),

@@ -22,7 +22,7 @@ SHORT = 5
 
 @command(
     "mute",
-    "Hear nothing for a while",
+    "Mute alerts for a while",
     EXAMPLE,
     Parameter("time", "Such as 30m, 4h, 2d, or off"),
     Parameter("asset", "Only this coin", "asset"),
@@ -46,19 +46,19 @@ async def mute(request: Request, arguments: str) -> Answer:
                 if len(word) <= SHORT and word.isalpha():
                     raise
                 raise InputError(
-                    "{word!r} is neither a watched coin nor a time span between 1m and 30d.", EXAMPLE, word=word[:20]
+                    "{word!r} isn't a watched coin or a time from 1m to 30d.", EXAMPLE, word=word[:20]
                 ) from None
     services, chat_id = request.services, request.chat.id
     if not length and asset == "*":
         await services.store.unmute(chat_id)
-        services.watch.book.unmute(chat_id)
-        return Answer(_("Everything is heard again."), changed=True)
+        services.pipeline.rules.unmute(chat_id)
+        return Answer(_("Everything unmuted."), changed=True)
     until = request.now + length
     await services.store.mute(chat_id, asset, until)
-    services.watch.book.mute(chat_id, asset, until)
+    services.pipeline.rules.mute(chat_id, asset, until)
     if not length:
-        still = services.watch.book.mutes_of(chat_id).get("*", 0) > request.now
-        text = N_("Everything is still muted, {asset} too: /mute off") if still else N_("{asset} is heard again.")
+        still = services.pipeline.rules.mutes_of(chat_id).get("*", 0) > request.now
+        text = N_("Everything is still muted, {asset} too. Unmute: /mute off") if still else N_("{asset} unmuted.")
         return Answer(_(text, asset=asset), changed=True)
     off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
     said = {"span": span(length / 1000), "time": wording.clock(until, request.chat.preferences.timezone)}
@@ -66,13 +66,13 @@ async def mute(request: Request, arguments: str) -> Answer:
         _("Everything muted for {span}, until {time}", **said)
         if asset == "*"
         else _("{asset} muted for {span}, until {time}", asset=asset, **said),
-        (_("What happens meanwhile is not repeated afterwards."),),
+        (_("Alerts in the meantime won't be sent later."),),
         buttons=(Button(_("Unmute"), off, here=True),),
         changed=True,
     )
 
 
-@command("unmute", "Hear everything again", "/unmute", Parameter("asset", "Only this coin", "asset"), hidden=True)
+@command("unmute", "Unmute alerts", "/unmute", Parameter("asset", "Only this coin", "asset"), hidden=True)
 async def unmute(request: Request, arguments: str) -> Answer:
     """Answer /unmute [asset], which people try."""
     return await mute(request, f"{arguments} off".strip())

@@ -13,33 +13,33 @@ ASKED_MS = 10 * 60_000
 MAX_ASKED = 10_000
 
 _QUESTIONS = {
-    "/alert price": N_("At which price? Such as 95k"),
-    "/alert near": N_("How near, and how large? Such as 1% $20m, or 1.5% normal"),
-    "/alert funding": N_("From which funding rate per 8 hours? Such as 0.05%"),
-    "/alert oi": N_("From which change of open interest in 24 hours? Such as 10%"),
-    "/alert risk": N_("From which risk of 100? Such as 70"),
-    "/alert cascade": N_("From how many USD? Such as $50m"),
-    "/quiet": N_("Which hours? Such as 23:00-07:00"),
-    "/timezone": N_("Which time zone? Such as Europe/Berlin or UTC+3"),
-    "/liq": N_("Which price? Such as 88000 or -3%"),
+    "/alert price": N_("Which price? E.g. 95k"),
+    "/alert near": N_("How near and how large? E.g. 1% $20m or 1.5% normal"),
+    "/alert funding": N_("What funding rate per 8h? E.g. 0.05%"),
+    "/alert oi": N_("What 24h change in open interest? E.g. 10%"),
+    "/alert risk": N_("What risk score, out of 100? E.g. 70"),
+    "/alert cascade": N_("What cascade size in USD? E.g. $50m"),
+    "/quiet": N_("Which hours? E.g. 23:00-07:00"),
+    "/timezone": N_("Which time zone? E.g. Europe/Berlin or UTC+3"),
+    "/liq": N_("Which price? E.g. 88000 or -3%"),
 }
 
 
 def question(line: str) -> str:
     """The question for a command with a blank."""
     known = next((text for start, text in _QUESTIONS.items() if line.startswith(start)), None)
-    return _(known) if known else _("What shall stand for ? in {command}", command=line)
+    return _(known) if known else _("What should replace ? in {command}", command=line)
 
 
 def ask(line: str) -> Answer:
     """The question as an answer; what is typed next fills the blank."""
-    return Answer(question(line), (_("Your next message is the answer. /cancel ends it."),), asks=line)
+    return Answer(question(line), (_("Reply with your next message, or /cancel."),), asks=line)
 
 
-@command("cancel", "Nothing is asked any more", "/cancel", hidden=True)
+@command("cancel", "Cancel the pending question", "/cancel", hidden=True)
 async def cancel(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # the command itself ends the question
     """Answer /cancel."""
-    return Answer(_("Nothing is asked any more."), buttons=(Button(_("Help"), "/help"),))
+    return Answer(_("Cancelled."), buttons=(Button(_("Help"), "/help"),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ LOUD = "loud"
 
 @command(
     "quiet",
-    "Hours in which alerts wait and are summed up",
+    "Set hours when alerts are held, then summed up",
     "/quiet 23:00-07:00",
-    Parameter("hours", "Such as 23:00-07:00, with loud behind it for the largest all the same, or off"),
+    Parameter("hours", "Such as 23:00-07:00, plus loud to let the largest through, or off"),
 )
 async def quiet(request: Request, arguments: str) -> Answer:
     """Answer /quiet [hours [loud] | off]."""
@@ -36,7 +36,7 @@ async def quiet(request: Request, arguments: str) -> Answer:
     return Answer(_said(preferences), (_clock(preferences, request.now),), buttons=_buttons(preferences), changed=True)
 
 
-@command("timezone", "The clock that quiet hours go by", "/timezone Europe/Berlin", Parameter("zone", "Europe/Berlin"))
+@command("timezone", "Set the time zone for quiet hours", "/timezone Europe/Berlin", Parameter("zone", "Europe/Berlin"))
 async def timezone(request: Request, arguments: str) -> Answer:
     """Answer /timezone [name]."""
     preferences = request.chat.preferences
@@ -51,17 +51,17 @@ async def timezone(request: Request, arguments: str) -> Answer:
 
 def _said(preferences: Preferences) -> str:
     if preferences.quiet is None:
-        return _("No quiet hours: alerts come at any time")
+        return _("No quiet hours: alerts come any time")
     hours = quiet_text(preferences.quiet)
     if preferences.loud:
-        return _("Quiet {hours}: alerts wait and come in one message; the largest come all the same", hours=hours)
-    return _("Quiet {hours}: alerts wait and come in one message", hours=hours)
+        return _("Quiet {hours}: alerts are held, then sent as one message; largest still come through", hours=hours)
+    return _("Quiet {hours}: alerts are held, then sent as one message", hours=hours)
 
 
 def _clock(preferences: Preferences, now: int) -> str:
     local = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(preferences.timezone))
     return _(
-        "It is {time} here ({timezone}). /timezone changes that.", time=f"{local:%H:%M}", timezone=preferences.timezone
+        "It's {time} here ({timezone}). Change with /timezone.", time=f"{local:%H:%M}", timezone=preferences.timezone
     )
 
 
@@ -74,7 +74,7 @@ def _buttons(preferences: Preferences) -> tuple[Button, ...]:
         )
     other = f"/quiet {quiet_text(preferences.quiet)}" + ("" if preferences.loud else f" {LOUD}")
     return (
-        Button(_("Largest wait too") if preferences.loud else _("Let the largest through"), other, here=True),
+        Button(_("Hold the largest too") if preferences.loud else _("Let the largest through"), other, here=True),
         Button(_("Other hours"), "/quiet ?"),
         Button(_("Off"), "/quiet off", here=True),
     )

@@ -146,13 +146,13 @@ def find_command(name: str) -> Command:
     if name in _COMMANDS:
         return _COMMANDS[name]
     if name in OTHER_WORDS:
-        raise InputError("There is no /{name}. /help lists what I know.", OTHER_WORDS[name], name=name)
+        raise InputError("No /{name} command. See /help for the list.", OTHER_WORDS[name], name=name)
     close = get_close_matches(name, [c.name for c in all_commands()], n=1, cutoff=0.5)
     if not name:
-        raise InputError("A command begins with /. /help lists what I know.", "/liq 88000")
+        raise InputError("Commands start with /. See /help for the list.", "/liq 88000")
     if close:
-        raise InputError("There is no /{name}. Did you mean /{close}?", "/liq 88000", name=name[:20], close=close[0])
-    raise InputError("There is no /{name}. /help lists what I know.", "/liq 88000", name=name[:20])
+        raise InputError("No /{name} command. Did you mean /{close}?", "/liq 88000", name=name[:20], close=close[0])
+    raise InputError("No /{name} command. See /help for the list.", "/liq 88000", name=name[:20])
 
 
 def split(text: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ UNNAMED = N_("feeds")
 
 @command(
     "rekt",
-    "What was forced out of a coin: total, longs' share, largest",
+    "Show a coin's liquidations: total, longs' share, largest",
     "/rekt btc 4h",
     Parameter("asset", "A coin such as BTC", "asset"),
     Parameter("span", "1h, 4h or 24h", choices=("1h", "4h", "24h")),
@@ -45,14 +45,14 @@ async def rekt(request: Request, arguments: str) -> Answer:
     buttons = tuple(Button(f"{h}h", f"/rekt {name} {h}h", here=True) for h in SPANS if h != hours)
     footer = wording.sources(source)
     if not board.has_liquidation_feed:
-        headline = _("{asset}: no liquidation feed has spoken yet", asset=asset)
-        return Answer(headline, (_("/status says which venues stream them."),), footer=footer, data=data)
+        headline = _("{asset}: no liquidation feed has reported yet", asset=asset)
+        return Answer(headline, (_("/status shows which venues have a feed."),), footer=footer, data=data)
     since_when = board.reported_since()
     heard_from = min((since_when[venue] for venue in by_venue if venue in since_when), default=since)
     head = _("{asset}: {usd} liquidated in {hours}h", asset=asset, usd=usd(total), hours=hours)
     if heard_from > since + GRACE_MS:
         heard = span((now - heard_from) / 1000)
-        head = _("{asset}: {usd} liquidated in {span}, all that was heard", asset=asset, usd=usd(total), span=heard)
+        head = _("{asset}: {usd} liquidated in {span}, since feeds started", asset=asset, usd=usd(total), span=heard)
     if total:
         head += ", " + _("{share} longs", share=f"{longs / total:.0%}")
     lines = [_("Longs {longs} · shorts {shorts}", longs=usd(longs), shorts=usd(shorts))] if total else []
@@ -65,8 +65,8 @@ async def rekt(request: Request, arguments: str) -> Answer:
     short = {venue: begun for venue, begun in board.reported_since().items() if begun > since + GRACE_MS}
     if short:
         named = [f"{wording.venue(venue) or _(UNNAMED)} {span((now - begun) / 1000)}" for venue, begun in short.items()]
-        lines.append(_("Counted for less: {venues}", venues=", ".join(named[:4])))
-    lines.append(_("Feeds under-report: Binance and OKX one order a second"))
+        lines.append(_("Partial coverage: {venues}", venues=", ".join(named[:4])))
+    lines.append(_("Feeds under-report: Binance and OKX publish one order a second"))
     return Answer(
         head,
         tuple(line for line in lines if line),
@@ -95,7 +95,7 @@ def _span(arguments: str) -> tuple[str, int]:
     unit = next((said for said in found.groups()[1:] if said), "h").lower()
     hours = int(found[1]) * (24 if unit == "d" else 1)
     if unit in ("m", "w") or hours not in SPANS:
-        raise InputError("{word} is not kept: 1h, 4h or 24h are.", "/rekt btc 4h", word=f"{found[1]}{unit}")
+        raise InputError("Time must be 1h, 4h or 24h, not {word}.", "/rekt btc 4h", word=f"{found[1]}{unit}")
     return arguments[: found.start()] + arguments[found.end() :], hours
 
 

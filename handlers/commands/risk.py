@@ -15,7 +15,7 @@ A_LINE = 3
 
 @command(
     "risk",
-    "How much leverage stands about, 0 to 100",
+    "Score leverage and crowding, 0 to 100",
     "/risk btc",
     Parameter("asset", "A coin such as BTC", "asset"),
 )
@@ -26,19 +26,19 @@ async def risk(request: Request, arguments: str) -> Answer:
     found, name = board.risk(request.now), asset.lower()
     footer = wording.sources(source)
     if found is None:
-        head = _("{asset}: too little is known for a score", asset=asset)
-        return Answer(head, (_("It needs a day of open interest."),), footer=footer)
+        head = _("{asset}: too little data for a score", asset=asset)
+        return Answer(head, (_("Needs a day of open interest data."),), footer=footer)
     parts = (wording.risk_parts(found.parts, last=A_LINE), wording.risk_parts(found.parts, A_LINE))
     return Answer(
         _("{asset} risk {score} of 100", asset=asset, score=f"{found.score:.0f}"),
         (
             *(part for part in parts if part),
-            _("The mean of its parts. It says how crowded leverage is, not where price goes."),
+            _("Average of its components. It shows how crowded leverage is, not where price goes."),
             wording.context(source),
         ),
         footer=footer,
         buttons=(
-            Button(_("Tell me at {score}", score=70), f"/alert risk 70 {name}"),
+            Button(_("Alert me at {score}", score=70), f"/alert risk 70 {name}"),
             Button(_("Map"), f"/map {name}"),
             refresh(f"/risk {name}"),
             *others(request, asset, "/risk {asset}"),

@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 
 from engine.alerts.rules import (
+    METRIC_KINDS,
     RULE_KINDS,
     SIDE_WORDS,
     TIERS,
-    VALUE_KINDS,
     Rule,
     parse_distance,
     parse_rule,
@@ -40,10 +40,10 @@ def read_rule(request: Request, arguments: str, name: str = "threshold") -> tupl
     sure = words[-1:] == [SAVE]
     words = words[:-1] if sure else words
     if words and words[0] == "off":
-        raise InputError("Alerts are removed one by one, or all of them.", "/alerts remove all")
+        raise InputError("Remove alerts one by one, or all at once.", "/alerts remove all")
     if words and words[0] in ("oi", "funding"):
         words = [words[0], *(re.sub(r"^[+-](?=\d)", "", word) for word in words[1:])]
-    if words and words[0] in VALUE_KINDS:
+    if words and words[0] in METRIC_KINDS:
         return _value_rule(request, asset, words), sure
     if words and words[0] in RULE_KINDS:
         return replace(parse_rule(" ".join(words), request.now), asset=asset), sure
@@ -60,7 +60,7 @@ def read_rule(request: Request, arguments: str, name: str = "threshold") -> tupl
                 asset = find_asset(word, request.services.assets)
             except InputError:
                 raise InputError(
-                    "{word!r} is neither calm, normal, busy nor a watched coin.", EXAMPLE, word=word[:20]
+                    "{word!r} isn't calm, normal, busy or a watched coin.", EXAMPLE, word=word[:20]
                 ) from None
         else:
             _check(word, words)
@@ -134,7 +134,7 @@ def _value_rule(request: Request, asset: str | None, words: list[str]) -> Rule:
     asset = asset or request.services.assets[0]
     board = request.services.board(asset)
     if len(words) < 2:
-        raise InputError("A price rule takes one level.", ALERT_EXAMPLE)
+        raise InputError("A price rule needs a level.", ALERT_EXAMPLE)
     level = parse_price(words[1], board.view.mark)
     life = parse_rule(" ".join(["price", "1", *words[2:]]), request.now)
     return replace(life, asset=asset, level=level)

@@ -24,7 +24,7 @@ SIGHT = 2.0
 
 def boards_of(request: Request, rule: Rule) -> list[AssetBoard]:
     """The boards that a rule is about and that have a map."""
-    boards = request.services.watch.boards
+    boards = request.services.pipeline.boards
     return [boards[asset] for asset in request.services.assets if rule.concerns(asset) and boards[asset].ready]
 
 
@@ -55,19 +55,19 @@ def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
         else _("{rule} would never have fired in the last {days} days", rule=rule.text, days=past)
     )
     offer = (
-        _("About once a day for the busiest coin: {size}", size=better)
+        _("Fires about once a day on the busiest coin: {size}", size=better)
         if len(boards) > 1
-        else _("About once a day: {size}", size=better)
+        else _("Fires about once a day: {size}", size=better)
     )
     return Answer(
         head,
         (
             *(would_have(board, rule, request.now) for board in boards[:MAX_BOARDS]),
             offer,
-            _("Nothing is saved yet."),
+            _("Not saved yet."),
         ),
         buttons=(
-            Button(_("Take {size}", size=better), _again(request, rule, name, better)),
+            Button(_("Use {size}", size=better), _again(request, rule, name, better)),
             Button(_("Save anyway"), _again(request, rule, name, _size_text(rule))),
         ),
     )
@@ -135,12 +135,12 @@ def _rode(board: AssetBoard, rule: Rule) -> list[str]:
     """What else a near rule would have told of, where there was any."""
     if rule.kind != "near":
         return []
-    surges, grounds = board.past_ridings(tier_of(rule), _sides(rule), DAYS)
+    surges, grounds = board.past_events(tier_of(rule), _sides(rule), DAYS)
     said = []
     if surges:
         said.append(n_("{count} surge", "{count} surges", surges))
     if grounds:
-        said.append(n_("{count} time on fresh ground", "{count} times on fresh ground", grounds))
+        said.append(n_("{count} new high or low", "{count} new highs or lows", grounds))
     return [", ".join(said)] if said else []
 
 
@@ -151,7 +151,7 @@ def in_range(board: AssetBoard, rule: Rule, now: int) -> list[str]:
     mark, distance = board.view.mark, rule.distance_for(board.asset)
     near = [c for c in board.clusters if 0 < c.distance(mark) <= distance and c.mature(now)]
     near = [c for c in near if large_enough(board, c, rule, now)]
-    said = N_("In range already: {asset} {sides} {label}")
+    said = N_("Already in range: {asset} {sides} {label}")
     return [_(said, asset=board.asset, sides=wording.sides(c.side), label=label(c.label_price)) for c in near[:2]]
 
 
@@ -163,12 +163,12 @@ def stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
     if rule.kind == "price":
         away = percent(rule.level / board.mark - 1)
         return [_("{asset} {price} now, {distance} away", asset=asset, price=price(board.mark), distance=away)]
-    value = board.figures(now).get(rule.kind)
+    value = board.metrics(now).get(rule.kind)
     if value is None:
-        return [_("{asset}: {kind} is not known now", asset=asset, kind=rule.kind)]
+        return [_("{asset}: no {kind} data right now", asset=asset, kind=rule.kind)]
     shown = {"risk": f"{value:.0f}", "cascade": usd(value)}.get(rule.kind, written(f"{value * 100:.3g}%"))
     text = (
-        N_("{asset}: {kind} is {value} now: past it already, told when it has come back and gone there again")
+        N_("{asset}: {kind} is {value} now, already past it; fires once it drops back and crosses again")
         if abs(value) >= rule.level
         else N_("{asset}: {kind} is {value} now")
     )
@@ -176,7 +176,7 @@ def stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
 
 
 def hours(preferences: Preferences) -> str:
-    return _("Held in your quiet hours, summed up after them.") if preferences.quiet else ""
+    return _("Held during your quiet hours, then sent as one summary.") if preferences.quiet else ""
 
 
 def large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> bool:
@@ -190,14 +190,14 @@ def state(request: Request, rule: Rule) -> str:
     """What a rule is about to do, or why it does nothing."""
     if rule.paused:
         return " · " + _("paused")
-    resting = request.services.watch.book.resting_until(rule)
+    resting = request.services.pipeline.rules.cooldown_until(rule)
     if resting > request.now:
         if rule.every_ms == ONCE:
-            return " · " + _("has spoken")
-        return " · " + _("rests {span}", span=span((resting - request.now) / 1000))
+            return " · " + _("already fired")
+        return " · " + _("cool-down {span}", span=span((resting - request.now) / 1000))
     ends = ""
     if rule.expires_at:
-        ends = " · " + _("{span} left", span=span((rule.expires_at - request.now) / 1000))
+        ends = " · " + _("ends in {span}", span=span((rule.expires_at - request.now) / 1000))
     return closest(request, rule)[1] + _silent_about(request, rule) + ends
 
 
@@ -214,7 +214,7 @@ def _silent_about(request: Request, rule: Rule) -> str:
                 continue
             too_new = not cluster.mature(request.now)
             if too_new or not large_enough(board, cluster, rule, request.now):
-                why = _("too new") if too_new else _("under your size")
+                why = _("too new") if too_new else _("below your size")
                 named = {"asset": board.asset, "label": label(cluster.label_price), "distance": percent(away)}
                 best, text = away, " · " + _("{asset} {label}, {distance} away: {why}", **named, why=why)
     return text
@@ -236,7 +236,7 @@ def closest(request: Request, rule: Rule) -> tuple[float, str]:
             if not large_enough(board, cluster, rule, request.now):
                 continue
             if rule.kind == "near":
-                known = services.watch.book.states.get((rule.id, cluster.id))
+                known = services.pipeline.rules.states.get((rule.id, cluster.id))
                 limit = armed_distance(known, cluster, rule.distance_for(asset))
             away = cluster.distance(board.view.mark) - (limit or 0.0)
             if limit is not None and 0 < away < best:

@@ -22,15 +22,15 @@ COLOURS = ("light", "dark")
 
 _STATUS = {
     DeliveryStatus.DELIVERED: N_("delivered"),
-    DeliveryStatus.UNCONFIRMED: N_("perhaps delivered"),
-    DeliveryStatus.WAITING: N_("on its way"),
-    DeliveryStatus.HELD: N_("waits for the end of quiet hours"),
-    DeliveryStatus.OVER_CAP: N_("not sent, daily limit reached"),
+    DeliveryStatus.UNCONFIRMED: N_("delivery unconfirmed"),
+    DeliveryStatus.WAITING: N_("pending"),
+    DeliveryStatus.HELD: N_("held until quiet hours end"),
+    DeliveryStatus.OVER_CAP: N_("not sent, daily cap reached"),
     DeliveryStatus.FAILED: N_("not delivered"),
 }
 
 
-@command("settings", "What this chat has set", "/settings", Parameter("colours", "light or dark, of pictures"))
+@command("settings", "Show this chat's settings", "/settings", Parameter("colours", "light or dark charts"))
 async def settings(request: Request, arguments: str) -> Answer:
     """Answer /settings [light | dark]."""
     chat, services = request.chat, request.services
@@ -45,21 +45,21 @@ async def settings(request: Request, arguments: str) -> Answer:
     rules = await services.store.rules_of_chat(chat.id)
     mutes = [
         _("everything") if asset == "*" else asset
-        for asset, until in services.watch.book.mutes_of(chat.id).items()
+        for asset, until in services.pipeline.rules.mutes_of(chat.id).items()
         if until > request.now
     ]
     quiet = quiet_text(preferences.quiet) or _("none")
     if preferences.quiet and preferences.loud:
-        quiet = _("{hours}, the largest come", hours=quiet)
-    on = _("Messages: on") if chat.active else _("Messages: off, /start takes up again")
+        quiet = _("{hours}, largest still come through", hours=quiet)
+    on = _("Messages: on") if chat.active else _("Messages: off, /start to resume")
     own = language_of(preferences, request.locale if chat.kind == "private" else "")
-    pictures = _("Pictures: light") if preferences.light else _("Pictures: dark")
-    other = (_("Dark pictures"), "dark") if preferences.light else (_("Light pictures"), "light")
+    pictures = _("Charts: light") if preferences.light else _("Charts: dark")
+    other = (_("Dark charts"), "dark") if preferences.light else (_("Light charts"), "light")
     return Answer(
         n_("{count} alert set here", "{count} alerts set here", len(rules)),
         (
             _("Quiet hours: {hours} ({timezone})", hours=quiet, timezone=preferences.timezone),
-            _("At most {count} messages with alerts a day", count=preferences.cap),
+            _("At most {count} alert messages a day", count=preferences.cap),
             _("Muted: {assets}", assets=", ".join(mutes) or _("nothing")),
             _("Language: {name}", name=LANGUAGES[own]) + f" · {pictures}",
             on,
@@ -75,13 +75,13 @@ async def settings(request: Request, arguments: str) -> Answer:
     )
 
 
-@command("history", "What this chat was told last", "/history")
+@command("history", "List recent alerts and their delivery status", "/history")
 async def history(request: Request, arguments: str) -> Answer:
     """Answer /history [p2]."""
     page = split_page(arguments)[1]
     rows = await request.services.store.recent_alerts(request.chat.id, MAX_TOLD)
     if not rows:
-        return Answer(_("Nothing was told here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
+        return Answer(_("No alerts here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
     zone, start = request.chat.preferences.timezone, (page - 1) * A_PAGE
     lines = tuple(
         f"{wording.clock(row.at, zone)} {row.asset} {row.kind}: {_status_text(row)}"
@@ -99,24 +99,24 @@ def _status_text(row: AlertLogEntry) -> str:
     return f"{status} ({row.error})" if row.status is DeliveryStatus.FAILED else status
 
 
-@command("forget", "Delete all that is kept of this chat", "/forget", Parameter("sure", "yes"))
+@command("forget", "Delete everything stored about this chat", "/forget", Parameter("sure", "yes"))
 async def forget(request: Request, arguments: str) -> Answer:
     """Answer /forget [yes]."""
     await require_admin(request)
     if arguments.strip().lower() != SURE:
         return Answer(
-            _("Delete all alerts, settings and waiting messages of this chat?"),
-            (_("It cannot be undone. Copies that the operator made of the database are not reached by it."),),
-            buttons=(Button(_("Delete it all"), f"/forget {SURE}", here=True),),
+            _("Delete all alerts, settings and pending messages of this chat?"),
+            (_("This can't be undone. It doesn't touch database backups the operator has made."),),
+            buttons=(Button(_("Delete everything"), f"/forget {SURE}", here=True),),
         )
     services, chat = request.services, request.chat
-    services.watch.book.forget(chat.id)
+    services.pipeline.rules.remove_chat(chat.id)
     count = await services.store.forget_chat(chat.id)
     return Answer(
         n_(
-            "Forgotten: {count} row of this chat is deleted.",
-            "Forgotten: {count} rows of this chat are deleted.",
+            "Deleted {count} row about this chat.",
+            "Deleted {count} rows about this chat.",
             count,
         ),
-        (_("/start begins anew."),),
+        (_("/start to begin again."),),
     )

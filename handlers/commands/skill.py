@@ -23,7 +23,7 @@ from handlers.numbers import usd
 
 @command(
     "skill",
-    "How well the map predicted what was liquidated",
+    "Score the map's predictions against reported liquidations",
     "/skill btc",
     Parameter("asset", "A coin such as BTC", "asset"),
 )
@@ -47,8 +47,8 @@ async def skill(request: Request, arguments: str) -> Answer:
     lines = (*_lines(record), *_coefficients(board.calibration))
     days = len(record.days_usd)
     alt = n_(
-        "Liquidations of {asset} predicted and reported over {count} day",
-        "Liquidations of {asset} predicted and reported over {count} days",
+        "{asset} liquidations, predicted vs reported, over {count} day",
+        "{asset} liquidations, predicted vs reported, over {count} days",
         days,
         asset=asset,
     )
@@ -60,9 +60,9 @@ def _headline(record: TrackRecord) -> str:
     assert record.score is not None  # noqa: S101  # asked for by the caller
     better = record.score.d2
     if better <= 0:
-        return _("{asset}: the map did no better than distance alone", asset=record.asset)
+        return _("{asset}: the map did no better than a distance-only model", asset=record.asset)
     share = f"{better:.0%}"
-    return _("{asset}: the map removes {share} of the error of distance alone", asset=record.asset, share=share)
+    return _("{asset}: the map cuts {share} off a distance-only model's error", asset=record.asset, share=share)
 
 
 def _lines(record: TrackRecord) -> tuple[str, ...]:
@@ -70,22 +70,22 @@ def _lines(record: TrackRecord) -> tuple[str, ...]:
     assert found is not None  # noqa: S101
     (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
     held = (
-        _("80% bands held {share} of them", share=f"{found.coverage:.0%}")
+        _("80% ranges covered {share}", share=f"{found.coverage:.0%}")
         if found.coverage is not None
-        else _("bands unmeasured")
+        else _("80% ranges not measured yet")
     )
     path = f"{found.d2_path:.0%}" if found.d2_path > 0 else _("nothing")
     window = _(
-        "Last {days} d, {hours} hours, each from what came before it",
+        "Last {days} d, {hours} hours, each predicted from earlier data",
         days=f"{min(SCORED_DAYS, found.bars / 24):.0f}",
         hours=found.bars,
     )
     return (
-        _("Of the error of the whole price path without a map: {share}", share=path),
+        _("Error cut vs a price-path model without a map: {share}", share=path),
         f"{window}; {held}",
         _("Longs: predicted {predicted}, reported {reported}", predicted=usd(longs), reported=usd(seen_longs)),
         _("Shorts: predicted {predicted}, reported {reported}", predicted=usd(shorts), reported=usd(seen_shorts)),
-        _("Skill at where and how much, given where price went; none at whether it goes there"),
+        _("Predicts where and how much for a given price path, not whether price goes there"),
     )
 
 
@@ -95,7 +95,7 @@ def _so_far(record: TrackRecord) -> tuple[str, ...]:
         return ()
     (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
     return (
-        _("By the shipped coefficients:"),
+        _("With the shipped coefficients:"),
         _("Longs: predicted {predicted}, reported {reported}", predicted=usd(longs), reported=usd(seen_longs)),
         _("Shorts: predicted {predicted}, reported {reported}", predicted=usd(shorts), reported=usd(seen_shorts)),
     )
@@ -105,17 +105,17 @@ def _coefficients(made: Calibration) -> tuple[str, ...]:
     """What F(P) rests on."""
     if made.fitted:
         days = f"{(made.end - made.start) / DAY_MS:.0f}"
-        return (_("F(P) is fitted to {days} d of reports until {day}", days=days, day=iso(made.end)[:10]),)
+        return (_("Model fitted on {days} d of reports to {day}", days=days, day=iso(made.end)[:10]),)
     why = _(_WHY.get(made.why, made.why))
-    return (_("F(P) rests on recorded Bitcoin until {day}: {why}", day=FORCED.fitted_until, why=why),)
+    return (_("Model uses Bitcoin data to {day}: {why}", day=FORCED.fitted_until, why=why),)
 
 
 _WHY = {
-    "nothing was fitted yet": N_("nothing was fitted yet"),
+    "nothing was fitted yet": N_("not fitted to this coin yet"),
     "too few days of reports": N_("too few days of reports"),
-    "too few liquidations to fit to": N_("too few liquidations to fit to"),
-    "a fit did worse than the shipped coefficients": N_("a fit did worse than the shipped coefficients"),
-    "a fit did not settle": N_("a fit did not settle"),
+    "too few liquidations to fit to": N_("too few liquidations to fit"),
+    "a fit did worse than the shipped coefficients": N_("the fit did worse than the shipped coefficients"),
+    "a fit did not settle": N_("the fit didn't converge"),
 }
 
 

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 from dataclasses import replace
 
-from engine.announce import source_facts
 from engine.errors import CliffwatchError, InputError
+from engine.facts import source_facts
 from handlers import wording
 from handlers.access import CODE, STOPPED, allowed, claim, require_admin, resume
 from handlers.answers import Answer, Button
@@ -23,7 +23,7 @@ LINK = "-"
 
 @command(
     "start",
-    "What this is, the nearest clusters, a test alert",
+    "Introduce the bot, show nearest clusters, send a test alert",
     "/start",
     Parameter("code", "The operator's code"),
 )
@@ -32,9 +32,9 @@ async def start(request: Request, arguments: str) -> Answer:
     code = arguments if CODE.fullmatch(arguments) else ""  # links into groups send other words here
     claimed = bool(code) and await claim(request, code)
     if not claimed and not await allowed(request):
-        lines = [_("Its operator can let this chat in: {command}", command=f"/admin approve {request.chat.id}")]
+        lines = [_("The operator can approve this chat: {command}", command=f"/admin approve {request.chat.id}")]
         if code:
-            lines.insert(0, _("That code is not valid."))
+            lines.insert(0, _("That code isn't valid."))
         return Answer(_("Cliffwatch. This bot is private."), tuple(lines))
     if (linked := await _linked(request, arguments)) is not None:
         return linked
@@ -48,9 +48,9 @@ async def start(request: Request, arguments: str) -> Answer:
         await services.store.add_message(request.chat.id, {"kind": "test"})
         services.wake()
     lines = [
-        _("I warn before price reaches levels where leveraged positions are forced out."),
+        _("I alert you before price reaches levels where leveraged positions get liquidated."),
         _(
-            "Watching {assets}. Every figure says how old and how sure it is.",
+            "Watching {assets}. Every number shows its age and uncertainty.",
             assets=", ".join(services.assets[:8]),
         ),
         wording.disclaimer() + (" " + _("A test alert follows.") if by_admin else ""),
@@ -74,7 +74,7 @@ async def start(request: Request, arguments: str) -> Answer:
     except CliffwatchError as error:
         lines.append(told(error))
     if claimed:
-        lines.insert(0, _("You are now the operator of this bot."))
+        lines.insert(0, _("You're now the operator of this bot."))
     return replace(answer, lines=tuple(lines))
 
 
@@ -97,7 +97,7 @@ LINKED = ("liq", "clusters", "map", "market", "rekt", "risk", "skill", "cascade"
 """Commands that a link may stand for: those that change nothing."""
 
 
-@command("help", "All commands, or one", "/help liq", Parameter("command", "Its name"))
+@command("help", "List all commands, or explain one", "/help liq", Parameter("command", "Command name"))
 async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # every command takes both
     """Answer /help [command]."""
     if arguments:
@@ -106,10 +106,10 @@ async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # 
         example = _("Example: {example}", example=found.example)
         return Answer(f"/{found.name}: {_(found.help)}", (*words, example))
     lines = tuple(f"{_(theme)}: {' '.join(f'/{name}' for name in names)}" for theme, names in THEMES.items())
-    return Answer(_("What I answer"), (*lines, _("/help liq says more of one.")), footer=wording.disclaimer())
+    return Answer(_("Commands"), (*lines, _("/help liq explains one command.")), footer=wording.disclaimer())
 
 
-@command("stop", "No more alerts here", "/stop")
+@command("stop", "Stop all alerts here", "/stop")
 async def stop(request: Request, arguments: str) -> Answer:
     """Answer /stop: switch the chat off; its rules are kept for /start."""
     await require_admin(request)
@@ -117,14 +117,14 @@ async def stop(request: Request, arguments: str) -> Answer:
         word = arguments.split(maxsplit=1)[0]
         only = f"/mute {word[:20].lower()} 2d"
         raise InputError(
-            "/stop alone ends all alerts here. Of one coin: {command}; of one rule: /alerts", only, command=only
+            "/stop takes no arguments: it ends all alerts. One coin: {command}; one rule: /alerts", only, command=only
         )
     rules = await request.services.store.rules_of_chat(request.chat.id)
     await request.services.store.set_chat_active(request.chat.id, active=False, reason=STOPPED)
-    request.services.watch.book.pause(request.chat.id)
-    kept = n_("{count} alert is kept.", "{count} alerts are kept.", len(rules)) if rules else ""
+    request.services.pipeline.rules.deactivate_chat(request.chat.id)
+    kept = n_("{count} alert kept.", "{count} alerts kept.", len(rules)) if rules else ""
     return Answer(
-        _("Stopped: nothing more is sent here."),
-        (" ".join(part for part in (kept, _("/start takes up again.")) if part),),
+        _("Stopped: no more messages here."),
+        (" ".join(part for part in (kept, _("/start to resume.")) if part),),
         changed=True,
     )

@@ -16,7 +16,7 @@ from handlers.i18n import N_, _, n_
 from handlers.numbers import span
 
 
-@command("status", "Sources, their age, and what is missing", "/status")
+@command("status", "Show data sources, their age and what's missing", "/status")
 async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # every command takes them
     """Answer /status."""
     services, now = request.services, request.now
@@ -25,9 +25,9 @@ async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
     lines += [_source(source) for source in health.sources]
     maps = []
     for asset in services.assets:
-        board = services.watch.boards[asset]
+        board = services.pipeline.boards[asset]
         days = _("{number} d", number=f"{board.history_days:.0f}") if board.ready else _("no map yet")
-        maps.append(f"{asset} {services.watch.set_aside.get(asset, days)}")
+        maps.append(f"{asset} {services.pipeline.set_aside.get(asset, days)}")
     lines.append(_("Maps: {maps}", maps=", ".join(maps[:10])))
     counts = await services.store.counts()
     signs = await signs_of(services)
@@ -39,7 +39,7 @@ async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
             lines.append(_("and {count} more", count=len(aside) - 5))
     wrong = troubles(signs)
     lines += [_(_TROUBLES[name], words=words) for name, words in wrong.items() if name in _TROUBLES]
-    head = _("Cliffwatch has trouble") if wrong else _("Cliffwatch is well")
+    head = _("Cliffwatch has problems") if wrong else _("Cliffwatch is healthy")
     if not wrong and signs.venues_well < signs.venues:
         missing = signs.venues - signs.venues_well
         head += ", " + n_("{count} venue missing", "{count} venues missing", missing)
@@ -53,19 +53,19 @@ def _delivery(health: Health, counts: Mapping[str, int], signs: Signs) -> list[s
     lines, waiting = [], counts.get("ready", 0) + counts.get("sending", 0)
     lines.append(
         _(
-            "Messages: {sent} sent, {waiting} waiting, {dead} given up within a day",
+            "Messages: {sent} sent, {waiting} waiting, {dead} failed in 24h",
             sent=counts.get("sent", 0),
             waiting=waiting,
             dead=signs.dead,
         )
     )
     if counts.get("perhaps"):
-        lines.append(_("Perhaps delivered: {count}", count=counts["perhaps"]))
+        lines.append(_("Delivery unconfirmed: {count}", count=counts["perhaps"]))
     if signs.oldest_due > DUE_SECONDS:
-        lines.append(_("The oldest has been due for {span}", span=span(signs.oldest_due)))
+        lines.append(_("Oldest message overdue by {span}", span=span(signs.oldest_due)))
     if health.platforms:
         states = ", ".join(f"{name} {state}" for name, state in health.platforms.items())
-        lines.append(_("Chats: {states}", states=states))
+        lines.append(_("Platforms: {states}", states=states))
     return lines
 
 
@@ -76,16 +76,16 @@ def _market_lines(health: Health) -> list[str]:
         lines.append(_("Polls: {late} late, {skipped} skipped", late=health.late_runs, skipped=health.skipped_runs))
     lines += _clock(health)
     if health.prices_refused:
-        lines.append(_("Prices refused as far from the other venues': {count}", count=health.prices_refused))
+        lines.append(_("Prices rejected, too far from other venues: {count}", count=health.prices_refused))
     if health.wicks:
-        lines.append(_("Extremes that one venue alone showed: {count}", count=health.wicks))
+        lines.append(_("Highs/lows seen on one venue only: {count}", count=health.wicks))
     for key, why in list(health.doubts.items())[:3]:
-        lines.append(_("Not believed: {market}: {reason}", market=_market(key), reason=wording.reason(why)))
+        lines.append(_("Not trusted: {market}: {reason}", market=_market(key), reason=wording.reason(why)))
     return lines
 
 
 _TROUBLES = {
-    "figures": N_("Old figures: {words}"),
+    "figures": N_("Stale data: {words}"),
     "ticks": N_("No tick for {words}"),
     "set aside": N_("Set aside: {words}"),
     "database": N_("Database: {words}"),
@@ -97,7 +97,7 @@ _TROUBLES = {
 async def signs_of(services: Services) -> Signs:
     """What the verdict on the program rests on."""
     health, wall, now = services.health(), services.wall.now(), services.clock.now()
-    boards = services.watch.boards
+    boards = services.pipeline.boards
     ages = {name: max(now - board.as_of, 0) / 1000 if board.ready else None for name, board in boards.items()}
     due, dead = await services.store.oldest_due(), await services.store.dead_since(wall - DAY_MS)
     return Signs(
@@ -107,7 +107,7 @@ async def signs_of(services: Services) -> Signs:
         platforms=dict(health.platforms),
         dead=dead,
         clock_ahead=health.clock_ahead if not services.simulated else None,
-        set_aside=(*services.watch.set_aside, *services.store.set_aside),
+        set_aside=(*services.pipeline.set_aside, *services.store.set_aside),
         database=services.store.trouble,
         up=(now - health.started_at) / 1000 / services.clock.speed if health.started_at else START_SECONDS,
         venues_well=sum(source.state == "ok" for source in health.sources),
@@ -137,16 +137,16 @@ def _source(source: SourceState) -> str:
     parts = [source.state]
     if source.age_seconds is not None:
         old = span(max(source.age_seconds, 0))
-        parts.append(_("{span} old", span=old) if source.timed else _("{span} old as received", span=old))
+        parts.append(_("{span} old", span=old) if source.timed else _("received {span} ago", span=old))
     parts += [part for part in (source.detail, source.history, source.liquidations) if part]
     if source.requests:
         share = _share(source.budget_share)
         parts.append(_("{count} requests/min, {share} of its limit", count=source.requests, share=share))
     if source.refused:
         counted = ", ".join(f"{wording.refusal(name)} {count}" for name, count in source.refused.items())
-        parts.append(_("refused: {counted}", counted=counted))
+        parts.append(_("rejected: {counted}", counted=counted))
     if source.dropped:
-        parts.append(_("{count} liquidations lost", count=source.dropped))
+        parts.append(_("{count} liquidations dropped", count=source.dropped))
     return f"{wording.venue(source.venue)}: {', '.join(parts)}"
 
 

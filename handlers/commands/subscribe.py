@@ -21,7 +21,7 @@ from handlers.numbers import find_asset
 
 @command(
     "subscribe",
-    "Alerts for this group or channel (admins)",
+    "Set alerts for this group or channel (admins)",
     "/subscribe normal",
     Parameter("tier", "calm, normal or busy", choices=TIERS),
     Parameter("asset", "Only this coin", "asset"),
@@ -56,7 +56,7 @@ async def subscribe(request: Request, arguments: str) -> Answer:
 
 @command(
     "unsubscribe",
-    "No more alerts for this group or channel (admins)",
+    "Remove all alerts of this group or channel (admins)",
     "/unsubscribe",
     Parameter("channel", "A channel such as @mychannel"),
 )
@@ -68,7 +68,7 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
     rules = await request.services.store.rules_of_chat(target.chat.id)
     ids = [rule.id for rule in rules]
     await request.services.store.remove_rules(ids)
-    request.services.watch.book.remove(ids)
+    request.services.pipeline.rules.remove(ids)
     await _note(request, target)
     return Answer(
         n_(
@@ -108,17 +108,17 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
     found = await request.membership.resolve(named)
     if found is None:
         raise InputError(
-            "{channel} is not a channel that I am in. Add me there as an admin first.",
+            "I'm not in {channel}. Add me there as an admin first.",
             "/subscribe @mychannel",
             channel=named[:40],
         )
     remote_id, title, kind = found
     if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id, kind):
-        raise InputError("Only admins of {channel} may subscribe it.", channel=named[:40])
+        raise InputError("Only admins of {channel} can subscribe it.", channel=named[:40])
     chat = await request.services.store.upsert_chat(request.platform, remote_id, kind, title)
     if request.services.access != "open" and not chat.approved and not await request.by_operator():
         raise InputError(
-            "The operator has not let {channel} in yet: {command}",
+            "The operator hasn't approved {channel} yet: {command}",
             channel=named[:40],
             command=f"/admin approve {chat.id}",
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 
 from engine.alerts.rules import SIDE_WORDS
-from engine.announce import forced_facts
 from engine.board import AssetBoard
 from engine.calibration.coefficients import Calibration
 from engine.errors import ImplausibleError
+from engine.facts import forced_facts
 from engine.history import iso
 from engine.liquidation.margin import Tier, position_price, valued_at_entry
 from engine.liquidation.prior import FORCED
@@ -30,7 +30,7 @@ LEVERAGES = (10, 25, 100)
 EXAMPLE_USD = 10_000.0
 
 
-@command("why", "How a number was made", "/why btc 88000", Parameter("price", "A price"), hidden=True)
+@command("why", "Explain a number", "/why btc 88000", Parameter("price", "A price"), hidden=True)
 async def why(request: Request, arguments: str) -> Answer:
     """Answer /why [asset] price [long | short]: an alert's button says whose level it was about."""
     words = arguments.split()
@@ -44,17 +44,17 @@ async def why(request: Request, arguments: str) -> Answer:
     mass, churned = board.view.curves[side].mass_usd(target), board.churn_usd(24)
     share = f"{forced['map_share']:.0%}"
     lines: tuple[str, ...] = (
-        _("Open: contracts by entry price, spread over leverages, less all that was closed or swept since."),
-        _("Forced: what liquidation feeds are expected to report. Most positions are closed or topped up first."),
-        _("{share} of it is the map's; the rest are positions opened on the way.", share=share),
+        _("Open: contracts by entry price, spread over leverages, minus those closed or swept since."),
+        _("Liquidated: the amount feeds should report. Most positions get closed or topped up first."),
+        _("{share} of it comes from the map, the rest from positions opened during the move.", share=share),
         wording.churn(churned, side),
         await _examples(request, board, side),
         _where(board.calibration),
-        _("Heatmaps that show billions show positions opened, not those forced out."),
-        wording.rough(source) or _("Reported figures are a lower bound."),
+        _("Heatmaps that show billions count positions opened, not liquidated."),
+        wording.rough(source) or _("Reported liquidations are a lower bound."),
     )
     head = _(
-        "{asset} {label}: ~{usd} forced out on the way; {open} open there now",
+        "{asset} {label}: ~{usd} liquidated on the way; {open} open there now",
         asset=asset,
         label=label(target),
         usd=usd(forced["forced_usd"]),
@@ -88,14 +88,14 @@ async def _examples(request: Request, board: AssetBoard, side: Side) -> str:
     if not found:
         return ""
     text = (
-        N_("A {usd} isolated long opened now on {venue}: {examples}.")
+        N_("A {usd} isolated long opened now on {venue} liquidates: {examples}.")
         if side == "long"
-        else N_("A {usd} isolated short opened now on {venue}: {examples}.")
+        else N_("A {usd} isolated short opened now on {venue} liquidates: {examples}.")
     )
     return _(text, usd=usd(EXAMPLE_USD), venue=wording.venue(market.venue), examples=", ".join(found))
 
 
 def _where(made: Calibration) -> str:
     if made.fitted:
-        return _("Fitted to this coin's reports until {day}; band: 80% of comparable moves.", day=iso(made.end)[:10])
-    return _("Fitted on Bitcoin until {day}; band: 80% of comparable moves.", day=FORCED.fitted_until)
+        return _("Fitted on this coin's reports to {day}; range: 80% of comparable moves.", day=iso(made.end)[:10])
+    return _("Fitted on Bitcoin to {day}; range: 80% of comparable moves.", day=FORCED.fitted_until)

@@ -27,18 +27,18 @@ class FailureHandler:
             chat_id: where it should have gone; None for what was merely too late, which operators are not told.
         """
         services = self._services
-        rules, book = await services.store.rules_of_message(message_id), services.watch.book
-        known = {rule_id: book.told_at.get(rule_id) for rule_id in rules}
-        stored = await services.store.last_told(rules) if rules else {}
+        rules, book = await services.store.rules_of_message(message_id), services.pipeline.rules
+        known = {rule_id: book.last_fired_at.get(rule_id) for rule_id in rules}
+        stored = await services.store.last_fired(rules) if rules else {}
         for rule_id in rules:
-            book.roll_back_told(rule_id, known[rule_id], stored.get(rule_id))
+            book.roll_back_fired(rule_id, known[rule_id], stored.get(rule_id))
         if chat_id is not None:
             facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
             await tell_operators(services, facts, but_chat=chat_id)
 
     async def chat_lost(self, chat_id: int) -> None:
         """Take in that a chat was switched off because the platform says it is gone."""
-        self._services.watch.book.pause(chat_id)
+        self._services.pipeline.rules.deactivate_chat(chat_id)
         chat = await self._services.store.chat(chat_id)
         if chat is not None and chat.kind != "private" and self._people is not None:
             await tell_subscriber(self._services, chat, self._people)
@@ -55,7 +55,7 @@ class FailureHandler:
             return
         if what == "back":
             for rule in await services.store.rules_of_chat(chat_id):
-                services.watch.book.add(rule)
+                services.pipeline.rules.add(rule)
             return
         await tell_operators(services, {"kind": what, "chat": chat_id, "error": error}, but_chat=chat_id)
         if what == "refused" and chat.kind != "private" and self._people is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.announce import final_count
+from engine.facts import final_count
 from engine.messages import Message
 from engine.ports import Clock
 from handlers.alert_messages import alert_answer
@@ -17,7 +17,7 @@ def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
     """Return what makes an answer of a stored message's facts."""
 
     def make(message: Message) -> Answer:
-        board = services.watch.boards.get(message.body.get("asset", ""))
+        board = services.pipeline.boards.get(message.body.get("asset", ""))
         price_now = board.mark if board is not None and board.ready else None
         late_ms = 0 if message.edits else wall.now() - message.created_at
         facts = message.body

@@ -35,9 +35,9 @@ def clusters_picture(
     mark = board.view.mark
     nearest = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))[:MOST]
     ordered = sorted(nearest, key=lambda c: -c.label_price)
-    title = _("{asset} {price}: what clusters would force out", asset=board.asset, price=price(mark))
+    title = _("{asset} {price}: expected liquidations by cluster", asset=board.asset, price=price(mark))
     return ClustersPicture(
-        frame(board, request, now, title, simulated=simulated, note=_("bars: expected; lines: 80% bands")),
+        frame(board, request, now, title, simulated=simulated, note=_("bars: expected; lines: 80% range")),
         mark,
         tuple(
             (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.announce import source_facts
 from engine.board import AssetBoard
+from engine.facts import source_facts
 from engine.liquidation.grid import BIN, bin_of, outward, prices_outward
 from engine.market import HOUR_MS, SIDES, Side
 from handlers import wording
@@ -143,7 +143,7 @@ def _draw_heat(axes: Axes, data: MapPicture) -> None:
     axes.axhline(data.mark, color=palette.ink, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6)
     axes.set_xticks([-72, -48, -24])
     font = families(data.frame.language)
-    axes.set_xlabel(_("hours before now"), color=palette.faint, fontsize=TEXT, fontfamily=font)
+    axes.set_xlabel(_("hours ago"), color=palette.faint, fontsize=TEXT, fontfamily=font)
     axes.yaxis.set_major_formatter(lambda value, _pos: label(value))
     style(axes, data.frame)
 

@@ -70,7 +70,7 @@ def draw_market(data: MarketPicture) -> bytes:
     panels[1].plot(data.at, data.interest, color=palette.ink, linewidth=1.8)
     panels[1].yaxis.set_major_formatter(lambda value, _pos: usd(value).removeprefix("$"))
     _draw_forced(panels[2], data)
-    names = (_("price"), _("open interest, {asset}", asset=data.request.asset), _("forced out per hour"))
+    names = (_("price"), _("open interest, {asset}", asset=data.request.asset), _("liquidated per hour"))
     for number, (axes, name) in enumerate(zip(panels, names, strict=True)):
         axes.yaxis.set_major_locator(ticks())
         if len(data.at):

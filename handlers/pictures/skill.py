@@ -45,8 +45,8 @@ def skill_picture(
 ) -> SkillPicture:
     """Take what the picture shows from a track record."""
     table = np.array(record.days_usd, dtype=np.float64).reshape(-1, 5)
-    note = _("each hour from what came before it, given its high and low")
-    title = _("{asset}: predicted and reported, by day", asset=record.asset)
+    note = _("each hour predicted from earlier data, given its high and low")
+    title = _("{asset}: predicted vs reported, by day", asset=record.asset)
     return SkillPicture(
         frame(board, request, now, title, simulated=simulated, note=note),
         (table[:, 0] // DAY_MS).astype(np.int64),
@@ -61,7 +61,7 @@ def draw_skill(data: SkillPicture) -> bytes:
     grid = figure.add_gridspec(2, 1, hspace=0.16, left=0.19, right=0.96, top=0.84, bottom=0.24)
     for row, side in enumerate(SIDES):
         _draw_side(figure.add_subplot(grid[row]), data, row, side, last=row == 1)
-    legend = _("bars reported, line predicted")
+    legend = _("bars: reported; line: predicted")
     write_right(figure, data.frame, (0.96, 0.85), legend, data.frame.palette.faint)
     return png(figure)
 

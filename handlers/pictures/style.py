@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from engine.announce import source_facts
 from engine.board import AssetBoard
+from engine.facts import source_facts
 from handlers import wording
 from handlers.answers import PictureRequest
 from handlers.i18n import SOURCE, _

@@ -152,11 +152,11 @@ async def _subscribed(services: Services, platform: str, remote_id: str, size: T
     if not chat.active:
         await services.store.set_chat_active(chat.id, active=True)
         for rule in await services.store.rules_of_chat(chat.id):
-            services.watch.book.add(rule)
+            services.pipeline.rules.add(rule)
     if not await services.store.rules_of_chat(chat.id):
         rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
         for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
-            services.watch.book.add(added)
+            services.pipeline.rules.add(added)
     # Who runs the program, or another program, is not told that the day is full.
     await services.store.save_preferences(chat.id, replace(chat.preferences, cap=NO_CAP))
     return replace(chat, approved=True, active=True)

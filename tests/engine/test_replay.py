@@ -11,15 +11,15 @@ import pytest
 
 from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import parse_rule
-from engine.announce import MEASURED_ENTRY, forced_facts
 from engine.board import AssetBoard
 from engine.clock import ManualClock
+from engine.facts import MEASURED_ENTRY, forced_facts
 from engine.history import History, parse_time
 from engine.market import HOUR_MS, SIDES, AssetUpdate
 from engine.messages import TickRecord
+from engine.pipeline import AlertPipeline
 from engine.replay import ReplayFeed, board_at
 from engine.study.entries import entry_figures
-from engine.watch import Watch
 from tests.conftest import needs_history
 
 pytestmark = needs_history
@@ -37,9 +37,13 @@ class Kept:
 
 async def replay(history: History, rule: str, until: str = "2026-01-05T00:00:00Z") -> list[dict[str, Any]]:
     book = ActiveRules([replace(parse_rule(rule), id=1, chat_id=1)])
-    watch = Watch({"BTC": AssetBoard("BTC")}, book, Kept())
+    pipeline = AlertPipeline({"BTC": AssetBoard("BTC")}, book, Kept())
     feed = ReplayFeed(history, ManualClock(), until=parse_time(until))
-    return [alert.facts for [*alerts] in [(await watch.tick(d)).alerts async for d in feed.ticks()] for alert in alerts]
+    return [
+        alert.facts
+        for [*alerts] in [(await pipeline.process(d)).alerts async for d in feed.ticks()]
+        for alert in alerts
+    ]
 
 
 async def test_twice_the_same_history_twice_the_same_bytes(recorded: History) -> None:
@@ -101,7 +105,7 @@ def test_a_board_goes_on_from_its_snapshot_as_if_nothing_had_been(recorded: Hist
 
     bars = recorded.bars[:600]
     board = AssetBoard("BTC")
-    marks: list[list[Any]] = [[], []]
+    events: list[list[Any]] = [[], []]
     restored: AssetBoard | None = None
     for number, bar in enumerate(bars):
         update = AssetUpdate(path=bar.path, bars=((recorded.market, bar),))
@@ -112,11 +116,11 @@ def test_a_board_goes_on_from_its_snapshot_as_if_nothing_had_been(recorded: Hist
             if each is not None and number >= 400:
                 tick = each.advance(update, bar.closed_at)
                 assert tick is not None
-                marks[index] += tick.marks
+                events[index] += tick.events
         if number < 400:
             board.advance(update, bar.closed_at)
     assert restored is not None
-    assert marks[0] == marks[1]
+    assert events[0] == events[1]
     assert restored.clusters == board.clusters
     assert restored.usual.forced_usd("long", 0.02) == board.usual.forced_usd("long", 0.02)
     for tier in ("calm", "normal"):
@@ -144,9 +148,11 @@ def test_the_context_is_of_the_last_day(recorded: History) -> None:
 async def test_nothing_fires_before_the_start_that_was_asked_for(recorded: History) -> None:
     start = parse_time("2025-12-20T00:00:00Z")
     book = ActiveRules([replace(parse_rule("near 1% busy"), id=1, chat_id=1)])
-    watch = Watch({"BTC": AssetBoard("BTC")}, book, Kept())
+    pipeline = AlertPipeline({"BTC": AssetBoard("BTC")}, book, Kept())
     feed = ReplayFeed(recorded, ManualClock(), since=start, until=start + 48 * HOUR_MS)
-    times = [alert.at for [*alerts] in [(await watch.tick(d)).alerts async for d in feed.ticks()] for alert in alerts]
+    times = [
+        alert.at for [*alerts] in [(await pipeline.process(d)).alerts async for d in feed.ticks()] for alert in alerts
+    ]
     assert times
     assert min(times) > start
 

@@ -8,8 +8,8 @@ from engine.alerts.active_rules import ActiveRules
 from engine.board import AssetBoard
 from engine.market import MINUTE_MS, AssetUpdate, MarketTick, Sample
 from engine.messages import TickRecord
-from engine.watch import Watch
-from tests.engine.test_watch import RULE, Kept, falling, kinds
+from engine.pipeline import AlertPipeline
+from tests.engine.test_pipeline import RULE, Kept, falling, kinds
 from tests.handlers.kit import MARKETS, filled_board
 
 GONE = {"binanceusdm": "not available", "bybit": "network error"}
@@ -30,17 +30,17 @@ def nothing(at: int) -> MarketTick:
     return MarketTick(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))}, present=True)
 
 
-async def settled(board: AssetBoard) -> tuple[Watch, Kept, int]:
+async def settled(board: AssetBoard) -> tuple[AlertPipeline, Kept, int]:
     store = Kept()
-    watch = Watch({"BTC": board}, ActiveRules([RULE]), store)
+    pipeline = AlertPipeline({"BTC": board}, ActiveRules([RULE]), store)
     now = board.closed_at + MINUTE_MS
-    await watch.tick(present(board, now))
-    return watch, store, now
+    await pipeline.process(present(board, now))
+    return pipeline, store, now
 
 
 async def test_five_minutes_without_figures_are_said_once(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
-    told: list[TickRecord] = [await watch.tick(nothing(now + minute * MINUTE_MS)) for minute in range(1, 30)]
+    pipeline, _, now = await settled(board)
+    told: list[TickRecord] = [await pipeline.process(nothing(now + minute * MINUTE_MS)) for minute in range(1, 30)]
     assert [i for i, record in enumerate(told, start=1) if record.alerts] == [5]
     (alert,) = told[4].alerts
     assert alert.kind == "stale"
@@ -50,64 +50,64 @@ async def test_five_minutes_without_figures_are_said_once(board: AssetBoard) -> 
 
 
 async def test_when_figures_are_back_it_is_said_with_what_was_swept(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
+    pipeline, _, now = await settled(board)
     path = falling(board)
     for minute in (5, 6, 7):
-        await watch.tick(nothing(now + minute * MINUTE_MS))
+        await pipeline.process(nothing(now + minute * MINUTE_MS))
     late = MarketTick(now + 8 * MINUTE_MS, {"BTC": AssetUpdate(path)}, late=True)
-    assert (await watch.tick(late)).alerts == []
-    record = await watch.tick(present(board, now + 20 * MINUTE_MS, path[-1]))
+    assert (await pipeline.process(late)).alerts == []
+    record = await pipeline.process(present(board, now + 20 * MINUTE_MS, path[-1]))
     back = [alert for alert in record.alerts if alert.kind == "back"]
     assert len(back) == 1
     assert back[0].facts["offline_from"] == now
     assert "swept" in {missed["kind"] for missed in back[0].facts["missed"]}
     assert record.stale == {"BTC": None}
-    again = await watch.tick(present(board, now + 21 * MINUTE_MS, path[-1]))
+    again = await pipeline.process(present(board, now + 21 * MINUTE_MS, path[-1]))
     assert "back" not in kinds(again)
 
 
 async def test_back_is_said_even_when_nothing_happened(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
-    await watch.tick(nothing(now + 6 * MINUTE_MS))
-    record = await watch.tick(present(board, now + 9 * MINUTE_MS))
+    pipeline, _, now = await settled(board)
+    await pipeline.process(nothing(now + 6 * MINUTE_MS))
+    record = await pipeline.process(present(board, now + 9 * MINUTE_MS))
     assert kinds(record) == ["back"]
 
 
 async def test_a_short_silence_is_no_news(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
-    assert (await watch.tick(nothing(now + 4 * MINUTE_MS))).alerts == []
-    assert kinds(await watch.tick(present(board, now + 4 * MINUTE_MS + 1))) == []
+    pipeline, _, now = await settled(board)
+    assert (await pipeline.process(nothing(now + 4 * MINUTE_MS))).alerts == []
+    assert kinds(await pipeline.process(present(board, now + 4 * MINUTE_MS + 1))) == []
 
 
 async def test_after_a_restart_in_between_it_is_not_said_again(board: AssetBoard) -> None:
     _, _, now = await settled(board)
-    again = Watch({"BTC": board}, ActiveRules([RULE]), Kept())
-    again.was_offline({"BTC": now}, {"BTC": now})
-    assert (await again.tick(nothing(now + 9 * MINUTE_MS))).alerts == []
-    assert kinds(await again.tick(present(board, now + 20 * MINUTE_MS))) == ["back"]
+    again = AlertPipeline({"BTC": board}, ActiveRules([RULE]), Kept())
+    again.downtime.begin({"BTC": now}, {"BTC": now})
+    assert (await again.process(nothing(now + 9 * MINUTE_MS))).alerts == []
+    assert kinds(await again.process(present(board, now + 20 * MINUTE_MS))) == ["back"]
 
 
 async def test_who_muted_the_coin_is_not_told(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
-    watch.book.mute(RULE.chat_id, "BTC", now + 60 * MINUTE_MS)
-    assert (await watch.tick(nothing(now + 6 * MINUTE_MS))).alerts == []
+    pipeline, _, now = await settled(board)
+    pipeline.rules.mute(RULE.chat_id, "BTC", now + 60 * MINUTE_MS)
+    assert (await pipeline.process(nothing(now + 6 * MINUTE_MS))).alerts == []
 
 
 async def test_bars_that_trickle_in_are_not_the_end_of_it(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
+    pipeline, _, now = await settled(board)
     told: list[str] = []
     for minute in range(1, 40):
         update = nothing(now + minute * MINUTE_MS)
         if minute % 5 == 0:
             update = MarketTick(update.now, {"BTC": AssetUpdate((board.mark, board.mark), missing=GONE)})
-        told += kinds(await watch.tick(update))
+        told += kinds(await pipeline.process(update))
     assert told == ["stale"]
-    assert kinds(await watch.tick(present(board, now + 60 * MINUTE_MS))) == ["back"]
+    assert kinds(await pipeline.process(present(board, now + 60 * MINUTE_MS))) == ["back"]
 
 
 async def test_a_coin_that_comes_back_into_the_ranking_has_no_past(board: AssetBoard) -> None:
-    watch, _, now = await settled(board)
-    watch.forget("BTC")
+    pipeline, _, now = await settled(board)
+    pipeline.downtime.drop("BTC")
     day = now + 5 * 24 * 60 * MINUTE_MS
-    assert (await watch.tick(nothing(day))).alerts == []
-    assert kinds(await watch.tick(present(board, day + MINUTE_MS))) == []
+    assert (await pipeline.process(nothing(day))).alerts == []
+    assert kinds(await pipeline.process(present(board, day + MINUTE_MS))) == []

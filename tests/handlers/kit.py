@@ -11,7 +11,7 @@ from engine.board import AssetBoard
 from engine.chats import Chat, ChatKind
 from engine.clock import ManualClock, SystemClock
 from engine.market import HOUR_MS, AssetUpdate, Bar, Market
-from engine.watch import Watch
+from engine.pipeline import AlertPipeline
 from handlers.answers import Answer
 from handlers.commands.dispatch import answer
 from handlers.context import Request, Services
@@ -98,8 +98,8 @@ class Kit:
         await store.open()
         boards = boards or {"BTC": filled_board()}
         clock = ManualClock(max(board.closed_at for board in boards.values()))
-        watch = Watch(boards, await store.load_book(), store)
-        services = Services(watch, store, clock, access)
+        pipeline = AlertPipeline(boards, await store.load_book(), store)
+        services = Services(pipeline, store, clock, access)
         services.ready.set()
         return cls(services, store, clock)
 

@@ -45,7 +45,7 @@ async def test_a_platform_that_does_not_say_who_is_a_member_silences_nobody(kit:
     assert await may_be_told(kit.services, number)
     assert "private" in (await kit.ask("/liq 86000", "8")).headline
     kit.people.silent = False
-    assert "forced out" in (await kit.ask("/liq 86000", "8")).headline, "no answer is not kept as one"
+    assert "liquidated on the way" in (await kit.ask("/liq 86000", "8")).headline, "no answer is not kept as one"
 
 
 async def test_what_is_somebodys_own_is_theirs_whoever_lets_them_in(kit: Kit) -> None:
@@ -71,14 +71,14 @@ async def test_an_operator_sees_who_asked_and_the_chat_is_told(kit: Kit) -> None
     await kit.ask("/liq 86000", "9")
     waiting = await kit.ask("/admin", "1")
     stranger = await kit.chat("9")
-    assert waiting.headline == "1 chat waits to be let in", "members who are served do not wait"
+    assert waiting.headline == "1 chat waiting for approval", "members who are served do not wait"
     assert waiting.lines == (f"#{stranger.id} telegram private ",)
     await kit.ask(f"/admin approve {stranger.id}", "1")
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     assert message.remote_chat == "9"
-    assert alert_answer(message.body).headline == "The operator has let this chat in."
-    assert (await kit.ask("/admin", "1")).headline == "0 chats wait to be let in"
+    assert alert_answer(message.body).headline == "The operator has approved this chat."
+    assert (await kit.ask("/admin", "1")).headline == "0 chats waiting for approval"
     await kit.ask(f"/admin approve {stranger.id}", "1")
     assert await kit.store.claim("telegram", 1000, (message.chat_id,)) is None, "told once"
     assert member != stranger.id
@@ -89,13 +89,13 @@ async def test_an_operator_can_be_dismissed_but_not_the_last(kit: Kit) -> None:
         await kit.store.add_operator("telegram", user)
     assert (await kit.ask("/admin operators", "8")).lines == ("telegram:8", "telegram:9")
     assert "private" in (await kit.ask("/admin dismiss telegram:8", "7")).headline
-    assert "Say whom" in (await kit.ask("/admin dismiss telegram:7", "8")).headline
-    assert (await kit.ask("/admin dismiss telegram:9", "8")).headline == "telegram:9 is no operator any more."
+    assert "Name an operator" in (await kit.ask("/admin dismiss telegram:7", "8")).headline
+    assert (await kit.ask("/admin dismiss telegram:9", "8")).headline == "telegram:9 is no longer an operator."
     assert "private" in (await kit.ask("/admin", "9")).headline
     assert "only operator" in (await kit.ask("/admin dismiss telegram:8", "8")).headline
     kit.services.configured_operators = frozenset({("discord", "1")})
-    assert "in the settings" in (await kit.ask("/admin dismiss discord:1", "8")).headline
-    assert "no operator any more" in (await kit.ask("/admin dismiss telegram:8", "8")).headline
+    assert "is set in CLIFFWATCH_OPERATORS" in (await kit.ask("/admin dismiss discord:1", "8")).headline
+    assert "no longer an operator" in (await kit.ask("/admin dismiss telegram:8", "8")).headline
 
 
 async def test_of_two_who_give_the_code_at_once_one_is_the_operator(kit: Kit) -> None:

@@ -64,10 +64,10 @@ SWEPT = FACTS | {
 def test_near_reads_as_the_design_has_it() -> None:
     assert alert_answer(FACTS).text == (
         "BTC 88,910: 1.0% above long cluster 88.0k\n"
-        "~$38M longs forced out down to 87,713 (likely $20-75M), 1.7x usual\n"
+        "~$38M of longs liquidated down to 87,713 (80% range $20-75M), 1.7x usual\n"
         "Larger of 2 long clusters within 10% · untraded for 41 h\n"
         "OI +3.0% 24h · funding 0.010%/8h\n"
-        "Levels this near were entered within 4h 44% of the time, cluster or not\n"
+        "Base rate: price reaches any level this close within 4h 44% of the time\n"
         "mark · Binance Bybit OKX · 14 s old"
     )
 
@@ -75,10 +75,10 @@ def test_near_reads_as_the_design_has_it() -> None:
 def test_swept_says_what_was_reported_and_what_is_next() -> None:
     text = alert_answer(SWEPT).text
     assert text.startswith("BTC swept 88.0k longs, low 87,577 (00:00 UTC)")
-    assert "$46M longs liquidated so far; expected $20-75M: within" in text
-    assert "Feeds under-report · final count in 1h, edited here" in text
+    assert "$46M of longs liquidated so far, within the expected $20-75M" in text
+    assert "Feeds under-report · final count in 1h, updated here" in text
     final = alert_answer({**SWEPT, "final": True}).text
-    assert "$46M longs liquidated in all; expected" in final
+    assert "$46M of longs liquidated in total, within the expected" in final
     assert final.count("\n") < 9
     assert "96% of liquidations were longs" in text
     assert "Next below: 86.4k, 1.4% away, ~$30M" in text
@@ -87,24 +87,24 @@ def test_swept_says_what_was_reported_and_what_is_next() -> None:
 
 @pytest.mark.parametrize(("usd", "verdict"), [(10e6, "below"), (40e6, "within"), (90e6, "above")])
 def test_the_verdict_is_honest(usd: float, verdict: str) -> None:
-    assert f"$20-75M: {verdict}" in alert_answer(SWEPT | {"reported_usd": usd}).text
+    assert f"liquidated so far, {verdict}" in alert_answer(SWEPT | {"reported_usd": usd}).text
 
 
 def test_what_is_missing_is_said_and_never_invented() -> None:
     bare = FACTS | {"interest_change_24h": None, "funding_rate": None, "usual_ratio": None, "rank": None, "of": 0}
     bare |= {"missing": {"okx": "not available"}, "history_days": 3.0, "age_seconds": 400.0}
     text = alert_answer(bare).text
-    assert "OI change 24h unknown · funding unknown" in text
+    assert "24h OI change unknown · funding unknown" in text
     assert "usual" not in text
     assert "without OKX (not available)" in text
     assert "Rough, no track record yet (3 d of history)" in text
     assert "STALE, 7 min old" in text
-    assert "No liquidation feed to count with" in alert_answer(SWEPT | {"reported_usd": None}).text
+    assert "No liquidation feed to compare with" in alert_answer(SWEPT | {"reported_usd": None}).text
 
 
 def test_the_base_rate_is_said_only_where_it_was_measured() -> None:
-    assert "cluster or not" not in alert_answer(FACTS | {"asset": "ETH"}).text
-    assert "cluster or not" not in alert_answer(FACTS | {"distance": 0.03}).text
+    assert "Base rate" not in alert_answer(FACTS | {"asset": "ETH"}).text
+    assert "Base rate" not in alert_answer(FACTS | {"distance": 0.03}).text
 
 
 def test_a_late_message_says_so_with_the_present_price() -> None:
@@ -156,13 +156,13 @@ def test_stale_says_since_when_and_why() -> None:
         },
     }
     assert alert_answer(facts).text.splitlines() == [
-        "BTC: no figures since 23:55 UTC",
-        "Last price 88,905, 5 min ago. Alerts wait for figures.",
+        "BTC: no data since 23:55 UTC",
+        "Last price 88,905, 5 min ago. No alerts can fire without data.",
         "Binance: network error",
         "Bybit: network error",
         "OKX: maintenance",
         "and 1 more venue",
-        "I tell you when figures are back, and what was swept meanwhile.",
+        "You'll get a message when data is back, with anything swept in the meantime.",
     ]
 
 
@@ -175,9 +175,9 @@ def test_back_says_how_long_they_were_gone() -> None:
         "in_range": [],
     }
     lines = alert_answer(facts).text.splitlines()
-    assert lines[0] == "BTC 88,905: figures are back after 23 min"
+    assert lines[0] == "BTC 88,905: data is back after 23 min"
     assert lines[1] == "Swept meanwhile: longs 88.0k, -1.0%, ~$26M"
-    assert alert_answer(facts | {"missed": []}).lines == ("Nothing was swept or came near meanwhile.",)
+    assert alert_answer(facts | {"missed": []}).lines == ("Nothing was swept or came near in the meantime.",)
 
 
 def test_who_is_missing_is_said_with_what_it_usually_holds() -> None:

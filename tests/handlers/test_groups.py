@@ -29,8 +29,8 @@ async def group(kit: Kit) -> Chat:
 
 async def test_only_admins_change_a_profile(kit: Kit, group: Chat) -> None:
     refused = await kit.ask("/channel cap 3", "8", group)
-    assert refused.headline == "Only admins of this group may do that."
-    assert "At most 3 messages" in (await kit.ask("/channel cap 3", chat=group)).text
+    assert refused.headline == "Only admins of this group can do that."
+    assert "At most 3 alert messages" in (await kit.ask("/channel cap 3", chat=group)).text
     chat = await kit.chat("-5", "group")
     assert chat.preferences.cap == 3
     for wrong in ("cap 0", "cap 101", "cap x", "role everybody", "commands where", "cap", "colour red", "cap 3 4"):
@@ -66,7 +66,7 @@ async def test_a_topic_is_let_in_and_shut_out_with_its_group() -> None:
     await kit.store.add_operator("telegram", "7")
     group = await kit.chat("-100", "group")
     topic = await kit.store.upsert_chat("telegram", "-100/44", "group", "", parent="-100")
-    assert (await kit.ask("/help", "8", topic)).headline == "What I answer"  # free for all
+    assert (await kit.ask("/help", "8", topic)).headline == "Commands"  # free for all
     assert (await kit.ask("/liq", "8", topic)).headline == "This bot is private."
     await kit.ask(f"/admin approve {group.id}")
     assert (await kit.ask("/liq", "8", topic)).headline.startswith("BTC ")
@@ -100,7 +100,7 @@ async def test_whoever_subscribed_is_told_that_a_group_is_lost(kit: Kit, group: 
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     assert (message.remote_chat, message.body["kind"]) == ("7", "lost")
-    assert alert_answer(message.body).headline == "I cannot write in -5 any more: its alerts are paused"
+    assert alert_answer(message.body).headline == "I can't post in -5 any more: its alerts are paused"
 
 
 async def test_nobody_is_told_where_nobody_subscribed(kit: Kit, group: Chat) -> None:
@@ -135,7 +135,7 @@ async def test_a_rule_of_one_side_takes_the_place_of_both_and_leaves_the_other(k
 async def test_a_rule_of_one_coin_and_side_leaves_the_other_side_to_the_rule_for_all(kit: Kit) -> None:
     await kit.ask("/threshold busy")
     await kit.ask("/threshold calm longs btc")
-    book = kit.services.watch.book
+    book = kit.services.pipeline.rules
     chat = await kit.chat()
     for found in (book.for_asset("BTC"), book._of_chat_for(chat.id, "BTC")):
         assert sorted(rule.text for rule in found) == ["near busy shorts", "near calm longs"]
@@ -150,7 +150,7 @@ async def test_what_somebody_changes_of_their_own_is_not_in_a_groups_log(kit: Ki
     assert found.private
     assert await kit.store.changes(group.id, 5) == []
     await kit.ask("/subscribe calm", chat=group)
-    number = kit.services.watch.book.rules[0].id
+    number = kit.services.pipeline.rules.rules[0].id
     await kit.ask(f"/alerts remove {number}")  # of the group, by its admin, from the private chat
     assert (await kit.store.changes(group.id, 5))[0].what == f"/alerts remove {number}"
 

@@ -68,7 +68,7 @@ async def test_a_drawing_that_failed_is_not_kept(kit: Kit, monkeypatch: pytest.M
 async def test_the_picture_holds_what_the_map_holds(kit: Kit) -> None:
     found = await kit.ask("/map 8%")
     assert found.picture is not None
-    board = kit.services.watch.boards["BTC"]
+    board = kit.services.pipeline.boards["BTC"]
     data = map_picture(board, found.picture, kit.clock.at)
     for side in SIDES:
         within = [
@@ -86,7 +86,7 @@ async def test_the_picture_holds_what_the_map_holds(kit: Kit) -> None:
 async def test_an_asset_without_a_past_can_be_drawn(kit: Kit) -> None:
     found = await kit.ask("/map")
     assert found.picture is not None
-    data = map_picture(kit.services.watch.boards["BTC"], found.picture, kit.clock.at)
+    data = map_picture(kit.services.pipeline.boards["BTC"], found.picture, kit.clock.at)
     rows = len(data.prices) - 1
     bare = MapPicture(
         data.frame,
@@ -110,14 +110,14 @@ def _levels(usd: np.ndarray, side: Side, data: MapPicture) -> list[tuple[float, 
 async def test_a_track_record_is_drawn_day_by_day(kit: Kit) -> None:
     record = track_record("BTC", made_up(count=MIN_HOURS + 24 * 25))
     kit.services.records["BTC"] = record
-    kit.services.watch.boards["BTC"].hours.rows.clear()
+    kit.services.pipeline.boards["BTC"].hours.rows.clear()
     found = await kit.ask("/skill")
     assert found.picture is not None
-    assert "predicted and reported" in found.picture.alt
+    assert "predicted vs reported" in found.picture.alt
     made = Pictures(kit.services)
     assert size(await made.draw(found)) == (1080, 960)
     made.close()
-    data = skill_picture(kit.services.watch.boards["BTC"], record, found.picture, kit.clock.at)
+    data = skill_picture(kit.services.pipeline.boards["BTC"], record, found.picture, kit.clock.at)
     assert data.reported.sum(axis=0) == pytest.approx(np.array(record.reported_usd))
     assert data.expected.sum(axis=0) == pytest.approx(np.array(record.expected_usd))
     assert (np.diff(data.days) == 1).all()

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 import bot
-from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState
 from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.liquidation.margin import Tier
 from engine.market import DAY_MS, HOUR_MS, Bar, Liquidation, Market
 from engine.messages import AlertRecord, TickRecord
+from engine.pipeline import AlertPipeline
 from engine.preferences import Preferences
-from engine.watch import Watch
 from handlers.context import Services
 from handlers.delivery.rendering import answer_of
 from storage.store import Store
@@ -125,9 +125,9 @@ async def started(path: Path, other: int, board: AssetBoard | None = None) -> No
     try:
         book = await store.load_book()
         board = board or await bot._board(store, "BTC", ["binanceusdm", "bybit", "okx"], clock)
-        watch = Watch({"BTC": board}, book, store)
-        watch.was_offline(await store.priced_until(), await store.stale_since())
-        services = Services(watch, store, clock)
+        pipeline = AlertPipeline({"BTC": board}, book, store)
+        pipeline.downtime.begin(await store.priced_until(), await store.stale_since())
+        services = Services(pipeline, store, clock)
         for market in await store.markets():
             await store.tiers_of(market.key)
         await store.bars_since(MARKET, 0)

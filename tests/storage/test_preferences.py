@@ -102,7 +102,7 @@ async def test_a_day_is_full_at_its_cap_says_so_once_and_begins_anew(kit: Kit) -
         await kit.tell(kit.alert(chat))
     assert [message.body["kind"] for message in await kit.claimed()] == ["near", "near", "full"]
     await kit.tell(kit.alert(chat, kind="swept", top_tier=True), kit.alert(chat, kind="swept"))
-    await kit.tell(kit.alert(chat, only=True), kit.alert(chat, kind="stale", rule_id=None))
+    await kit.tell(kit.alert(chat, once=True), kit.alert(chat, kind="stale", rule_id=None))
     assert [message.body["kind"] for message in await kit.claimed()] == ["swept", "stale", "near"]
     kit.clock.at += DAY_MS
     await kit.tell(kit.alert(chat))
@@ -113,15 +113,15 @@ async def test_only_what_was_delivered_or_still_may_be_counts_for_a_rule(kit: Ki
     chat = await kit.chat()
     (rule,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", every_ms=ONCE)], ["near"])
     await kit.tell(kit.alert(chat, rule_id=rule.id))
-    assert await kit.store.last_told([rule.id]) == {rule.id: NOON}
+    assert await kit.store.last_fired([rule.id]) == {rule.id: NOON}
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     await kit.store.give_up(message.id, "bad request")
     assert await kit.store.rules_of_message(message.id) == [rule.id]
-    assert await kit.store.last_told([rule.id]) == {}
-    await kit.tell(kit.alert(chat, rule_id=rule.id, begins=False))
-    assert await kit.store.last_told([rule.id]) == {}
-    assert (await kit.store.load_book()).told_at == {}
+    assert await kit.store.last_fired([rule.id]) == {}
+    await kit.tell(kit.alert(chat, rule_id=rule.id, opens_incident=False))
+    assert await kit.store.last_fired([rule.id]) == {}
+    assert (await kit.store.load_book()).last_fired_at == {}
 
 
 async def test_a_rule_whose_moment_was_missed_has_spoken_by_the_message_that_tells_of_it(kit: Kit) -> None:
@@ -131,13 +131,13 @@ async def test_a_rule_whose_moment_was_missed_has_spoken_by_the_message_that_tel
         chat.id, [Rule(0, chat.id, "price", "BTC", level=1.0, every_ms=ONCE)], []
     )
     await kit.tell(kit.alert(chat, kind="offline", rule_id=None, counts_for=(rule.id,)))
-    assert (await kit.store.load_book()).told_at == {rule.id: NOON}
+    assert (await kit.store.load_book()).last_fired_at == {rule.id: NOON}
     assert len(await kit.store.recent_alerts(chat.id, 5)) == 1
     message = await kit.store.claim("telegram", 1000, ())
     assert message is not None
     await kit.store.give_up(message.id, "bad request")
     assert await kit.store.rules_of_message(message.id) == [rule.id]
-    assert (await kit.store.load_book()).told_at == {}
+    assert (await kit.store.load_book()).last_fired_at == {}
 
 
 async def test_what_was_given_up_is_listed_and_goes_out_again(kit: Kit) -> None:

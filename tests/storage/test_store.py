@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState
 from engine.chats import Chat
 from engine.clock import ManualClock
 from engine.errors import InputError
@@ -75,7 +75,7 @@ async def test_rules_and_what_they_remember_come_back(kit: Kit) -> None:
     chat = await kit.chat()
     (rule,), gone = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", 0.01, 20e6)], ["near"])
     assert gone == []
-    state = RuleState(armed=False, since=5, fired=True, forced_usd=3.0)
+    state = RuleState(armed=False, since=5, awaiting_followup=True, value=3.0)
     await kit.store.commit(TickRecord(6, states={(rule.id, "c"): state, (99, "c"): state}))
     book = await kit.store.load_book()
     assert book.rules == (rule,)

@@ -165,7 +165,7 @@ class Incoming:
         room = chat.preferences.room
         if room not in (PUBLIC, PRIVATE, chat.remote_id) and chat.kind != "private" and not await request.by_admin():
             with use_language(language_of(chat.preferences, locale)):
-                return Answer(_("Commands are answered in {room}.", room=f"<#{room}>"), private=True)
+                return Answer(_("Use commands in {room}.", room=f"<#{room}>"), private=True)
         return await answer_within_budget(request)
 
     async def _room_is_elsewhere(self, interaction: discord.Interaction) -> bool:

@@ -38,7 +38,7 @@ def render_discord(found: Answer) -> dict[str, Any]:
     if found.table:
         body.append("```\n" + set_table(found.table).replace("`", "'") + "\n```")
     if found.taken_at is not None:
-        body.append("-# " + _("figures of {moment}", moment=f"<t:{found.taken_at // 1000}:R>"))
+        body.append("-# " + _("data from {moment}", moment=f"<t:{found.taken_at // 1000}:R>"))
     footer = " · ".join(part for part in (found.footer, wording.disclaimer()) if part)
     buttons = [
         [button.label[:LABEL_LIMIT], CUSTOM_ID_PREFIX + button.code]

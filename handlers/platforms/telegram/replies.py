@@ -199,5 +199,5 @@ async def _say_closed(app: App, request: Request) -> None:
         return
     chat_id, topic = address(request.chat.remote_id)
     with use_language(language_of(request.chat.preferences, request.locale)):
-        text = _("Answers go to you alone here. Write to me first: {link}", link=f"t.me/{app.bot.username}")
+        text = _("Answers here are private. Message me first: {link}", link=f"t.me/{app.bot.username}")
     await app.bot.send_message(chat_id, text, message_thread_id=topic, link_preview_options=NO_PREVIEW)

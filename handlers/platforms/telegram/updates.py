@@ -125,7 +125,9 @@ class Incoming:
         request = Request(PLATFORM, user, chat, press.command, self._services, self._face, locale=locale)
         if press.here and not await _may_change(message, request):
             with use_language(language_of(chat.preferences, locale)):
-                notice = _("This answer is somebody else's. Ask for your own: {command}", command=press.command)
+                notice = _(
+                    "Only the person who asked can use these buttons. Run {command} yourself.", command=press.command
+                )
             await _settle(query, notice)
             return
         if chat.kind == "channel" and not await request.by_admin():
@@ -159,12 +161,12 @@ class Incoming:
         command = find_command(name)
         with use_language(language_of(request.chat.preferences, request.locale)):
             if command.name in ADMIN_ONLY and not await request.by_admin():
-                return _("Only admins of this group may do that.")
+                return _("Only admins of this group can do that.")
             now, key = self._services.wall.now(), (request.chat.id, request.text)
             if command.draws and not here:
                 self._drawn = {each: at for each, at in self._drawn.items() if 0 <= now - at < DRAWN_MS}
                 if key in self._drawn:
-                    return _("It was shown just now: look below.")
+                    return _("Just posted, see below.")
                 self._drawn[key] = now
         return None
 
@@ -205,9 +207,9 @@ class Incoming:
             taken = await store.find_chat(PLATFORM, str(message.migrate_to_chat_id))
             await store.move_chat(old.id, str(message.migrate_to_chat_id))
             if taken is not None and taken.id != old.id:
-                self._services.watch.book.forget(taken.id)
+                self._services.pipeline.rules.remove_chat(taken.id)
                 for rule in await store.rules_of_chat(old.id):
-                    self._services.watch.book.add(rule)
+                    self._services.pipeline.rules.add(rule)
             if not old.active and old.off_reason not in (STOPPED, REFUSED):
                 await self._welcome(old)
 
@@ -228,7 +230,7 @@ class Incoming:
 
     async def _lose(self, chat: Chat, reason: str) -> None:
         await self._services.store.set_chat_active(chat.id, active=False, reason=reason)
-        self._services.watch.book.pause(chat.id)
+        self._services.pipeline.rules.deactivate_chat(chat.id)
         if chat.kind != "private":
             await tell_subscriber(self._services, chat, self._face)
 
@@ -237,7 +239,7 @@ class Incoming:
         await store.set_chat_active(chat.id, active=True)
         rules = await store.rules_of_chat(chat.id)
         for rule in rules:
-            self._services.watch.book.add(rule)
+            self._services.pipeline.rules.add(rule)
         await store.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
         self._services.wake()
 
@@ -264,7 +266,7 @@ class Incoming:
         elif request.chat.kind != "private" and found.private:
             # Whoever speaks as the chat has no private one; what is not for all to read is not said.
             with use_language(language_of(request.chat.preferences)):
-                found = Answer(_("That is for a private chat with me."))
+                found = Answer(_("That only works in a private chat with me."))
         if found.asks:
             self._questions.put(request, found.asks)
         await self.replies.reply(request, place, found)

@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.alerts.active_rules import ActiveRules
-from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, Verdict, baseline, every_pair
+from engine.alerts.cluster_rules import AssetTick, ClusterFiring, SizeFilter, every_pair, seed_states
 from engine.alerts.cluster_rules import decide as decide_pairs
-from engine.alerts.near import REARM_MS, STORY_MS, RuleState, armed_distance
+from engine.alerts.near import REARM_MS, armed_distance
 from engine.alerts.rules import ONCE, Rule
+from engine.alerts.state import FOLLOWUP_MS, Decisions, RuleState, StateKey
+from engine.alerts.suppression import suppress_incidents
 from engine.alerts.tiers import Candidates
 from engine.errors import ImplausibleError
-from engine.liquidation.clusters import Cluster, Mark
+from engine.liquidation.clusters import Cluster, ClusterEvent
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.view import MapView
 from engine.market import HOUR_MS, Bar
@@ -50,10 +52,12 @@ def cluster(distance: float = 0.03, born_at: int = 0, born_distance: float = 0.0
     )
 
 
-def tick(path: list[float], now: int = DAY, found: Cluster | None = None, marks: tuple[Mark, ...] = ()) -> AssetTick:
+def tick(
+    path: list[float], now: int = DAY, found: Cluster | None = None, events: tuple[ClusterEvent, ...] = ()
+) -> AssetTick:
     mass = np.full(WINDOW, 2e6)
     view = MapView("BTC", now, path[0], {"long": {"v": mass}, "short": {"v": mass}}, {"v": 8e9})
-    return AssetTick("BTC", now, tuple(path), (found or cluster(),), marks, view, Candidates())
+    return AssetTick("BTC", now, tuple(path), (found or cluster(),), events, view, Candidates())
 
 
 def decide(
@@ -61,9 +65,26 @@ def decide(
     states: dict[StateKey, RuleState],
     of: AssetTick,
     muted: dict[int, int] | None = None,
-    following: set[int] | None = None,
-) -> Verdict:
-    return decide_pairs(every_pair(rules, of), states, of, muted, following or ())
+    new_rules: set[int] | None = None,
+) -> Decisions[ClusterFiring]:
+    return decided(every_pair(rules, of), states, of, muted, new_rules)
+
+
+def decided(
+    pairs: list[tuple[Rule, Cluster]],
+    states: dict[StateKey, RuleState],
+    of: AssetTick,
+    muted: dict[int, int] | None = None,
+    new_rules: set[int] | None = None,
+    cooldown_until: int = 0,
+) -> Decisions[ClusterFiring]:
+    """What pairs decide, less what mutes and cool-downs suppress."""
+    decisions = decide_pairs(pairs, states, of, new_rules or ())
+    muted_chats = muted or {}
+    suppress_incidents(
+        decisions, "BTC", lambda rule: muted_chats.get(rule.chat_id, 0) > of.now, lambda _: cooldown_until > of.now
+    )
+    return decisions
 
 
 def away(found: Cluster, distance: float) -> float:
@@ -71,29 +92,29 @@ def away(found: Cluster, distance: float) -> float:
     return found.near_price * math.exp(distance)
 
 
-def fired(found: list[Decision]) -> list[str]:
+def fired(found: list[ClusterFiring]) -> list[str]:
     return [decision.kind for decision in found]
 
 
 def test_it_fires_when_price_comes_within_the_distance_and_says_where() -> None:
     found = cluster()
     verdict = decide([RULE], {}, tick([away(found, 0.02), away(found, 0.005)], found=found))
-    (decision,) = verdict.decisions
+    (decision,) = verdict.fired
     assert decision.kind == "near"
     assert decision.price == pytest.approx(away(found, 0.01))
-    assert "within 1%" in decision.reason
-    assert decision.told is not None
-    assert 0 < decision.told.forced_low_usd < decision.told.forced_usd < decision.told.forced_high_usd
+    assert decision.reason == "came_near"
+    assert decision.notified_state is not None
+    assert 0 < decision.notified_state.value_low < decision.notified_state.value < decision.notified_state.value_high
 
 
 def test_a_jump_past_the_cluster_still_tells_that_it_was_near() -> None:
     found = cluster()
-    assert fired(decide([RULE], {}, tick([away(found, 0.02), away(found, -0.02)], found=found)).decisions) == ["near"]
+    assert fired(decide([RULE], {}, tick([away(found, 0.02), away(found, -0.02)], found=found)).fired) == ["near"]
 
 
 def test_a_new_cluster_is_not_near_yet() -> None:
     found = cluster(born_at=DAY - HOUR_MS)
-    assert decide([RULE], {}, tick([away(found, 0.02), away(found, 0.005)], found=found)).decisions == []
+    assert decide([RULE], {}, tick([away(found, 0.02), away(found, 0.005)], found=found)).fired == []
 
 
 def test_one_that_formed_close_is_silent_until_price_has_left() -> None:
@@ -108,13 +129,13 @@ def test_one_that_formed_close_is_silent_until_price_has_left() -> None:
 def test_it_is_armed_again_by_distance_and_time_together() -> None:
     found = cluster()
     near, far = away(found, 0.005), away(found, 0.021)
-    states: dict[StateKey, RuleState] = {(1, "c1"): RuleState(armed=False, since=DAY, fired=True)}
+    states: dict[StateKey, RuleState] = {(1, "c1"): RuleState(armed=False, since=DAY, awaiting_followup=True)}
     for now, path, expected in (
         (DAY + HOUR_MS, [near, far, near], []),  # left, but too soon
         (DAY + REARM_MS + 1, [near, away(found, 0.008), near], ["near"]),  # had left before: time was what lacked
     ):
         verdict = decide([RULE], states, tick(path, now, found))
-        assert fired(verdict.decisions) == expected
+        assert fired(verdict.fired) == expected
         states |= {key: state for key, state in verdict.states.items() if state}
 
 
@@ -126,16 +147,16 @@ def test_never_two_alerts_of_one_key_however_price_goes() -> None:
     def check(moves: list[tuple[float, int]]) -> None:
         states: dict[StateKey, RuleState] = {}
         now, before, keys = DAY, away(found, 0.03), []
-        told_at: list[int] = []
+        notified_at: list[int] = []
         for distance, passed in moves:
             now, price = now + passed, away(found, distance)
             verdict = decide([RULE], states, tick([before, price], now, found))
-            keys += [decision.key for decision in verdict.decisions]
-            told_at += [now for _ in verdict.decisions]
+            keys += [decision.key for decision in verdict.fired]
+            notified_at += [now for _ in verdict.fired]
             states |= {key: state for key, state in verdict.states.items() if state}
             before = price
         assert len(keys) == len(set(keys))
-        assert all(later - earlier >= REARM_MS for earlier, later in itertools.pairwise(told_at))
+        assert all(later - earlier >= REARM_MS for earlier, later in itertools.pairwise(notified_at))
 
     check()
 
@@ -144,30 +165,30 @@ def test_a_muted_chat_hears_nothing_and_gets_no_flood_afterwards() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, 0.005)]
     quiet = decide([RULE], {}, tick(path, found=found), {1: DAY + 1})
-    assert quiet.decisions == []
+    assert quiet.fired == []
     states = {key: state for key, state in quiet.states.items() if state}
-    assert decide([RULE], states, tick([path[1], path[1]], DAY + 2, found)).decisions == []
+    assert decide([RULE], states, tick([path[1], path[1]], DAY + 2, found)).fired == []
 
 
 def test_size_is_a_tier_or_usd() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, 0.005)]
-    assert decide([replace(RULE, size=1e12)], {}, tick(path, found=found)).decisions == []
-    assert len(decide([replace(RULE, size=1e3)], {}, tick(path, found=found)).decisions) == 1
+    assert decide([replace(RULE, size=1e12)], {}, tick(path, found=found)).fired == []
+    assert len(decide([replace(RULE, size=1e3)], {}, tick(path, found=found)).fired) == 1
 
 
 def test_whoever_was_told_of_it_is_told_how_it_ended() -> None:
     found = cluster()
-    states = {(1, "c1"): RuleState(armed=False, since=DAY - 1, fired=True)}
+    states = {(1, "c1"): RuleState(armed=False, since=DAY - 1, awaiting_followup=True)}
     path = [away(found, 0.005), away(found, -0.02)]
-    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
-    (decision,) = decide([RULE], states, tick(path, found=found, marks=(swept,))).decisions
+    swept = ClusterEvent("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
+    (decision,) = decide([RULE], states, tick(path, found=found, events=(swept,))).fired
     assert decision.kind == "swept"
-    assert "90%" in decision.reason
-    assert decision.told is not None
+    assert decision.reason == "swept"
+    assert decision.notified_state is not None
 
 
-def remembered(states: dict[StateKey, RuleState], verdict: Verdict) -> dict[StateKey, RuleState]:
+def remembered(states: dict[StateKey, RuleState], verdict: Decisions[ClusterFiring]) -> dict[StateKey, RuleState]:
     """What rules remember after a verdict."""
     return {key: state for key, state in (states | verdict.states).items() if state is not None}
 
@@ -180,126 +201,126 @@ def test_what_was_told_is_told_to_its_end_though_the_rule_was_armed_again() -> N
         states = remembered(states, decide([RULE], states, tick(path, DAY + hours * HOUR_MS)))
     assert states[1, "c1"].armed
     gone = cluster()
-    swept = Mark("swept", replace(gone, entry_usd=1e8, swept_usd=9e7), 86_000.0)
+    swept = ClusterEvent("swept", replace(gone, entry_usd=1e8, swept_usd=9e7), 86_000.0)
     small = Rule(1, 1, "near", "BTC", 0.01, 1e12)  # nothing is large enough for it now
     found = decide([small], states, tick([90_600, 86_000], DAY + 9 * HOUR_MS, gone, (swept,)))
-    (decision,) = found.decisions
-    assert (decision.kind, decision.begins) == ("swept", False)
-    assert decision.told is not None
-    assert decision.told.story_since == DAY
-    assert decision.told.forced_usd == first.decisions[0].told.forced_usd  # type: ignore[union-attr]  # as told then
+    (decision,) = found.fired
+    assert (decision.kind, decision.opens_incident) == ("swept", False)
+    assert decision.notified_state is not None
+    assert decision.notified_state.notified_at == DAY
+    assert decision.notified_state.value == first.fired[0].notified_state.value  # type: ignore[union-attr]  # as told then
 
 
 def test_what_was_told_and_came_to_nothing_ends_in_one_line_after_a_day() -> None:
     states = remembered({}, decide([RULE], {}, tick([90_000, 88_000])))
-    early = decide([RULE], states, tick([88_000, 88_100], DAY + STORY_MS - 1))
-    assert early.decisions == []
+    early = decide([RULE], states, tick([88_000, 88_100], DAY + FOLLOWUP_MS - 1))
+    assert early.fired == []
     faded = replace(cluster(), faded_at=DAY + 1)
-    late = replace(tick([88_000, 88_100], DAY + STORY_MS), clusters=(), faded=(faded,))
+    late = replace(tick([88_000, 88_100], DAY + FOLLOWUP_MS), clusters=(), faded=(faded,))
     ended = decide([RULE], states, late)
-    assert [(d.kind, d.begins) for d in ended.decisions] == [("over", False)]
-    assert decide([RULE], remembered(states, ended), late).decisions == []
-    assert decide([RULE], states, late, muted={1: late.now + 1}).decisions == []
-    swept = Mark("swept", replace(cluster(), entry_usd=1e8, swept_usd=9e7), 86_000.0)
-    after = decide([RULE], remembered(states, ended), tick([88_000, 86_000], DAY + STORY_MS + 1, None, (swept,)))
-    assert [(d.kind, d.begins) for d in after.decisions] == [("swept", True)], "a sweep a day later is news again"
+    assert [(d.kind, d.opens_incident) for d in ended.fired] == [("over", False)]
+    assert decide([RULE], remembered(states, ended), late).fired == []
+    assert decide([RULE], states, late, muted={1: late.now + 1}).fired == []
+    swept = ClusterEvent("swept", replace(cluster(), entry_usd=1e8, swept_usd=9e7), 86_000.0)
+    after = decide([RULE], remembered(states, ended), tick([88_000, 86_000], DAY + FOLLOWUP_MS + 1, None, (swept,)))
+    assert [(d.kind, d.opens_incident) for d in after.fired] == [("swept", True)], "a sweep a day later is news again"
 
 
 def test_nothing_begins_at_a_cluster_that_faded_but_what_was_told_of_it_ends() -> None:
     faded = replace(cluster(), faded_at=DAY)
     coming = replace(tick([90_000, 88_000]), clusters=(), faded=(faded,))
-    assert decide([RULE, Rule(2, 2, "swept", "BTC", None, "busy")], {}, coming).decisions == []
-    swept = Mark("swept", replace(faded, entry_usd=1e8, swept_usd=9e7), 86_000.0)
-    over = replace(coming, path=(88_000, 86_000), marks=(swept,))
-    told = {(1, "c1"): RuleState(False, DAY - HOUR_MS, True, label=87_500.0, told_at=DAY - HOUR_MS)}
+    assert decide([RULE, Rule(2, 2, "swept", "BTC", None, "busy")], {}, coming).fired == []
+    swept = ClusterEvent("swept", replace(faded, entry_usd=1e8, swept_usd=9e7), 86_000.0)
+    over = replace(coming, path=(88_000, 86_000), events=(swept,))
+    told = {(1, "c1"): RuleState(False, DAY - HOUR_MS, True, label=87_500.0, notified_at=DAY - HOUR_MS)}
     rules = [RULE, Rule(2, 2, "swept", "BTC", None, "busy"), Rule(3, 3, "near", "BTC", 0.01, "busy")]
-    assert [(d.rule.id, d.kind) for d in decide(rules, told, over).decisions] == [(1, "swept")]
+    assert [(d.rule.id, d.kind) for d in decide(rules, told, over).fired] == [(1, "swept")]
 
 
 def test_the_story_goes_on_with_the_cluster_that_took_the_place() -> None:
-    told = RuleState(False, DAY, True, forced_usd=5.0, label=87_500.0, told_at=DAY)
+    told = RuleState(False, DAY, True, value=5.0, label=87_500.0, notified_at=DAY)
     book = ActiveRules([RULE, Rule(2, 2, "near", "BTC", 0.05, "busy")], {(1, "c1"): told, (2, "c1"): told})
     heir = replace(cluster(), id="c2")
-    found = book.hand_over("BTC", "c1", heir, {(2, "c1"): replace(told, fired=False)})
+    found = book.transfer_states("BTC", "c1", heir, {(2, "c1"): replace(told, awaiting_followup=False)})
     assert found == {(1, "c2"): replace(told, armed=True, since=DAY)}, (
         "armed as a new one; what ended is not told again"
     )
     close = replace(heir, born_distance=0.004, farthest=0.004)
-    assert not book.hand_over("BTC", "c1", close, {})[1, "c2"].armed  # type: ignore[union-attr]
-    own = RuleState(False, DAY + 5, True, label=87_000.0, told_at=DAY + 5)
-    assert book.hand_over("BTC", "c1", heir, {(1, "c2"): own})[1, "c2"] == own, "its own story is the newer one"
+    assert not book.transfer_states("BTC", "c1", close, {})[1, "c2"].armed  # type: ignore[union-attr]
+    own = RuleState(False, DAY + 5, True, label=87_000.0, notified_at=DAY + 5)
+    assert book.transfer_states("BTC", "c1", heir, {(1, "c2"): own})[1, "c2"] == own, "its own story is the newer one"
 
 
 def test_rules_of_kind_entered_and_swept_fire_at_the_cluster() -> None:
     found = cluster()
     path = [away(found, 0.005), away(found, -0.02)]
-    marks = (Mark("entered", found, path[-1]), Mark("swept", found, path[-1]))
+    events = (ClusterEvent("entered", found, path[-1]), ClusterEvent("swept", found, path[-1]))
     rules = [replace(RULE, id=2, kind="entered", distance=None), replace(RULE, id=3, kind="swept", distance=None)]
-    assert fired(decide(rules, {}, tick(path, found=found, marks=marks)).decisions) == ["entered", "swept"]
+    assert fired(decide(rules, {}, tick(path, found=found, events=events)).fired) == ["entered", "swept"]
 
 
 def test_a_baseline_shows_what_is_in_range_and_fires_nothing_of_it() -> None:
     found = cluster()
     inside = away(found, 0.004)
-    verdict, shown = baseline([RULE], {}, tick([inside, inside], found=found))
+    seeded, shown = seed_states([RULE], {}, tick([inside, inside], found=found))
     assert [c.id for _, c in shown] == ["c1"]
-    states = {key: state for key, state in verdict.states.items() if state}
-    assert decide([RULE], states, tick([inside, inside], DAY + 1, found)).decisions == []
-    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
+    states = {key: state for key, state in seeded.items() if state}
+    assert decide([RULE], states, tick([inside, inside], DAY + 1, found)).fired == []
+    swept = ClusterEvent("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
     after = decide([RULE], states, tick([inside, away(found, -0.02)], DAY + 2, found, (swept,)))
-    assert fired(after.decisions) == ["swept"]
+    assert fired(after.fired) == ["swept"]
 
 
 def test_a_rule_with_its_baseline_ends_its_stories_and_begins_none() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, -0.02)]
-    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
-    states = {(1, "c1"): RuleState(armed=False, since=DAY - 1, fired=True)}
+    swept = ClusterEvent("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
+    states = {(1, "c1"): RuleState(armed=False, since=DAY - 1, awaiting_followup=True)}
     story = tick(path, DAY, found, (swept,))
-    assert fired(decide([RULE], states, story, following={1}).decisions) == ["swept"]
-    assert decide([RULE], {}, tick(path, DAY, found), following={1}).decisions == []
-    assert baseline([RULE], {}, story)[1] == []
+    assert fired(decide([RULE], states, story, new_rules={1}).fired) == ["swept"]
+    assert decide([RULE], {}, tick(path, DAY, found), new_rules={1}).fired == []
+    assert seed_states([RULE], {}, story)[1] == []
 
 
 def test_a_baseline_out_of_range_changes_nothing() -> None:
     found = cluster()
     outside = away(found, 0.02)
-    verdict, shown = baseline([RULE], {}, tick([outside, outside], found=found))
-    assert verdict.states == {}
+    seeded, shown = seed_states([RULE], {}, tick([outside, outside], found=found))
+    assert seeded == {}
     assert shown == []
 
 
 def test_a_rule_for_another_coin_hears_nothing() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, 0.005)]
-    assert decide([replace(RULE, asset="ETH")], {}, tick(path, found=found)).decisions == []
+    assert decide([replace(RULE, asset="ETH")], {}, tick(path, found=found)).fired == []
 
 
 def test_a_rule_that_rests_begins_no_story_and_ends_those_it_began() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, 0.005)]
     pairs = [(RULE, found)]
-    verdict = decide_pairs(pairs, {}, tick(path, found=found), resting=lambda _: DAY + 1)
-    assert verdict.decisions == []
+    verdict = decided(pairs, {}, tick(path, found=found), cooldown_until=DAY + 1)
+    assert verdict.fired == []
     (state,) = verdict.states.values()
     assert state is not None
-    assert (state.armed, state.fired) == (False, False)
-    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
+    assert (state.armed, state.awaiting_followup) == (False, False)
+    swept = ClusterEvent("swept", replace(found, entry_usd=10.0, swept_usd=9.0), away(found, -0.02))
     after = tick([path[-1], away(found, -0.02)], DAY + 1, found, (swept,))
-    assert decide_pairs(pairs, {(1, "c1"): state}, after, resting=lambda _: 0).decisions == []
-    told = {(1, "c1"): RuleState(armed=False, since=DAY - 1, fired=True)}
-    (decision,) = decide_pairs(pairs, told, after, resting=lambda _: 2**60).decisions
-    assert (decision.kind, decision.begins) == ("swept", False)
+    assert decided(pairs, {(1, "c1"): state}, after).fired == []
+    told = {(1, "c1"): RuleState(armed=False, since=DAY - 1, awaiting_followup=True)}
+    (decision,) = decided(pairs, told, after, cooldown_until=2**60).fired
+    assert (decision.kind, decision.opens_incident) == ("swept", False)
 
 
 def test_cooldown_counts_from_what_was_told() -> None:
     book = ActiveRules([replace(RULE, every_ms=HOUR_MS), replace(RULE, id=2, every_ms=ONCE), replace(RULE, id=3)])
     hourly, once, always = book.rules
-    assert [book.resting_until(rule) for rule in book.rules] == [0, 0, 0]
-    book.told_at.update({1: DAY, 2: DAY, 3: DAY})
-    assert book.resting_until(hourly) == DAY + HOUR_MS
-    assert book.resting_until(once) > 10**15
-    assert book.resting_until(always) == 0
+    assert [book.cooldown_until(rule) for rule in book.rules] == [0, 0, 0]
+    book.last_fired_at.update({1: DAY, 2: DAY, 3: DAY})
+    assert book.cooldown_until(hourly) == DAY + HOUR_MS
+    assert book.cooldown_until(once) > 10**15
+    assert book.cooldown_until(always) == 0
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=2, max_size=8))
@@ -307,8 +328,8 @@ def test_cooldown_never_ends_earlier_for_a_later_alert(times: list[int]) -> None
     book = ActiveRules([replace(RULE, every_ms=HOUR_MS)])
     ends = []
     for at in sorted(times):
-        book.told_at[1] = at
-        ends.append(book.resting_until(book.rules[0]))
+        book.last_fired_at[1] = at
+        ends.append(book.cooldown_until(book.rules[0]))
     assert ends == sorted(ends)
 
 
@@ -317,7 +338,7 @@ def test_an_ended_rule_is_not_asked() -> None:
     rules = [replace(RULE, expires_at=DAY), replace(RULE, id=2, chat_id=2, expires_at=DAY + 1)]
     book = ActiveRules(rules)
     at = tick([away(found, 0.02), away(found, 0.005)], found=found)
-    assert [rule.id for rule, _ in book.pairs(at, Sizes(at))] == [2]
+    assert [rule.id for rule, _ in book.pairs(at, SizeFilter(at))] == [2]
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, 0.0])
@@ -331,14 +352,14 @@ def test_a_rule_that_may_speak_once_speaks_once_in_one_tick_too() -> None:
     path = [away(one, 0.02), away(one, 0.005)]
     at = replace(tick(path, found=one), clusters=(one, other))
     once = replace(RULE, every_ms=ONCE)
-    assert len(decide_pairs(every_pair([RULE], at), {}, at).decisions) == 2
-    verdict = decide_pairs(every_pair([once], at), {}, at)
-    assert [decision.cluster.id for decision in verdict.decisions] == ["c1"]
+    assert len(decided(every_pair([RULE], at), {}, at).fired) == 2
+    verdict = decided(every_pair([once], at), {}, at)
+    assert [decision.cluster.id for decision in verdict.fired] == ["c1"]
 
 
 def test_what_was_not_told_while_a_rule_rests_has_no_end_to_be_told() -> None:
     found = cluster()
     path = [away(found, 0.02), away(found, -0.02)]
-    swept = Mark("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
+    swept = ClusterEvent("swept", replace(found, entry_usd=10.0, swept_usd=9.0), path[-1])
     at = tick(path, DAY, found, (swept,))
-    assert decide_pairs([(RULE, found)], {}, at, resting=lambda _: DAY + 1).decisions == []
+    assert decided([(RULE, found)], {}, at, cooldown_until=DAY + 1).fired == []

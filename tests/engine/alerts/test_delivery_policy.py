@@ -62,7 +62,7 @@ def test_a_full_day_sends_one_note_and_what_is_exempt() -> None:
     preferences = Preferences(cap=2)
     assert kinds([alert(), alert(), alert()], preferences) == ["near", "near", "full"]
     assert kinds([alert(kind="swept", top_tier=True), alert(kind="swept")], preferences, 2) == ["swept", "full"]
-    assert kinds([alert(only=True), alert(kind="stale", rule_id=None)], preferences, 2) == ["stale", "near"]
+    assert kinds([alert(once=True), alert(kind="stale", rule_id=None)], preferences, 2) == ["stale", "near"]
 
 
 def test_the_note_that_a_day_is_full_waits_for_the_end_of_quiet_hours_too() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from engine.alerts.active_rules import ActiveRules
-from engine.alerts.cluster_rules import AssetTick, Decision, Sizes, StateKey, baseline, decide, every_pair
-from engine.alerts.near import RuleState
+from engine.alerts.cluster_rules import AssetTick, ClusterFiring, SizeFilter, decide, every_pair, seed_states
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState, StateKey
+from engine.alerts.suppression import suppress_incidents
 from engine.alerts.tiers import Candidates
-from engine.liquidation.clusters import Cluster, Mark
+from engine.liquidation.clusters import Cluster, ClusterEvent
 from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.view import MapView
 from engine.market import HOUR_MS, Side
@@ -74,7 +76,7 @@ class World:
             if min(distances) <= 0:
                 moved = replace(moved, entry_usd=1e6, swept_usd=9e5)
                 kind = self.rng.choice(["entered", "swept", "wick"])
-                marks.append(Mark(kind, moved, path[-1]))
+                marks.append(ClusterEvent(kind, moved, path[-1]))
                 if kind == "wick":
                     moved = replace(moved, entry_usd=0.0, swept_usd=0.0)
                 elif kind == "swept":
@@ -85,8 +87,8 @@ class World:
         return AssetTick("BTC", self.now, path, before, tuple(marks), view, Candidates(), faded=faded)
 
 
-def keys(decisions: Sequence[Decision]) -> list[tuple[str, float]]:
-    return sorted((decision.key, decision.price) for decision in decisions)
+def keys(fired: Sequence[ClusterFiring]) -> list[tuple[str, float]]:
+    return sorted((decision.key, decision.price) for decision in fired)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -102,35 +104,38 @@ def test_deciding_what_the_index_offers_is_deciding_everything(seed: int) -> Non
             book.add(world.rule())
         if world.rng.random() < 0.15 and book.rules:
             gone = book.rules[int(world.rng.integers(len(book.rules)))]
-            book.remove([gone.id]) if world.rng.random() < 0.5 else book.pause(gone.chat_id)
+            book.remove([gone.id]) if world.rng.random() < 0.5 else book.deactivate_chat(gone.chat_id)
         if world.rng.random() < 0.02:
             for _ in range(100):
                 book.add(world.rule())
         tick = world.tick()
-        following = {rule.id for rule in book.take_fresh("BTC")}
-        sizes = Sizes(tick)
-        everything = decide(
-            every_pair(book.for_asset("BTC"), tick), book.states, tick, book.muted("BTC"), following, sizes
-        )
-        offered = decide(book.pairs(tick, sizes), book.states, tick, book.muted("BTC"), following, sizes)
-        assert keys(offered.decisions) == keys(everything.decisions)
+        new_rules = {rule.id for rule in book.take_new_rules("BTC")}
+        sizes = SizeFilter(tick)
+        everything = decide(every_pair(book.for_asset("BTC"), tick), book.states, tick, new_rules, sizes)
+        offered = decide(book.pairs(tick, sizes), book.states, tick, new_rules, sizes)
+        for decisions in (everything, offered):
+            suppress_incidents(decisions, "BTC", partial(is_muted, book, tick.now), lambda _: False)
+        assert keys(offered.fired) == keys(everything.fired)
         assert offered.states == everything.states
-        fired += len(offered.decisions)
-        kinds |= {decision.kind for decision in offered.decisions}
+        fired += len(offered.fired)
+        kinds |= {decision.kind for decision in offered.fired}
         ended = {cluster.id for cluster in tick.followed} - world.clusters.keys() - world.faded.keys()
         offered.states |= dict.fromkeys(key for key in (*book.states, *offered.states) if key[1] in ended)
-        book.apply("BTC", offered)
-        book.forget_clusters("BTC", ended)
+        book.apply("BTC", offered.states, offered.fired, tick.now, ended)
         if world.rng.random() < 0.1:
             book = reopened(book)
     assert fired > 50
     assert "over" in kinds
 
 
+def is_muted(book: ActiveRules, now: int, rule: Rule) -> bool:
+    return book.is_muted(rule, "BTC", now)
+
+
 def reopened(book: ActiveRules) -> ActiveRules:
     """The same after a restart: what is not stored is gone."""
     again = ActiveRules(book.rules, dict(book.states.items()), {(3, "BTC"): book.mutes_of(3).get("BTC", 0)})
-    again.take_fresh("BTC")
+    again.take_new_rules("BTC")
     return again
 
 
@@ -153,20 +158,20 @@ def test_rules_that_have_fired_and_those_too_far_away_are_not_looked_at() -> Non
     new = Rule(5000, 9, "near", "BTC", 0.01, "busy")
     book = ActiveRules([*near_rules(500), *far, new], fired)
     tick = quiet_tick(cluster, (0.008, 0.006), 31 * HOUR_MS)
-    assert [rule.id for rule, _ in book.pairs(tick, Sizes(tick))] == [5000]
+    assert [rule.id for rule, _ in book.pairs(tick, SizeFilter(tick))] == [5000]
 
 
 def test_a_baseline_is_asked_for_once_a_rule_and_asset() -> None:
     book = ActiveRules([Rule(1, 1, "near", None), Rule(2, 1, "near", "ETH")])
-    assert [rule.id for rule in book.take_fresh("BTC")] == [1]
-    assert book.take_fresh("BTC") == []
-    assert [rule.id for rule in book.take_fresh("ETH")] == [1, 2]
+    assert [rule.id for rule in book.take_new_rules("BTC")] == [1]
+    assert book.take_new_rules("BTC") == []
+    assert [rule.id for rule in book.take_new_rules("ETH")] == [1, 2]
     book.add(Rule(3, 2, "near", "BTC"))
-    book.pause(1)
-    assert [rule.id for rule in book.take_fresh("BTC")] == [3]
+    book.deactivate_chat(1)
+    assert [rule.id for rule in book.take_new_rules("BTC")] == [3]
     book.add(Rule(1, 1, "near", None))
-    assert [rule.id for rule in book.take_fresh("BTC")] == [1]
-    assert [rule.id for rule in book.take_fresh("ETH")] == [1]
+    assert [rule.id for rule in book.take_new_rules("BTC")] == [1]
+    assert [rule.id for rule in book.take_new_rules("ETH")] == [1]
 
 
 def test_a_rule_in_range_at_its_baseline_is_told_and_out_of_the_armed() -> None:
@@ -174,11 +179,11 @@ def test_a_rule_in_range_at_its_baseline_is_told_and_out_of_the_armed() -> None:
     cluster = Cluster("c", "long", first, first + 2, first + 8, 0, 0, 0.05, 0.05, 1.0, size_usd=1e7)
     book = ActiveRules(near_rules(3))
     tick = quiet_tick(cluster, (0.006, 0.006), 31 * HOUR_MS)
-    based, shown = baseline(book.take_fresh("BTC"), book.states, tick)
-    book.apply("BTC", based)
+    based, shown = seed_states(book.take_new_rules("BTC"), book.states, tick)
+    book.apply("BTC", based, [], tick.now)
     assert len(shown) == 3
     after = quiet_tick(cluster, (0.006, 0.0055), 31 * HOUR_MS + 1)
-    assert book.pairs(after, Sizes(after)) == []
+    assert book.pairs(after, SizeFilter(after)) == []
 
 
 def test_states_are_kept_by_rule_and_cluster() -> None:

@@ -17,12 +17,13 @@ from engine.alerts.market_events import (
     decide_fresh,
     decide_move,
     decide_surge,
-    move_place,
+    move_slot,
     past_grounds,
     past_surges,
 )
-from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule, Tier
+from engine.alerts.state import RuleState
+from engine.alerts.suppression import Reason, suppress
 from engine.liquidation.grid import BIN, bin_of
 from engine.liquidation.traded import TradedLevels
 from engine.market import DAY_MS, HOUR_MS
@@ -35,9 +36,10 @@ RuleStates = dict[tuple[int, str], RuleState]
 
 def surge(states: RuleStates, usd: float, now: int, *, rule: Rule = NORMAL, muted: bool = False) -> tuple[str, str]:
     """What one look decides, told or changed, with its key; states are taken on."""
-    verdict = decide_surge([rule], states, "BTC", "long", usd, THRESHOLDS, now, lambda _: now + 1 if muted else 0)
+    verdict = decide_surge([rule], states, "BTC", "long", usd, THRESHOLDS, now)
+    suppress(verdict, "BTC", lambda _: Reason.MUTED if muted else None)
     states |= {key: state for key, state in verdict.states.items() if state}
-    for name, found in (("told", verdict.decisions), ("changed", verdict.changes)):
+    for name, found in (("told", verdict.fired), ("changed", verdict.grown)):
         if found:
             return name, found[0].key
     return "", ""
@@ -79,8 +81,8 @@ def test_each_tier_has_its_own_threshold_and_a_size_in_usd_the_normal_one(size: 
 
 
 def test_without_enough_hours_there_is_no_threshold() -> None:
-    verdict = decide_surge([NORMAL], {}, "BTC", "long", 1e12, {}, NOW, lambda _: 0)
-    assert not verdict.decisions
+    verdict = decide_surge([NORMAL], {}, "BTC", "long", 1e12, {}, NOW)
+    assert not verdict.fired
     assert not verdict.states
 
 
@@ -124,13 +126,13 @@ def test_what_was_not_watched_for_so_long_is_not_called_untraded() -> None:
 def fresh(states: RuleStates, price: float, ground: Ground | None, now: int) -> bool:
     """Whether a look tells of ground; states are taken on."""
     grounds = {(ground.side, ground.days): ground} if ground is not None else {}
-    verdict = decide_fresh([NORMAL], states, "BTC", grounds, (price,), now, lambda _: 0)
+    verdict = decide_fresh([NORMAL], states, "BTC", grounds, (price,), now)
     for key, state in verdict.states.items():
         if state is None:
             states.pop(key)
         else:
             states[key] = state
-    return bool(verdict.decisions)
+    return bool(verdict.fired)
 
 
 def test_ground_is_told_once_a_stretch_and_anew_beyond_it_or_after_price_came_back() -> None:
@@ -154,9 +156,9 @@ def hourly(prices: list[float], start: int = NOW) -> RecentRange:
 
 def move(states: RuleStates, recent: RecentRange, price: float, now: int, rule: Rule = NORMAL) -> str:
     """The key of what a look tells, empty for nothing; states are taken on."""
-    verdict = decide_move([rule], states, "BTC", recent, price, now, lambda _: 0)
+    verdict = decide_move([rule], states, "BTC", recent, price, now)
     states |= {key: state for key, state in verdict.states.items() if state}
-    return verdict.decisions[0].key if verdict.decisions else ""
+    return verdict.fired[0].key if verdict.fired else ""
 
 
 def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None:
@@ -174,7 +176,7 @@ def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None
 
 def test_a_word_of_anything_else_begins_it_anew_and_a_slow_move_is_no_news() -> None:
     falling = hourly([90_000.0, 88_500.0, 87_200.0])
-    word = {(1, move_place("BTC")): RuleState(False, NOW + HOUR_MS, label=88_500.0)}
+    word = {(1, move_slot("BTC")): RuleState(False, NOW + HOUR_MS, label=88_500.0)}
     assert not move(word, falling, 87_200.0, NOW + 2 * HOUR_MS)
     assert move({}, falling, 87_200.0, NOW + 2 * HOUR_MS)
     slow = hourly([90_000.0 - 300 * hour for hour in range(14)])

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.alerts.metric_rules import ValueIndex, ValueTick, decide_values, place_of
-from engine.alerts.near import REARM_MS, RuleState
+from engine.alerts.metric_rules import MetricIndex, MetricTick, decide_metrics, metric_slot
+from engine.alerts.near import REARM_MS
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState
+from engine.alerts.suppression import Reason, suppress
 from engine.market import HOUR_MS
 
 FUNDING = Rule(1, 1, "funding", level=0.0005)
@@ -20,17 +22,17 @@ NOW = 1_000 * HOUR_MS
 RuleStates = dict[tuple[int, str], RuleState]
 
 
-def tick(now: int = NOW, path: tuple[float, ...] = (90_000.0, 90_000.0), **values: float) -> ValueTick:
-    return ValueTick("BTC", now, path, values)
+def tick(now: int = NOW, path: tuple[float, ...] = (90_000.0, 90_000.0), **values: float) -> MetricTick:
+    return MetricTick("BTC", now, path, values)
 
 
-def run(rule: Rule, ticks: list[ValueTick], states: RuleStates | None = None) -> tuple[list[int], RuleStates]:
+def run(rule: Rule, ticks: list[MetricTick], states: RuleStates | None = None) -> tuple[list[int], RuleStates]:
     """Times at which a rule fires."""
     states = dict(states or {})
     fired = []
     for each in ticks:
-        verdict = decide_values([rule], states, each)
-        fired += [each.now for _ in verdict.decisions]
+        verdict = decide_metrics([rule], states, each)
+        fired += [each.now for _ in verdict.fired]
         states |= {key: state for key, state in verdict.states.items() if state}
     return fired, states
 
@@ -51,7 +53,7 @@ def test_it_comes_back_only_when_the_figure_has_and_hours_have_passed() -> None:
 def test_what_is_no_figure_neither_fires_nor_arms_again(value: float | None) -> None:
     odd = tick(NOW) if value is None else tick(NOW, funding=value)
     assert run(FUNDING, [odd])[0] == []
-    told = {(1, place_of("BTC", "funding")): RuleState(armed=False, since=NOW - 2 * REARM_MS)}
+    told = {(1, metric_slot("BTC", "funding")): RuleState(armed=False, since=NOW - 2 * REARM_MS)}
     assert run(FUNDING, [odd], told)[1] == told
 
 
@@ -71,16 +73,17 @@ def test_a_price_rule_waits_for_price_to_have_been_away() -> None:
 
 def test_what_is_reached_at_the_baseline_or_while_silent_is_not_news() -> None:
     high = tick(funding=0.0009)
-    for until, following in ((NOW + 1, ()), (0, {1})):
-        verdict = decide_values([FUNDING], {}, high, lambda _, until=until: until, following)  # type: ignore[misc]
-        assert verdict.decisions == []
+    for until, new_rules in ((NOW + 1, ()), (0, {1})):
+        verdict = decide_metrics([FUNDING], {}, high, new_rules)
+        suppress(verdict, "BTC", lambda _, until=until: Reason.MUTED if until > NOW else None)  # type: ignore[misc]
+        assert verdict.fired == []
         states = {key: state for key, state in verdict.states.items() if state}
-        assert decide_values([FUNDING], states, replace(high, now=NOW + 5)).decisions == []
+        assert decide_metrics([FUNDING], states, replace(high, now=NOW + 5)).fired == []
 
 
 def test_a_price_that_is_crossed_at_the_baseline_is_news() -> None:
     crossed = tick(path=(94_000.0, 95_500.0))
-    assert len(decide_values([PRICE], {}, crossed, following={2}).decisions) == 1
+    assert len(decide_metrics([PRICE], {}, crossed, new_rules={2}).fired) == 1
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -90,23 +93,23 @@ def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
     rules = [Rule(n, n, kind, "BTC", level=float(levels[kind]())) for n in range(60) for kind in ["price"]]  # type: ignore[arg-type]
     rules += [Rule(100 + n, n, "risk", "BTC", level=float(levels["risk"]())) for n in range(40)]
     by_place: dict[str, dict[int, RuleState]] = {}
-    index, price, fired, now = ValueIndex("BTC", rules, by_place), 90_000.0, 0, NOW
+    index, price, fired, now = MetricIndex("BTC", rules, by_place), 90_000.0, 0, NOW
     for _ in range(300):
         now += int(rng.choice([60_000, HOUR_MS, 3 * HOUR_MS]))
         path = (price, price * math.exp(rng.normal(0, 0.01)))
         price = path[-1]
         values = {"risk": float(rng.uniform(0, 100))} if rng.random() < 0.7 else {}
         states: RuleStates = {(i, place): state for place, rows in by_place.items() for i, state in rows.items()}
-        each = ValueTick("BTC", now, path, values)
-        everything = decide_values(sorted(rules, key=lambda rule: rule.id), states, each)
-        offered = decide_values(index.candidates(each), states, each)
-        assert sorted(d.key for d in offered.decisions) == sorted(d.key for d in everything.decisions)
+        each = MetricTick("BTC", now, path, values)
+        everything = decide_metrics(sorted(rules, key=lambda rule: rule.id), states, each)
+        offered = decide_metrics(index.candidates(each), states, each)
+        assert sorted(d.key for d in offered.fired) == sorted(d.key for d in everything.fired)
         assert offered.states == everything.states
-        fired += len(offered.decisions)
+        fired += len(offered.fired)
         for (rule_id, place), state in offered.states.items():
             assert state is not None
             by_place.setdefault(place, {})[rule_id] = state
-        index.settle(offered.states)
+        index.apply_states(offered.states)
     assert fired > 100
 
 
@@ -118,8 +121,8 @@ def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() ->
     keys = set()
     states: RuleStates = {}
     for i, size in enumerate(sizes):
-        verdict = decide_values([rule], states, tick(NOW + i, cascade=size))
-        keys |= {decision.key for decision in verdict.decisions}
+        verdict = decide_metrics([rule], states, tick(NOW + i, cascade=size))
+        keys |= {decision.key for decision in verdict.fired}
         states |= {key: state for key, state in verdict.states.items() if state}
     assert len(keys) == 2
 
@@ -129,8 +132,8 @@ def test_a_cascade_that_grows_within_threefold_changes_what_was_told() -> None:
     states: RuleStates = {}
     seen = []
     for i, size in enumerate([1.2e7, 1.3e7, 1.6e7, 1.7e7, 2.4e7, 1.1e7, 4e7]):
-        verdict = decide_values([rule], states, tick(NOW + i, cascade=size))
-        seen.append((len(verdict.decisions), len(verdict.changes)))
-        assert {change.key for change in verdict.changes} <= {f"5/{place_of('BTC', 'cascade')}/0/0"}
+        verdict = decide_metrics([rule], states, tick(NOW + i, cascade=size))
+        seen.append((len(verdict.fired), len(verdict.grown)))
+        assert {change.key for change in verdict.grown} <= {f"5/{metric_slot('BTC', 'cascade')}/0/0"}
         states |= {key: state for key, state in verdict.states.items() if state}
     assert seen == [(1, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0), (1, 0)]

@@ -31,11 +31,11 @@ def test_a_rule_is_a_kind_a_distance_and_a_size(text: str, kind: str, distance: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "begins with near"),
-        ("nearby 1%", "begins with near"),
-        ("near 50% normal", "between 0.1% and 20%"),
-        ("near 1% huge", "'huge' is neither calm"),
-        ("near 1% $1", r"between \$1k"),
+        ("", "starts with one of near"),
+        ("nearby 1%", "starts with one of near"),
+        ("near 50% normal", "must be 0.1% to 20%"),
+        ("near 1% huge", "not 'huge'"),
+        ("near 1% $1", r"must be \$1k"),
         ("swept 1% calm", "Only near takes a distance"),
     ],
 )

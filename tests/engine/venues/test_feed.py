@@ -14,12 +14,12 @@ from engine.clock import ManualClock, SystemClock
 from engine.errors import VenueError
 from engine.loopback.server import LoopbackExchange
 from engine.market import DAY_MS, MINUTE_MS, AssetUpdate, MarketTick, ReportedLiquidation
+from engine.pipeline import AlertPipeline
 from engine.venues.ccxt_client import Access
 from engine.venues.feed import LiveFeed
 from engine.venues.progress import MarketProgress
 from engine.venues.registry import VENUES
 from engine.venues.worker import VenueWorker
-from engine.watch import Watch
 from storage.store import Store
 from tests.conftest import until
 from tests.engine.loopback.markets import START, exchange
@@ -49,7 +49,7 @@ class Rig:
             for name in names
         ]
         self.feed = LiveFeed(workers, {"BTC": board}, store, clock, poll_seconds)
-        self.watch = Watch({"BTC": board}, ActiveRules(), store)
+        self.pipeline = AlertPipeline({"BTC": board}, ActiveRules(), store)
         self.delivered: list[MarketTick] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -62,7 +62,7 @@ class Rig:
         async def run() -> None:
             async for delivered in self.feed.ticks():
                 self.delivered.append(delivered)
-                await self.watch.tick(delivered)
+                await self.pipeline.process(delivered)
 
         self._task = asyncio.create_task(run())
 

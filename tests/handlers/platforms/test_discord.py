@@ -81,7 +81,7 @@ async def test_every_option_says_what_it_is(rig: Rig) -> None:
 async def test_an_alert_is_removed_and_paused_by_a_number_that_is_proposed(rig: Rig) -> None:
     member, channel = rig.server.member.id, rig.server.channel.id
     await rig.slash(member, "alert", rule="price 80k")
-    rule = rig.kit.services.watch.book.rules[0].id
+    rule = rig.kit.services.pipeline.rules.rules[0].id
     proposed = await rig.server.propose(member, channel, "alerts", "number", "8")
     assert [row["value"] for row in proposed] == [str(rule)]
     assert proposed[0]["name"].startswith(f"#{rule} price 80,000")
@@ -116,7 +116,7 @@ async def test_an_operator_has_admin_alone_with_the_bot(rig: Rig) -> None:
     await until(rig.server.synced)
     assert "admin" not in rig.server.synced(rig.server.admin.id)
     rig.kit.services.configured_operators = frozenset({("discord", str(rig.server.admin.id))})
-    for user, said in ((rig.server.member.id, "Only the operator"), (rig.server.admin.id, "chats wait to be let in")):
+    for user, said in ((rig.server.member.id, "Only the operator"), (rig.server.admin.id, "waiting for approval")):
         record = rig.server.slash(user, rig.server.private(user), "admin")
         await until(lambda record=record: rig.server.answer(record) is not None)  # type: ignore[misc]
         assert said in rig.server.answer(record).content

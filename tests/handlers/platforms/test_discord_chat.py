@@ -57,7 +57,7 @@ async def test_a_form_asks_for_what_is_missing(rig: Rig) -> None:
     record = rig.server.click(member, rig.server.channel.id, sent, "A price")
     await until(lambda: rig.server.form(record) is not None)
     form = rig.server.form(record)
-    assert form["title"].startswith("At which price?")
+    assert form["title"].startswith("Which price?")
     submitted = rig.server.submit(member, rig.server.channel.id, form, "95k")
     await until(lambda: rig.server.answer(submitted) is not None)
     assert "Alerts set: price 95,000 once, BTC" in rig.server.answer(submitted).content
@@ -76,13 +76,13 @@ async def test_coins_and_prices_of_clusters_are_proposed(rig: Rig) -> None:
 
 async def test_figures_say_their_age_on_the_readers_clock(rig: Rig) -> None:
     answer = await rig.slash(rig.server.member.id, "liq", price="86000")
-    assert re.search(r"-# figures of <t:\d{10}:R>", answer.embeds[0]["description"])
+    assert re.search(r"-# data from <t:\d{10}:R>", answer.embeds[0]["description"])
 
 
 async def test_a_role_is_called_for_the_largest_alone(rig: Rig) -> None:
     role = 123456789012345678
     admin = rig.server.admin.id
-    assert "profile" in (await rig.slash(admin, "channel", setting="role", value=f"<@&{role}>")).content
+    assert "settings" in (await rig.slash(admin, "channel", setting="role", value=f"<@&{role}>")).content
     (chat,) = await rig.kit.store.chats("discord")
     assert chat.preferences.role == str(role)
     bodies: list[dict[str, Any]] = [{"kind": "near"}, {"kind": "near", "top_tier": True}]
@@ -106,7 +106,7 @@ async def test_commands_can_be_kept_to_one_room(rig: Rig) -> None:
     admin, member = rig.server.admin.id, rig.server.member.id
     await rig.slash(admin, "channel", setting="commands", value="<#99999999>")
     told = await rig.slash(member, "liq", price="86000")
-    assert told.content == "**Commands are answered in <#99999999>.**"
+    assert told.content == "**Use commands in <#99999999>.**"
     assert told.is_ephemeral
     assert (await rig.slash(admin, "liq", price="86000")).content.startswith("**BTC 86,000")
 

@@ -175,11 +175,11 @@ async def test_who_owns_a_group_may_do_all(rig: Rig) -> None:
 async def test_whoever_blocks_the_bot_is_let_be_and_welcomed_back(rig: Rig) -> None:
     rig.server.say(7, "/threshold normal")
     await until(lambda: rig.server.to(7))
-    assert len(rig.kit.services.watch.book.rules) == 1
+    assert len(rig.kit.services.pipeline.rules.rules) == 1
     rig.server.block(7, blocked=True)
-    await until(lambda: not rig.kit.services.watch.book.rules)
+    await until(lambda: not rig.kit.services.pipeline.rules.rules)
     rig.server.block(7, blocked=False)
-    await until(lambda: len(rig.kit.services.watch.book.rules) == 1)
+    await until(lambda: len(rig.kit.services.pipeline.rules.rules) == 1)
     told = await rig.kit.store.claim("telegram", 1000, ())
     assert told is not None
     assert alert_answer(told.body).headline == "Welcome back: your alert is on again"
@@ -213,7 +213,7 @@ async def test_a_token_refused_for_a_while_after_a_good_start_is_asked_for_again
     assert told is not None
     assert (told.chat_id, alert_answer(told.body).headline) == (
         chat.id,
-        "Telegram refuses the token. I go on trying.",
+        "Telegram refuses the token. I'll keep trying.",
     )
     refused = False
     await until(lambda: rig.face.state == "ok", 60)
@@ -257,14 +257,14 @@ async def test_whoever_writes_can_be_written_to(rig: Rig) -> None:
     (chat,) = [c for c in await rig.kit.store.chats("telegram") if c.remote_id == "7"]
     for reason, comes_back in (("bot was blocked by the user", True), (STOPPED, False), (REFUSED, False)):
         await rig.kit.store.set_chat_active(chat.id, active=False, reason=reason)
-        rig.kit.services.watch.book.pause(chat.id)
+        rig.kit.services.pipeline.rules.deactivate_chat(chat.id)
         known = len(rig.server.to(7))
         rig.server.say(7, "/alerts")
         await until(lambda n=known: len(rig.server.to(7)) > n)  # type: ignore[misc]  # its own number
         again = await rig.kit.store.chat(chat.id)
         assert again is not None
         assert again.active is comes_back
-        assert bool(rig.kit.services.watch.book.of_chat(chat.id)) is comes_back
+        assert bool(rig.kit.services.pipeline.rules.of_chat(chat.id)) is comes_back
 
 
 async def test_a_wrong_token_is_said_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from engine.alerts.active_rules import ActiveRules
-from engine.alerts.near import RuleState
 from engine.alerts.rules import Rule
+from engine.alerts.state import RuleState
 from engine.board import AssetBoard
 from engine.calibration.coefficients import Calibration
 from engine.liquidation.prior import FORCED
 from engine.market import HOUR_MS, AssetUpdate, Bar, MarketTick
 from engine.messages import TickRecord
-from engine.watch import Watch
+from engine.pipeline import AlertPipeline
 from tests.handlers.kit import filled_board
 
 RULE = Rule(1, 1, "near", None, 0.002, "busy")
@@ -50,17 +50,17 @@ def board() -> AssetBoard:
     return filled_board()
 
 
-async def settled(board: AssetBoard, book: ActiveRules | None = None) -> tuple[Watch, Kept]:
+async def settled(board: AssetBoard, book: ActiveRules | None = None) -> tuple[AlertPipeline, Kept]:
     """A watch whose rules have had their baseline, far from any cluster."""
     store = Kept()
-    watch = Watch({board.asset: board}, book or ActiveRules([RULE]), store)
-    await watch.tick(delivered(board, (board.mark,)))
-    return watch, store
+    pipeline = AlertPipeline({board.asset: board}, book or ActiveRules([RULE]), store)
+    await pipeline.process(delivered(board, (board.mark,)))
+    return pipeline, store
 
 
 async def test_a_fall_through_a_cluster_is_told_from_beginning_to_end(board: AssetBoard) -> None:
-    watch, store = await settled(board)
-    record = await watch.tick(delivered(board, falling(board), seconds=120))
+    pipeline, store = await settled(board)
+    record = await pipeline.process(delivered(board, falling(board), seconds=120))
     assert "near" in kinds(record)
     assert "swept" in kinds(record)
     assert kinds(record).index("near") < kinds(record).index("swept")
@@ -72,84 +72,84 @@ async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
 ) -> None:
     other = filled_board("ETH", 3000)
     store = Kept()
-    watch = Watch({"ETH": other, "BTC": board}, ActiveRules([RULE]), store)
+    pipeline = AlertPipeline({"ETH": other, "BTC": board}, ActiveRules([RULE]), store)
 
     def broken(*given: Any, **named: Any) -> None:
         raise KeyError("odd")
 
     monkeypatch.setattr(other, "advance", broken)
     now = board.view.at + 60_000
-    await watch.tick(MarketTick(now, {"ETH": AssetUpdate((3000.0,)), "BTC": AssetUpdate((board.mark,))}))
-    assert set(watch.set_aside) == {"ETH"}
+    await pipeline.process(MarketTick(now, {"ETH": AssetUpdate((3000.0,)), "BTC": AssetUpdate((board.mark,))}))
+    assert set(pipeline.set_aside) == {"ETH"}
     assert "set aside" in caplog.text
-    record = await watch.tick(MarketTick(now + 60_000, {"BTC": AssetUpdate(falling(board))}))
+    record = await pipeline.process(MarketTick(now + 60_000, {"BTC": AssetUpdate(falling(board))}))
     assert "near" in kinds(record)
 
 
 async def test_a_restart_in_the_middle_of_a_story_still_tells_its_end(board: AssetBoard) -> None:
     path = falling(board)
     target = next(c for c in board.clusters if c.low * 0.995 == path[1])
-    state = RuleState(armed=False, since=board.view.at, fired=True, forced_low_usd=1.0, forced_high_usd=2.0)
-    watch = Watch({"BTC": board}, ActiveRules([RULE], {(1, target.id): state}), Kept())
-    record = await watch.tick(delivered(board, path))
+    state = RuleState(armed=False, since=board.view.at, awaiting_followup=True, value_low=1.0, value_high=2.0)
+    pipeline = AlertPipeline({"BTC": board}, ActiveRules([RULE], {(1, target.id): state}), Kept())
+    record = await pipeline.process(delivered(board, path))
     assert [alert.kind for alert in record.alerts if alert.facts["cluster"]["id"] == target.id] == ["swept"]
     assert record.states[1, target.id] is None
 
 
 async def test_what_was_missed_is_stored_only_with_the_message_that_tells_it(board: AssetBoard) -> None:
-    watch, store = await settled(board)
+    pipeline, store = await settled(board)
     stored = len(store.records)
-    await watch.tick(delivered(board, falling(board), seconds=600, late=True))
+    await pipeline.process(delivered(board, falling(board), seconds=600, late=True))
     assert len(store.records) == stored
-    assert not watch.storable
-    record = await watch.tick(delivered(board, (board.mark,), seconds=700))
+    assert pipeline.downtime.pending
+    record = await pipeline.process(delivered(board, (board.mark,), seconds=700))
     assert kinds(record) == ["offline"]
     missed = record.alerts[0].facts["missed"]
     assert {item["kind"] for item in missed} >= {"near", "swept"}
     assert record.states
     assert record.alerts[0].counts_for == (RULE.id,), "the rule has spoken by it"
-    assert watch.storable
+    assert not pipeline.downtime.pending
 
 
 async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -> None:
     long = max((c for c in board.clusters if c.side == "long"), key=lambda c: c.high)
     inside = long.high * 1.001
     store = Kept()
-    watch = Watch({"BTC": board}, ActiveRules([RULE]), store)
-    watch.was_offline({"BTC": board.view.at - 3_600_000})
-    await watch.tick(MarketTick(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
-    record = await watch.tick(delivered(board, (inside,), seconds=120))
+    pipeline = AlertPipeline({"BTC": board}, ActiveRules([RULE]), store)
+    pipeline.downtime.begin({"BTC": board.view.at - 3_600_000})
+    await pipeline.process(MarketTick(board.view.at + 1000, {"BTC": AssetUpdate((inside,))}, silent=True))
+    record = await pipeline.process(delivered(board, (inside,), seconds=120))
     shown = [c["id"] for alert in record.alerts for c in alert.facts["in_range"]]
     assert long.id in shown
-    assert kinds(await watch.tick(delivered(board, (inside,), seconds=180))) == []
+    assert kinds(await pipeline.process(delivered(board, (inside,), seconds=180))) == []
 
 
 async def test_states_of_clusters_that_are_no_more_are_forgotten(board: AssetBoard) -> None:
-    watch, _ = await settled(board)
-    await watch.tick(delivered(board, falling(board), seconds=120))
+    pipeline, _ = await settled(board)
+    await pipeline.process(delivered(board, falling(board), seconds=120))
     alive = {c.id for c in board.clusters}
-    clusters = {place for _, place in watch.book.states if not place.startswith("@")}  # the others are no clusters'
+    clusters = {place for _, place in pipeline.rules.states if not place.startswith("@")}  # the others are no clusters'
     assert clusters <= alive
 
 
 async def test_a_paused_chats_rules_rest_and_remember(board: AssetBoard) -> None:
     book = ActiveRules([RULE, replace(RULE, id=2, chat_id=2)])
-    watch, _ = await settled(board, book)
-    book.pause(1)
-    record = await watch.tick(delivered(board, falling(board), seconds=120))
+    pipeline, _ = await settled(board, book)
+    book.deactivate_chat(1)
+    record = await pipeline.process(delivered(board, falling(board), seconds=120))
     assert {alert.chat_id for alert in record.alerts} == {2}
     book.add(RULE)
     assert {rule.id for rule in book.rules} == {1, 2}
 
 
 async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBoard) -> None:
-    watch, _ = await settled(board)
+    pipeline, _ = await settled(board)
     before = {cluster.id: cluster.forced_usd for cluster in board.clusters}
     usual = board.usual.forced_usd("long", 0.02)
     twice = replace(FORCED, scale=2 * FORCED.scale)
     board.calibrate(Calibration(twice, fitted=True, why="fitted to reports", start=1, end=2))
     now = board.closed_at
-    record = await watch.tick(delivered(board, (board.mark,), seconds=60))
+    record = await pipeline.process(delivered(board, (board.mark,), seconds=60))
     assert kinds(record) == []
     assert {cluster.id: cluster.forced_usd for cluster in board.clusters} == before  # not before a bar has closed
     close = board.mark
@@ -158,7 +158,7 @@ async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBo
         for m in board.maps.values()
     )
     # The candidates are measured anew with the numbers: what was dense stays as dense, and nothing is told.
-    assert kinds(await watch.tick(MarketTick(now + HOUR_MS, {"BTC": AssetUpdate((close,), bars)}))) == []
+    assert kinds(await pipeline.process(MarketTick(now + HOUR_MS, {"BTC": AssetUpdate((close,), bars)}))) == []
     after = {cluster.id: cluster.forced_usd for cluster in board.clusters}
     same = set(before) & set(after)
     assert same

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from engine.alerts.cluster_rules import Decision
+from engine.alerts.cluster_rules import ClusterFiring
 from engine.alerts.ground import Ground
-from engine.alerts.market_events import PERCENTILES, Riding, tier_of
-from engine.alerts.metric_rules import ValueDecision
+from engine.alerts.market_events import PERCENTILES, EventFiring, tier_of
+from engine.alerts.metric_rules import MetricFiring
 from engine.board import AssetBoard
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.prior import REPORTING
@@ -112,7 +112,7 @@ def nearest(board: AssetBoard, side: Side, mark: float) -> Cluster | None:
     return min(ahead, key=lambda c: c.distance(mark), default=None)
 
 
-def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any]:
+def alert_facts(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str, Any]:
     """All that the message of an alert says, JSON values. board stands after the tick, decision before it."""
     cluster, mark = decision.cluster, board.view.mark
     facts: dict[str, Any] = {
@@ -128,8 +128,8 @@ def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, An
         "cluster": cluster_facts(board, cluster, now),
         **source_facts(board, now, cluster.far_price),
     }
-    if decision.told is not None and decision.told.label:
-        facts["cluster"]["label"] = decision.told.label  # a story keeps its name
+    if decision.notified_state is not None and decision.notified_state.label:
+        facts["cluster"]["label"] = decision.notified_state.label  # a story keeps its name
     sides = ranked(board, cluster.side, mark)
     ids = [c.id for c in sides]
     facts["rank"] = ids.index(cluster.id) + 1 if cluster.id in ids else None
@@ -143,7 +143,7 @@ def alert_facts(board: AssetBoard, decision: Decision, now: int) -> dict[str, An
     return facts
 
 
-def value_facts(board: AssetBoard, decision: ValueDecision, now: int) -> dict[str, Any]:
+def metric_facts(board: AssetBoard, decision: MetricFiring, now: int) -> dict[str, Any]:
     """All that the message of a rule about a figure says, JSON values."""
     found = board.risk(now)
     return {
@@ -162,30 +162,30 @@ def value_facts(board: AssetBoard, decision: ValueDecision, now: int) -> dict[st
     }
 
 
-def riding_facts(board: AssetBoard, riding: Riding, now: int) -> dict[str, Any]:
+def event_facts(board: AssetBoard, firing: EventFiring, now: int) -> dict[str, Any]:
     """All that the message of a surge, or of fresh ground, says, JSON values."""
-    side, mark, ground = riding.side, board.view.mark, riding.ground
+    side, mark, ground = firing.side, board.view.mark, firing.ground
     hours = board.hours.hours(2)
     facts: dict[str, Any] = {
-        "kind": riding.kind,
+        "kind": firing.kind,
         "asset": board.asset,
         "at": now,
         "side": side,
         "price": ground.entry_price if ground is not None else mark,
         "mark": mark,
-        "reason": riding.kind,
-        "rule": riding.rule.text,
-        "top_tier": riding.top_tier,
+        "reason": firing.kind,
+        "rule": firing.rule.text,
+        "top_tier": firing.top_tier,
         "hour_usd": {each: board.reported_usd(each, now - HOUR_MS, REPORTING) for each in SIDES},
         "move_1h": mark / float(hours.before[-1]) - 1 if len(hours) else None,
         "next_below": _next(board, "long", mark),
         "next_above": _next(board, "short", mark),
         **source_facts(board, now),
     }
-    if riding.kind == "move":
-        return facts | {"from": riding.value, "since": now}
+    if firing.kind == "move":
+        return facts | {"from": firing.value, "since": now}
     if ground is None:
-        return facts | {"usd": riding.value, "threshold_usd": riding.level, "percentile": _rank_of(riding)}
+        return facts | {"usd": firing.value, "threshold_usd": firing.level, "percentile": _rank_of(firing)}
     return facts | ground_facts(board, ground) | {"since": now}
 
 
@@ -199,27 +199,27 @@ def ground_facts(board: AssetBoard, ground: Ground) -> dict[str, Any]:
     return found
 
 
-def _rank_of(riding: Riding) -> float:
+def _rank_of(firing: EventFiring) -> float:
     """The percentile of the asset's hours that a surge passed."""
-    return PERCENTILES["calm" if riding.top_tier else tier_of(riding.rule)]
+    return PERCENTILES["calm" if firing.top_tier else tier_of(firing.rule)]
 
 
-def _expected(board: AssetBoard, decision: Decision) -> dict[str, Any]:
+def _expected(board: AssetBoard, decision: ClusterFiring) -> dict[str, Any]:
     """What is expected to be forced out from the alert's price to the far edge, as the map stood before the tick."""
-    cluster, told = decision.cluster, decision.told
+    cluster, told = decision.cluster, decision.notified_state
     usual = board.usual.forced_usd(cluster.side, abs(math.log(cluster.far_price / decision.price)))
-    forced = told.forced_usd if told else cluster.forced_usd
+    forced = told.value if told else cluster.forced_usd
     return {
         "forced_usd": forced,
-        "forced_low_usd": told.forced_low_usd if told else cluster.forced_low_usd,
-        "forced_high_usd": told.forced_high_usd if told else cluster.forced_high_usd,
+        "forced_low_usd": told.value_low if told else cluster.forced_low_usd,
+        "forced_high_usd": told.value_high if told else cluster.forced_high_usd,
         "usual_ratio": forced / usual if usual and decision.kind == "near" else None,
     }
 
 
-def _aftermath(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any]:
+def _aftermath(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str, Any]:
     """What a swept message adds: what was reported since it was near, what was expected, what is next."""
-    cluster, told, mark = decision.cluster, decision.told, board.view.mark
+    cluster, told, mark = decision.cluster, decision.notified_state, board.view.mark
     since = told.since if told is not None else now - 3_600_000
     reported: dict[Side, float] = {side: board.reported_usd(side, since, REPORTING) for side in ("long", "short")}
     total = sum(reported.values())
@@ -228,8 +228,8 @@ def _aftermath(board: AssetBoard, decision: Decision, now: int) -> dict[str, Any
         "reported_usd": reported[cluster.side] if board.has_liquidation_feed else None,
         "long_share": reported["long"] / total if total else None,
         # What nobody was told of is held against the first sight of it: what is left by its sweep says nothing.
-        "expected_low_usd": told.forced_low_usd if told else cluster.entry_forced_low_usd or cluster.forced_low_usd,
-        "expected_high_usd": told.forced_high_usd if told else cluster.entry_forced_high_usd or cluster.forced_high_usd,
+        "expected_low_usd": told.value_low if told else cluster.entry_forced_low_usd or cluster.forced_low_usd,
+        "expected_high_usd": told.value_high if told else cluster.entry_forced_high_usd or cluster.forced_high_usd,
         "swept_share": min(cluster.swept_usd / cluster.entry_usd, 1.0) if cluster.entry_usd else None,
         "next_below": _next(board, "long", mark),
         "next_above": _next(board, "short", mark),
