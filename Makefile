@@ -1,11 +1,11 @@
-# Everything runs from a virtual environment that these targets make themselves.
+# Everything runs from a virtual environment that these targets create.
 # Set-up reads from the null device and writes to standard error, so that commands can be piped into the demo.
 PYTHON ?= python3.11
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 DEV    := $(VENV)/.ready-dev
-# As engine/__init__.py sets it; tests import numpy before that.
+# Same value as in engine/__init__.py, which is too late for tests: they import numpy first.
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: demo run test check bench messages gallery clean
@@ -28,7 +28,7 @@ check: $(DEV)
 bench: $(DEV)
 	@$(PY) -m benchmarks $(ARGS)
 
-# Texts for translators: new ones are added to the catalogues, empty; a test fails until they are translated.
+# Add new texts to the translators' catalogues, untranslated; a test fails until they are translated.
 MARKS := -k _ -k N_ -k n_:1,2 -k InputError -k NotReadyError -k command:2 -k Parameter:2
 messages: $(DEV)
 	@mkdir -p build

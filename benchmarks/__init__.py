@@ -1,1 +1,1 @@
-"""Benchmarks: what this costs, as ratios and counts within one run. `python -m benchmarks [NAME …] [--json]`."""
+"""Benchmarks: costs as ratios and counts within one run. `python -m benchmarks [NAME …] [--json]`."""

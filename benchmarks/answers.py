@@ -1,4 +1,4 @@
-"""/liq and /map under a hundred users at once: how long they wait, and how the loop fares while pictures are drawn."""
+"""/liq and /map from a hundred users at once: waiting times, and event-loop lag while pictures are drawn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USERS, ROUNDS, DIFFERENT, TICK_SECONDS = 100, 5, 12, 0.005
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """Some seconds."""
+    """Yield all figures. Takes some seconds."""
     yield from asyncio.run(_all())
 
 
@@ -28,10 +28,10 @@ async def _all() -> list[tuple[str, float, str]]:
     reaches = count(300)
 
     async def ask(number: int, text: str) -> None:
-        found = await kit.ask(text, str(number + 1), chats[number])
-        render_telegram(found)
-        if found.picture is not None:
-            await pictures.draw(found)
+        answer = await kit.ask(text, str(number + 1), chats[number])
+        render_telegram(answer)
+        if answer.picture is not None:
+            await pictures.draw(answer)
 
     liq = [await _at_once(USERS, lambda n: ask(n, f"/liq {80_000 + 97 * n}")) for _ in range(ROUNDS)]
     cold = await _at_once(USERS, lambda n: ask(n, "/map 7%"))
@@ -46,9 +46,9 @@ async def _all() -> list[tuple[str, float, str]]:
     await kit.close()
     one = float(np.median(np.concatenate(liq)))
     rows = [("answers.users", float(USERS), "at once")]
-    for name, found in (("liq", np.concatenate(liq)), ("map_first", cold), ("map_shared", np.concatenate(warm))):
-        rows.append((f"answers.{name}_median_ms", float(np.median(found)) * 1000, "all asking at once"))
-        rows.append((f"answers.{name}_p99_ms", float(np.quantile(found, 0.99)) * 1000, "all asking at once"))
+    for name, waits in (("liq", np.concatenate(liq)), ("map_first", cold), ("map_shared", np.concatenate(warm))):
+        rows.append((f"answers.{name}_median_ms", float(np.median(waits)) * 1000, "all asking at once"))
+        rows.append((f"answers.{name}_p99_ms", float(np.quantile(waits, 0.99)) * 1000, "all asking at once"))
     rows.append(("answers.map_shared_over_liq", float(np.median(np.concatenate(warm))) / one, "ratio of medians"))
     rows.append(("answers.picture_ms", drawn * 1000, "one picture, one worker"))
     rows.append(("answers.lag_p99_ms", float(np.quantile(lags, 0.99)) * 1000, "loop late while pictures are drawn"))
@@ -57,7 +57,7 @@ async def _all() -> list[tuple[str, float, str]]:
 
 
 async def _at_once(many: int, ask: Callable[[int], Awaitable[None]]) -> np.ndarray:
-    """Seconds each of so many waited."""
+    """Run `ask` for `many` users at once. Return the seconds each waited."""
 
     async def timed(number: int) -> float:
         started = time.perf_counter()
@@ -68,12 +68,12 @@ async def _at_once(many: int, ask: Callable[[int], Awaitable[None]]) -> np.ndarr
 
 
 async def _lag() -> list[float]:
-    """How late the loop was each time it was asked to come back, seconds, until cancelled."""
-    found: list[float] = []
+    """Sleep repeatedly until cancelled. Return how late each wake-up was, seconds."""
+    lags: list[float] = []
     try:
         while True:
             before = time.perf_counter()
             await asyncio.sleep(TICK_SECONDS)
-            found.append(time.perf_counter() - before - TICK_SECONDS)
+            lags.append(time.perf_counter() - before - TICK_SECONDS)
     except asyncio.CancelledError:
-        return found
+        return lags

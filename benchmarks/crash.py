@@ -1,10 +1,10 @@
-"""The crash matrix: the program is killed at random moments, start-up included, while a simulated day passes.
+"""The crash matrix: kills the program at random moments, start-up included, during a simulated day.
 
-Chats on Telegram and Discord wait for prices of that day, each once. What they must be told is known from the market
-alone, not from the program: every level that price went through while the rule stood must arrive, in an alert of its
-own or in the message after a restart. Meanwhile the platforms are ill, two ways at a time: answers that say nothing of
-a message or a chat must end neither. Twice on Discord is one too many, its nonce window being there; on Telegram only
-a message whose answer was cut off may come again, and says so.
+Chats on Telegram and Discord have one-off price rules for levels of that day. The expected alerts follow from the
+market alone, not from the program: every level that price crossed while the rule existed must arrive, in its own alert
+or in the message after a restart. Meanwhile the platforms return errors, two kinds at a time, that do not concern a
+message or chat, so the program must give up neither. On Discord a duplicate within the nonce window is a failure. On
+Telegram only a message whose response was cut off may be repeated, and it says so.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from tests.servers.telegram import TelegramServer
 KILLS, HOURS, TELEGRAM_CHATS, DISCORD_CHANNELS, LEVELS = 220, 24, 8, 3, 20
 MARKET_SEED, MADE_FOR, HISTORY_DAYS = 11, 1_795_320_000_000, 3
 START_SECONDS = 4.0
-"""About what a start takes: half of the kills come within it."""
+"""Approximate start-up time: half of the kills come within it."""
 
 AFTER_SECONDS = 9.0
 AIMED_SECONDS = 60.0
 SLOW_SECONDS = 0.4
 SETTLES_SECONDS = 300.0
-"""A message that was refused often waits for minutes."""
+"""Time limit for delivery to finish: a message refused many times waits for minutes."""
 
 SURE_MS = 5 * MINUTE_MS
-"""Levels that price only reached so close to the beginning or the end are not asked for."""
+"""Levels that price reached only this close to the start or end are not required."""
 
 REPEAT = "may be a repeat"
 BROKEN = ROOT / "benchmarks" / "marks_first.py"
@@ -55,16 +55,16 @@ BROKEN = ROOT / "benchmarks" / "marks_first.py"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it.
+    """Result of a run.
 
     Attributes:
-        kills: how often the program was killed.
-        wanted: pairs of chat and level that had to be told.
-        lost: of them, those that never were.
-        doubled_discord: those told again there without a word about it.
-        doubled_telegram_unmarked: those told again there without a word about it.
-        repeats: those told again that said so.
-        traceback: whether the program ever printed one.
+        kills: number of times the program was killed.
+        wanted: pairs of chat and level that had to be alerted.
+        lost: wanted pairs that never arrived.
+        doubled_discord: pairs that Discord received more than once without a repeat note.
+        doubled_telegram_unmarked: pairs that Telegram received more than once without a repeat note.
+        repeats: pairs received more than once, with or without a repeat note.
+        traceback: True if the program printed a traceback or ended with an error.
     """
 
     kills: int
@@ -77,27 +77,27 @@ class Outcome:
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """The whole matrix, some twenty minutes."""
+    """Run the whole matrix and yield its figures. Takes some twenty minutes."""
     seed = random.SystemRandom().randrange(10**6)
-    found = asyncio.run(matrix(seed, KILLS, HOURS))
+    outcome = asyncio.run(matrix(seed, KILLS, HOURS))
     yield "crash.seed", float(seed), "of the moments of the kills"
-    yield "crash.kills", float(found.kills), "SIGKILLs by another process"
-    yield "crash.wanted", float(found.wanted), "alerts that had to arrive"
-    yield "crash.lost", float(found.lost), "of them, none is right"
-    yield "crash.doubled_discord", float(found.doubled_discord), "none is right"
-    yield "crash.doubled_telegram_unmarked", float(found.doubled_telegram_unmarked), "none is right"
-    yield "crash.repeats", float(found.repeats), "that say so"
-    yield "crash.tracebacks", float(found.traceback), "none is right"
+    yield "crash.kills", float(outcome.kills), "SIGKILLs by another process"
+    yield "crash.wanted", float(outcome.wanted), "alerts that had to arrive"
+    yield "crash.lost", float(outcome.lost), "of them, none is right"
+    yield "crash.doubled_discord", float(outcome.doubled_discord), "none is right"
+    yield "crash.doubled_telegram_unmarked", float(outcome.doubled_telegram_unmarked), "none is right"
+    yield "crash.repeats", float(outcome.repeats), "that say so"
+    yield "crash.tracebacks", float(outcome.traceback), "none is right"
 
 
 class Matrix:
-    """A market, both chats, and the program between them."""
+    """A market, both platforms, and the program between them."""
 
     def __init__(self, seed: int, kills: int, hours: float, folder: Path, script: Path, *, aimed: bool) -> None:
         self.aimed = aimed
         self.chance, self.kills, self.hours, self.folder = random.Random(seed), kills, hours, folder
         start = MADE_FOR - round((hours + 2) * HOUR_MS)
-        # A kill and what follows it take this long on average; the market's hours go by meanwhile.
+        # Average duration of all kills and restarts; the market's hours are scaled to fit into it.
         seconds = 30 + kills * (START_SECONDS + AFTER_SECONDS) / 2
         self.clock = ScaledClock(start, SystemClock().now(), max(hours * 3600 / seconds, 60))
         self.tape = Tape(SimulatedSource(MARKET_SEED, MADE_FOR, HISTORY_DAYS))
@@ -108,7 +108,7 @@ class Matrix:
         self.levels: dict[tuple[str, str], list[int]] = {}
 
     async def prepare(self) -> None:
-        """Start the servers, and store chats with the prices they wait for."""
+        """Start the servers, and store the chats with their price rules."""
         await asyncio.gather(self.exchange.start(), self.telegram.start(), self.discord.start())
         self.telegram.slow_seconds = self.discord.slow_seconds = SLOW_SECONDS
         channels = [self.discord.channel] + [
@@ -133,7 +133,7 @@ class Matrix:
         self.program = connected(self, self.folder, self.database, HISTORY_DAYS, self.script)
 
     async def go(self) -> Outcome:
-        """Kill and start while the platforms are ill, and see in the end what has arrived."""
+        """Kill and restart the program while the platforms return errors. Return the outcome."""
         await self.program.start()
         await self._answered()
         begins = self.clock.now()
@@ -152,7 +152,7 @@ class Matrix:
         return self._outcome(begins, ends, bad_end=status != 0)
 
     async def _moment(self) -> None:
-        """Wait for the moment of a kill: any, or when a message is on its way to Telegram."""
+        """Wait for the moment of a kill: random, or when a message is in flight to Telegram."""
         if not self.aimed:
             limit = START_SECONDS if self.chance.random() < 0.5 else AFTER_SECONDS
             await asyncio.sleep(self.chance.uniform(0, limit))
@@ -168,17 +168,17 @@ class Matrix:
         await asyncio.gather(self.exchange.stop(), self.telegram.stop(), self.discord.stop())
 
     async def _answered(self) -> None:
-        """Wait until somebody who asks is answered: the map is there, and rules have had their baseline."""
-        known, deadline = len(self.telegram.to(ASKING)), time.monotonic() + 60
+        """Wait until the program answers /liq: the map is ready, and rules have seen their first price."""
+        before, deadline = len(self.telegram.to(ASKING)), time.monotonic() + 60
         self.telegram.say(ASKING, "/liq 88000")
-        while len(self.telegram.to(ASKING)) == known:
+        while len(self.telegram.to(ASKING)) == before:
             if time.monotonic() > deadline:
                 raise TimeoutError(self.program.errors[-2000:])
             await asyncio.sleep(0.05)
         await asyncio.sleep(1.5)
 
     async def _settled(self) -> None:
-        """Wait until nothing more is waiting to be sent, and nothing more has come for a while."""
+        """Wait until the outbox is empty and no message has arrived for five seconds."""
         deadline = time.monotonic() + SETTLES_SECONDS
         while self._waiting() and time.monotonic() < deadline:  # noqa: ASYNC110  # another process sends
             await asyncio.sleep(0.5)
@@ -190,7 +190,7 @@ class Matrix:
             await asyncio.sleep(0.2)
 
     def _waiting(self) -> int:
-        """How many messages are on their way: what was refused waits, longer each time."""
+        """Return the number of undelivered messages, including those waiting for a retry."""
         with contextlib.closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
             query = "SELECT COUNT(*) FROM message WHERE state IN ('ready', 'sending') AND edits IS NULL"
             return int(db.execute(query).fetchone()[0])
@@ -217,7 +217,7 @@ class Matrix:
                     wanted += 1
                     lost += not plain[level] and not marked[level]
                 if platform == "discord":
-                    # Past its nonce window a second one says so, as on Telegram.
+                    # After the nonce window, a repeat has a note, as on Telegram.
                     doubled += plain[level] > 1
                     repeats += plain[level] + marked[level] > 1
                 else:
@@ -228,7 +228,7 @@ class Matrix:
 
 
 ASKING = 999
-"""A person who only asks."""
+"""Chat of a user who only sends commands."""
 
 
 def _embed(embed: object) -> dict[str, object]:
@@ -236,29 +236,29 @@ def _embed(embed: object) -> dict[str, object]:
 
 
 def _named(text: str) -> list[int]:
-    """The levels that a message says were reached."""
-    found = []
+    """Return the levels that a message reports as reached."""
+    levels = []
     for line in text.split("\n"):
         if (alone := re.search(r"BTC reached ([\d,]+)", line)) is not None:
-            found.append(alone[1])
+            levels.append(alone[1])
         if "Reached meanwhile: " in line:
-            found += re.findall(r"\d{1,3}(?:,\d{3})+", line.split("Reached meanwhile: ")[1])
-    return [int(number.replace(",", "")) for number in found]
+            levels += re.findall(r"\d{1,3}(?:,\d{3})+", line.split("Reached meanwhile: ")[1])
+    return [int(number.replace(",", "")) for number in levels]
 
 
 async def matrix(
     seed: int, kills: int, hours: float, script: Path = ROOT / "bot.py", *, aimed: bool = False
 ) -> Outcome:
-    """Run it.
+    """Run the crash matrix. Return its outcome.
 
     Args:
         script: the program, or one with a planted fault.
-        aimed: kill whenever a message is on its way to Telegram, which is then not heard.
+        aimed: kill whenever a message is in flight to Telegram, which then discards it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        made = Matrix(seed, kills, hours, Path(folder), script, aimed=aimed)
-        await made.prepare()
+        experiment = Matrix(seed, kills, hours, Path(folder), script, aimed=aimed)
+        await experiment.prepare()
         try:
-            return await made.go()
+            return await experiment.go()
         finally:
-            await made.stop()
+            await experiment.stop()

@@ -1,5 +1,6 @@
-"""Delivery over real sockets: 3,000 alerts to 3,000 chats against a Telegram server that enforces the limits, with a
-busy group in front of them; and how long an alert takes from the tick in which price crosses to its being received.
+"""Delivery over real sockets: 3,000 alerts to 3,000 chats through a Telegram server with its rate limits.
+
+A busy group is queued ahead of them. Also measures latency from the tick in which price crosses to receipt.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ HOUR_MS = 3_600_000
 
 @dataclass
 class World:
-    """A Telegram server, and the program's own delivery towards it."""
+    """A Telegram server, and the program's own delivery to it."""
 
     server: TelegramServer
     store: Store
@@ -49,7 +50,7 @@ class World:
 
 @asynccontextmanager
 async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
-    """Everything running; taken apart at the end."""
+    """Start everything, yield it, and shut it down at the end."""
     with tempfile.TemporaryDirectory() as folder:
         wall, server = SystemClock(), TelegramServer()
         store = Store(Path(folder) / "bench.sqlite", wall)
@@ -62,7 +63,7 @@ async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
         async def lost(chat_id: int) -> None:
             raise RuntimeError(f"chat {chat_id} is said to be gone")
 
-        made = Dispatcher(
+        dispatcher = Dispatcher(
             face,
             store,
             wall,
@@ -71,11 +72,11 @@ async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
             lost,
             FailureHandler(services, face.platform, None).undelivered,
         )
-        tasks = [asyncio.create_task(face.run()), asyncio.create_task(made.run())]
-        services.wake = made.wake
-        while not face.ready:  # noqa: ASYNC110  # a connection says when it is there
+        tasks = [asyncio.create_task(face.run()), asyncio.create_task(dispatcher.run())]
+        services.wake = dispatcher.wake
+        while not face.ready:  # noqa: ASYNC110  # the platform has only a flag to poll
             await asyncio.sleep(0.01)
-        yield World(server, store, services, made)
+        yield World(server, store, services, dispatcher)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -85,7 +86,7 @@ async def world(limits: Limits, board: AssetBoard) -> AsyncIterator[World]:
 
 
 def delivery() -> Iterator[tuple[str, float, str]]:
-    """The rate against what is permitted, refusals, and the longest wait beside a busy group."""
+    """Yield the rate relative to the limit, refusals, and the longest wait beside a busy group."""
     share, refused, longest, received = asyncio.run(_delivery())
     yield "delivery.rate_share", share, f"of the permitted {PERMITTED_A_SECOND} a second"
     yield "delivery.too_many_requests", float(refused), "429 answers, none is right"
@@ -94,22 +95,22 @@ def delivery() -> Iterator[tuple[str, float, str]]:
 
 
 async def _delivery() -> tuple[float, int, float, int]:
-    async with world(TELEGRAM, AssetBoard("BTC")) as made:
+    async with world(TELEGRAM, AssetBoard("BTC")) as env:
         permitted = Permitted()
-        made.server.faults.append(permitted)
-        group = await made.store.upsert_chat("telegram", str(GROUP), "group", "busy")
-        chats = [await made.store.upsert_chat("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
-        # No rule's: a day's cap is not what is measured here.
+        env.server.faults.append(permitted)
+        group = await env.store.upsert_chat("telegram", str(GROUP), "group", "busy")
+        chats = [await env.store.upsert_chat("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
+        # Not from a rule, so that the daily cap does not apply.
         busy = [_test_alert(group.id, n) for n in range(GROUP_MESSAGES)]
         for alert in busy:
-            await made.store.commit(TickRecord(1, alerts=[alert]))
+            await env.store.commit(TickRecord(1, alerts=[alert]))
         started = time.monotonic()
-        await made.store.commit(TickRecord(1, alerts=[_test_alert(chat.id, 0) for chat in chats]))
-        made.dispatcher.wake()
-        while sum(sent.chat_id > 0 for sent in made.server.sent) < CHATS:  # noqa: ASYNC110
+        await env.store.commit(TickRecord(1, alerts=[_test_alert(chat.id, 0) for chat in chats]))
+        env.dispatcher.wake()
+        while sum(sent.chat_id > 0 for sent in env.server.sent) < CHATS:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        times = sorted(sent.at for sent in made.server.sent)
-        mine = [sent.at for sent in made.server.sent if sent.chat_id > 0]
+        times = sorted(sent.at for sent in env.server.sent)
+        mine = [sent.at for sent in env.server.sent if sent.chat_id > 0]
         share = (len(times) - 1) / (times[-1] - times[0]) / PERMITTED_A_SECOND
         return share, permitted.refused, max(mine) - started, len(mine)
 
@@ -120,11 +121,11 @@ def _test_alert(chat_id: int, number: int) -> AlertRecord:
 
 
 def latency() -> Iterator[tuple[str, float, str]]:
-    """Milliseconds from the tick in which price crosses a level to the server's having the message."""
-    found = sorted(asyncio.run(_latency()))
-    yield "latency.median_ms", statistics.median(found) * 1e3, "ms from tick to received, beyond the poll interval"
-    yield "latency.p99_ms", found[int(0.99 * (len(found) - 1))] * 1e3, "ms, 99th percentile"
-    yield "latency.alerts", float(len(found)), "alerts, one after the other, each to its own chat"
+    """Yield milliseconds from the tick in which price crosses a level to the server's receipt."""
+    latencies = sorted(asyncio.run(_latency()))
+    yield "latency.median_ms", statistics.median(latencies) * 1e3, "ms from tick to received, beyond the poll interval"
+    yield "latency.p99_ms", latencies[int(0.99 * (len(latencies) - 1))] * 1e3, "ms, 99th percentile"
+    yield "latency.alerts", float(len(latencies)), "alerts, one after the other, each to its own chat"
 
 
 async def _latency() -> list[float]:
@@ -132,25 +133,25 @@ async def _latency() -> list[float]:
     now = SystemClock().now() // HOUR_MS * HOUR_MS
     bar = Bar(now - HOUR_MS, HOUR_MS, 90_000.0, 90_010.0, 89_990.0, 90_000.0, 80_000.0)
     board.advance(AssetUpdate(path=bar.path, bars=((market, bar),)), now)
-    async with world(UNLIMITED, board) as made:
-        pipeline, found = made.services.pipeline, []
+    async with world(UNLIMITED, board) as env:
+        pipeline, latencies = env.services.pipeline, []
         price = 90_000.0
         for number in range(LATENCIES):
-            chat = await made.store.upsert_chat("telegram", str(number + 1), "private", "")
+            chat = await env.store.upsert_chat("telegram", str(number + 1), "private", "")
             level = price + 10.0
             rule = Rule(0, chat.id, "price", "BTC", level=level)
-            for added in (await made.store.replace_rules(chat.id, [rule], ["price"]))[0]:
+            for added in (await env.store.replace_rules(chat.id, [rule], ["price"]))[0]:
                 pipeline.rules.add(added)
-            await pipeline.process(_tick(market, now + 2 * number * 1000, price))  # the rule's baseline
+            await pipeline.process(_tick(market, now + 2 * number * 1000, price))  # the rule sees its first price
             price += 20.0
             started = time.monotonic()
             await pipeline.process(_tick(market, now + (2 * number + 1) * 1000, price))
-            made.dispatcher.wake()
-            while len(made.server.sent) <= number:  # noqa: ASYNC110
+            env.dispatcher.wake()
+            while len(env.server.sent) <= number:  # noqa: ASYNC110
                 await asyncio.sleep(0.0005)
-            found.append(made.server.sent[-1].at - started)
+            latencies.append(env.server.sent[-1].at - started)
             await asyncio.sleep(0.02)
-        return found
+        return latencies
 
 
 def _tick(market: Market, now: int, price: float) -> MarketTick:

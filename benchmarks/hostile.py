@@ -1,4 +1,4 @@
-"""Random and hostile inputs through every face's parser and renderer: no exception, nothing over a platform's limit."""
+"""Random and hostile input to parsers and renderers: no exceptions, nothing over a platform's limits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ PIECES = (
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """All of it, some minutes."""
+    """Yield all figures. Takes some minutes."""
     exceptions, over = asyncio.run(_all(INPUTS, SEED))
     yield "hostile.inputs", float(INPUTS), "lines, each rendered for three faces"
     yield "hostile.exceptions", float(exceptions), "none is right"
@@ -83,7 +83,7 @@ def run() -> Iterator[tuple[str, float, str]]:
 
 
 class Exceptions(logging.Handler):
-    """Counts what was logged as an error."""
+    """Counts errors logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -96,7 +96,7 @@ class Exceptions(logging.Handler):
 
 
 async def _all(count: int, seed: int) -> tuple[int, int]:
-    """Exceptions, and answers that break a limit, of so many lines."""
+    """Send `count` lines. Return the number of exceptions, and of answers that break a limit."""
     chance, kit, seen = random.Random(seed), await Kit.make(), Exceptions()
     logging.getLogger("handlers").addHandler(seen)
     kit.people.admins.add("7")
@@ -109,8 +109,8 @@ async def _all(count: int, seed: int) -> tuple[int, int]:
             _addressed(f"/{line}" if not line.strip() else line, "cliffwatch_bot")
             proposed(kit.services, chance.choice(("asset", "price")), clean(line), line[:5])
             line = pressed(line).filled(line[:30])
-            found = await kit.ask(line, chat=chance.choice(chats), locale=chance.choice(list(LANGUAGES)))
-            wrong = broken(found)
+            answer = await kit.ask(line, chat=chance.choice(chats), locale=chance.choice(list(LANGUAGES)))
+            wrong = broken(answer)
         except Exception as error:  # noqa: BLE001  # counted, not raised
             raised += 1
             print(f"{type(error).__name__}: {error} for {line!r}")
@@ -124,7 +124,7 @@ async def _all(count: int, seed: int) -> tuple[int, int]:
 
 
 def _line(chance: random.Random) -> str:
-    """A line: letters at random, a command with pieces, or one that is far too long."""
+    """Return a line: random letters, a command with pieces, or a command that is far too long."""
     kind = chance.random()
     names = [command.name for command in all_commands(hidden=True)]
     if kind < 0.2:

@@ -1,4 +1,4 @@
-"""One liar among truthful venues, a thousand times: how often a price was told that none bears out, or lost."""
+"""One lying venue among truthful ones, a thousand times: how often a false price passes or a true one is lost."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.engine.liars import runs
 
 SEEDS = 1000
 LOST = 5e-4
-"""Log distance, the venues' own spread: less is not lost."""
+"""Log distance by which an extreme must fall short to count as lost: the venues' own spread."""
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """Walk the seeds; tests walk the first of them."""
+    """Run all seeds and yield failures by kind of lie. Tests run the first few."""
     seen: Counter[str] = Counter()
     bad: Counter[str] = Counter()
     for _, kind, lied, truthful in runs(range(SEEDS)):

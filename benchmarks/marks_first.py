@@ -1,4 +1,4 @@
-"""The program with a planted fault: it marks a message as sent before it sends it. The crash matrix must find that."""
+"""The program with a planted fault: it marks messages as sent before sending. The crash matrix must detect it."""
 
 from __future__ import annotations
 

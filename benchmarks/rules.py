@@ -1,7 +1,7 @@
-"""What rules cost: a tick over 500 assets with a million rules, and ten thousand that fire at once and are stored.
+"""Cost of rules: a tick over 500 assets with a million rules, and one in which ten thousand fire and are stored.
 
-Of the million, 400,000 are in range and have fired already; 100 fire in the tick. The same tick with a tenth of the
-rules says how the cost grows. Markets are made up; deciding and storing are the program's own.
+Of the million, 400,000 are in range and have already fired, and 100 fire in the tick. The same tick with a tenth of the
+rules shows how the cost scales. Markets are synthetic; deciding and storing use the program's own code.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TIMES = 5
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """Seconds of a tick with all rules and with a tenth of them; of firing and storing ten thousand."""
+    """Yield the time of a tick with all rules and with a tenth of them, and of storing ten thousand alerts."""
     whole, fired = tick_seconds(RULES, FIRED, FIRES)
     tenth, _ = tick_seconds(RULES // 10, FIRED // 10, FIRES)
     yield "rules.tick_ms", whole * 1e3, "ms for 500 assets, 1,000,000 rules"
@@ -56,11 +56,11 @@ def run() -> Iterator[tuple[str, float, str]]:
 
 
 def world(count: int, fired: int, fires: int) -> tuple[ActiveRules, list[AssetTick]]:
-    """Rules over all assets, one cluster each, and the tick in which price comes nearer to it."""
+    """Return rules over all assets, with one cluster each, and ticks in which price approaches it."""
     first = outward("long", bin_of(PRICE * math.exp(-0.012)))
     rules: list[Rule] = []
     states: dict[StateKey, RuleState] = {}
-    per_asset, told = count // ASSETS, fired // ASSETS
+    per_asset, fired_per_asset = count // ASSETS, fired // ASSETS
     mass = np.full(WINDOW, 2e6)
     ticks = []
     for number in range(ASSETS):
@@ -68,11 +68,11 @@ def world(count: int, fired: int, fires: int) -> tuple[ActiveRules, list[AssetTi
         cluster = Cluster(cluster_id, "long", first, first + 3, first + 8, 0, 0, 0.05, 0.05, 1.0, size_usd=1e7)
         for i in range(per_asset):
             rule_id = number * per_asset + i
-            # In range and told, to fire in this tick, or far from it.
-            if i < told:
+            # In range and already fired, about to fire in this tick, or out of range.
+            if i < fired_per_asset:
                 distance = 0.015 + 0.0001 * (i % 100)
                 states[rule_id, cluster_id] = RuleState(armed=False, since=NOW - HOUR_MS, awaiting_followup=True)
-            elif i == told and number < fires:
+            elif i == fired_per_asset and number < fires:
                 distance = 0.0115
             else:
                 distance = 0.001 + 0.00005 * (i % 100)
@@ -84,25 +84,25 @@ def world(count: int, fired: int, fires: int) -> tuple[ActiveRules, list[AssetTi
 
 
 def tick_seconds(count: int, fired: int, fires: int) -> tuple[float, int]:
-    """Median seconds to decide a tick of all assets, and how many rules fired in one."""
+    """Return median seconds to decide a tick of all assets, and the number of rules fired in it."""
     book, ticks = world(count, fired, fires)
-    seconds, found = [], 0
-    for tick in ticks:  # the indexes are built once, when an asset is first asked for
+    seconds, decided = [], 0
+    for tick in ticks:  # builds the indexes, once per asset
         book.pairs(tick, SizeFilter(tick))
     for _ in range(TIMES):
         started = time.perf_counter()
-        found = 0
+        decided = 0
         for tick in ticks:
             sizes = SizeFilter(tick)
             decisions = decide(book.pairs(tick, sizes), book.states, tick, (), sizes)
             suppress_incidents(decisions, tick.asset, lambda _: False, lambda rule: book.cooldown_until(rule) > NOW)
-            found += len(decisions.fired)
+            decided += len(decisions.fired)
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds), found
+    return statistics.median(seconds), decided
 
 
 async def stored_seconds(count: int) -> tuple[float, int, int]:
-    """Seconds from a tick's coming to its being stored, when so many rules of as many chats fire; alerts, messages."""
+    """Return seconds to process and store a tick in which `count` chats' rules fire, alerts and messages stored."""
     board, market, at = simulated()
     mark = board.mark
     cluster = ahead(board, at)[0]
@@ -113,10 +113,10 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
         rules = []
         for number in range(count):
             chat = await store.upsert_chat("telegram", str(number), "private", "")
-            made, _ = await store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
-            rules += made
+            added, _ = await store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
+            rules += added
         pipeline = AlertPipeline({"BTC": board}, ActiveRules(rules), store)
-        await pipeline.process(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # the baseline
+        await pipeline.process(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # rules see their first price
         price = cluster.near_price * math.exp(outward(cluster.side, -1) * near * 0.9)
         started = time.perf_counter()
         record = await pipeline.process(MarketTick(at + MINUTE_MS, {"BTC": sampled(market, at + MINUTE_MS, (price,))}))
@@ -127,7 +127,7 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
 
 
 def simulated() -> tuple[AssetBoard, Market, int]:
-    """A board of a simulated market that has a mature cluster ahead."""
+    """Return the board of a simulated market with a mature cluster ahead, its market, and the time reached."""
     market = Market("binanceusdm", "BTC/USDT:USDT", "BTC")
     tape = Tape(SimulatedSource(7, NOW, 10))
     board, step = AssetBoard("BTC"), 5 * MINUTE_MS
@@ -143,13 +143,13 @@ def simulated() -> tuple[AssetBoard, Market, int]:
 
 
 def ahead(board: AssetBoard, at: int) -> list[Cluster]:
-    """Mature clusters that rules of half their distance wait for."""
+    """Return mature clusters for which a rule at half their distance is armed."""
     mark = board.mark
     mature = [c for c in board.clusters if c.distance(mark) > 0.004 and c.mature(at)]
     return [c for c in mature if armed_distance(None, c, c.distance(mark) / 2) == c.distance(mark) / 2]
 
 
 def sampled(market: Market, at: int, path: tuple[float, ...]) -> AssetUpdate:
-    """A tick with a poll in it."""
+    """Return an update with a path and one sample."""
     price = path[-1]
     return AssetUpdate(path=path, samples=(Sample(market, at, at, price, price, price, price, price, 80_000.0),))

@@ -1,4 +1,4 @@
-"""How long it takes until the demo has answered, what part of that is imports, and how much memory it took."""
+"""Time until the demo answers, relative to its imports, and its memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMPORTS = "import bot, engine.loopback.server, engine.loopback.simulated"
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """Start the demo, ask one thing, wait for the answer and the end."""
+    """Start the demo, send one command, and yield times until its answer and exit, and its memory."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True)
     imports = time.perf_counter() - started

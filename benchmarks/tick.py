@@ -1,4 +1,4 @@
-"""What a bar costs: one market's map, and an asset of three markets with clusters, rules and candidates."""
+"""Cost of a bar: one market's map, and an asset of three markets with clusters, rules and candidates."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ VENUES = ("binanceusdm", "bybit", "okx")
 
 
 def bars(seed: int = 1) -> list[Bar]:
-    """A random walk of five-minute bars."""
+    """Return a random walk of five-minute bars."""
     rng = np.random.default_rng(seed)
     closes = 90_000 * np.exp(np.cumsum(rng.normal(0, 0.0012, BARS)))
     interest = 80_000 * np.exp(np.cumsum(rng.normal(0, 0.001, BARS)))
-    made, before = [], float(closes[0])
+    series, before = [], float(closes[0])
     for number, (close, contracts) in enumerate(zip(closes, interest, strict=True)):
         wiggle = 1 + abs(float(rng.normal(0, 0.0005)))
         high, low = max(before, close) * wiggle, min(before, close) / wiggle
-        made.append(Bar(number * STEP_MS, STEP_MS, before, high, low, float(close), float(contracts)))
+        series.append(Bar(number * STEP_MS, STEP_MS, before, high, low, float(close), float(contracts)))
         before = float(close)
-    return made
+    return series
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -42,11 +42,11 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """Figures: a map step against copying what it holds, and a whole asset's tick against three steps."""
-    made = bars()
+    """Yield the cost of a map step relative to copying its levels, and of an asset's tick relative to a step."""
+    series = bars()
     market_map = MarketMap(Market("binanceusdm", "BTC/USDT:USDT", "BTC"))
-    market_map.open(made[0], made[0].contracts or 1.0)
-    step = statistics.median(seconds(lambda b=bar: market_map.step(b)) for bar in made[1:])  # type: ignore[misc]
+    market_map.open(series[0], series[0].contracts or 1.0)
+    step = statistics.median(seconds(lambda b=bar: market_map.step(b)) for bar in series[1:])  # type: ignore[misc]
     held = np.zeros((2, WINDOW))
     copy = statistics.median(seconds(held.copy) for _ in range(2000))
     yield "tick.map_step_us", step * 1e6, "us"
@@ -55,7 +55,7 @@ def run() -> Iterator[tuple[str, float, str]]:
     markets = [Market(venue, "BTC/USDT:USDT", "BTC") for venue in VENUES]
     rules = [Rule(number, number, "near", None, 0.01, "normal") for number in range(100)]
     ticks, fired = [], []
-    for bar in made:
+    for bar in series:
         update = AssetUpdate(bar.path, tuple((market, bar) for market in markets))
         started = time.perf_counter()
         tick = board.advance(update, bar.closed_at)

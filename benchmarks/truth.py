@@ -1,8 +1,8 @@
-"""How well the map knows the simulated market's traders, whose forced prices are known there and share no code with it.
+"""Agreement of the map with a simulated market whose true liquidation prices come from separate code.
 
-Truth is what the crowd holds by true forced price, cross margin included. The map sees bars of five minutes with open
-interest, as do maps in which everyone has one and the same leverage. They are compared by rank correlation within 10 %
-of the mark, both sides, in levels of 0.1 %. What was forced out hour by hour is held against what the tie predicted.
+The truth is the crowd's positions by true liquidation price, cross margin included. The map gets five-minute bars with
+open interest, as do maps that assume one leverage for everyone. Rank correlations are within 10 % of the mark, both
+sides, in levels of 0.1 %. Liquidations by hour are compared with the predictions of the hourly model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEVERAGES = (10, 25, 50, 100)
 REACH, LEVEL = 0.1, 0.001
 HOURLY_TURNOVER = 0.002
 SPAN = 8192
-"""Bins of a map of one leverage, far more than price moves in a month."""
+"""Levels in a one-leverage map, far more than price moves in a month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Agreement:
     """Rank correlations with the truth.
 
     Attributes:
-        of_map: of the map.
-        of_leverage: of a map in which everyone has that leverage.
-        hourly: score.d2 and the like of hourly predictions, as engine.calibration.skill defines them.
+        of_map: that of the map.
+        of_leverage: that of a map that assumes one leverage, by leverage.
+        hourly: d2 and the other scores of hourly predictions, as engine.calibration.skill defines them.
     """
 
     of_map: float
@@ -51,8 +51,8 @@ class Agreement:
 
 
 def bars_of(tape: Tape, now: int) -> list[Bar]:
-    """All closed bars of five minutes with what was forced out within them."""
-    found = []
+    """Return all closed five-minute bars with their liquidations."""
+    bars = []
     for candle in tape.candles(STEP_MS, tape.start, now - STEP_MS, now):
         closed = candle.at + STEP_MS
         interest = sum(tape.interest_base(venue, closed) for venue in VENUES)
@@ -61,7 +61,7 @@ def bars_of(tape: Tape, now: int) -> list[Bar]:
             for order in tape.forced(venue, candle.at, closed):
                 usd[order.side] += order.price * order.amount_base
         prices = (candle.open, candle.high, candle.low, candle.close)
-        found.append(
+        bars.append(
             Bar(
                 candle.at,
                 STEP_MS,
@@ -71,22 +71,25 @@ def bars_of(tape: Tape, now: int) -> list[Bar]:
                 short_liquidations_usd=usd["short"],
             )
         )
-    return found
+    return bars
 
 
 def held_by(crowd: Crowd, mark: float) -> dict[Side, np.ndarray]:
-    """Per side (100,) float64: base units by distance of the true forced price from the mark."""
+    """Return base units by distance of the true liquidation price from the mark, (100,) float64 per side."""
     edges = np.arange(0, REACH + LEVEL / 2, LEVEL)
-    found: dict[Side, np.ndarray] = {}
+    held: dict[Side, np.ndarray] = {}
     for side in SIDES:
         which = (crowd.side == sign(side)) & np.isfinite(crowd.forced) & (crowd.forced > 0)
         distance = sign(side) * np.log(mark / crowd.forced[which])
-        found[side] = np.histogram(distance, edges, weights=crowd.amount[which])[0]
-    return found
+        held[side] = np.histogram(distance, edges, weights=crowd.amount[which])[0]
+    return held
 
 
 def with_one_leverage(bars: Sequence[Bar], mark: float, leverage: float) -> dict[Side, np.ndarray]:
-    """The same for a map in which everyone has that leverage; flows as the map takes them."""
+    """Return contracts by distance, (100,) float64 per side, of a map that assumes one leverage.
+
+    Flows of contracts are a simplified form of the map's.
+    """
     base = bin_of(mark) - SPAN // 2
     levels = {side: np.zeros(SPAN) for side in SIDES}
     before = bars[0].contracts or 0.0
@@ -108,7 +111,7 @@ def with_one_leverage(bars: Sequence[Bar], mark: float, leverage: float) -> dict
 
 @dataclass(frozen=True)
 class World:
-    """A simulated market that has run: its bars, its last mark, and what its traders truly hold then."""
+    """A completed simulation: its bars, its last mark, and its traders' true positions at the end."""
 
     bars: list[Bar]
     mark: float
@@ -116,7 +119,7 @@ class World:
 
 
 def world(seed: int, days: int) -> World:
-    """Let a simulated market run."""
+    """Run a simulated market. Return its bars, mark and truth."""
     source = SimulatedSource(seed, NOW, days)
     tape = Tape(source)
     mark = tape.mark(NOW)
@@ -124,7 +127,7 @@ def world(seed: int, days: int) -> World:
 
 
 def of_map(of: World, prior: MapPrior = MAP) -> float:
-    """Rank correlation of the map with the truth."""
+    """Return the rank correlation of the map with the truth."""
     market_map = MarketMap(MARKET, prior)
     market_map.open(of.bars[0], of.bars[0].contracts or 0.0)
     for bar in of.bars[1:]:
@@ -135,12 +138,12 @@ def of_map(of: World, prior: MapPrior = MAP) -> float:
 
 
 def agreement(seed: int, days: int) -> Agreement:
-    """Let a simulated market run and compare."""
-    made = world(seed, days)
-    bars, mark, truth = made.bars, made.mark, made.truth
+    """Run a simulated market. Return the agreement of the maps and predictions with it."""
+    simulation = world(seed, days)
+    bars, mark, truth = simulation.bars, simulation.mark, simulation.truth
     hourly = skill_figures(walk_history(History(MARKET, tuple(bars), ())), bars[len(bars) // 2].opened_at, None)
     by_leverage = {number: _alike(truth, with_one_leverage(bars, mark, number)) for number in LEVERAGES}
-    return Agreement(of_map(made), by_leverage, hourly)
+    return Agreement(of_map(simulation), by_leverage, hourly)
 
 
 def _alike(truth: dict[Side, np.ndarray], other: dict[Side, np.ndarray]) -> float:
@@ -149,11 +152,11 @@ def _alike(truth: dict[Side, np.ndarray], other: dict[Side, np.ndarray]) -> floa
 
 
 def run(seeds: Sequence[int] = (1, 2, 3), days: int = 30) -> Iterator[tuple[str, float, str]]:
-    """Rank correlations for each seed."""
+    """Yield rank correlations and skill for each seed."""
     for seed in seeds:
-        found = agreement(seed, days)
-        yield f"truth.map_seed_{seed}", found.of_map, "rank correlation with true forced levels"
-        for leverage, value in found.of_leverage.items():
+        scores = agreement(seed, days)
+        yield f"truth.map_seed_{seed}", scores.of_map, "rank correlation with true forced levels"
+        for leverage, value in scores.of_leverage.items():
             yield f"truth.all_{leverage}x_seed_{seed}", value, "the same, had everyone that leverage"
         for name in ("d2", "d2_path", "spearman", "bias"):
-            yield f"truth.hourly_{name}_seed_{seed}", found.hourly[name], "of hourly predictions, later half"
+            yield f"truth.hourly_{name}_seed_{seed}", scores.hourly[name], "of hourly predictions, later half"

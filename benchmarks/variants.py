@@ -1,8 +1,9 @@
-"""What else was tried: other kernels, exits and turnovers of the map, other forms of the tie, each measured again.
+"""Variants tried, measured again: other kernels, exits and turnovers, other forms of the hourly model.
 
-d2 and d2_path of January, February and March 2026 on recorded hourly Bitcoin, what F(P) removes over 1, 4 and 24 h with
-its coefficients as they are, and rank correlation with the truth of three simulated markets. Prints the coefficients of
-the tie that ship, too. Needs the recorded history; takes some minutes.
+Figures are d2 and d2_path of January, February and March 2026 on recorded hourly Bitcoin, the deviance that F(P)
+removes over 1, 4 and 24 h with the shipped coefficients as prior, and rank correlation with the truth of three
+simulated markets. Also prints the hourly model's coefficients to ship. Needs the recorded history and takes some
+minutes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ FORMS: dict[str, Form] = {
 
 
 def run() -> Iterator[tuple[str, float, str]]:
-    """Every variant's figures; nothing of the recording where it is not there."""
+    """Yield every variant's figures, without those on the recorded history if it is missing."""
     worlds = {seed: truth.world(seed, DAYS) for seed in SEEDS}
     history = read_history(HISTORY) if HISTORY.exists() else None
     for name, prior in MAPS.items():
@@ -58,9 +59,9 @@ def run() -> Iterator[tuple[str, float, str]]:
         if history is not None:
             yield from _recorded(name, MAP, form)
     if history is not None:
-        made = fit_prior(walk_history(history).hours)
-        yield "tie.mean_log_held", made.mean_log_held, "of the coefficients that ship"
-        for number, value in enumerate(made.coefficients):
+        shipped = fit_prior(walk_history(history).hours)
+        yield "tie.mean_log_held", shipped.mean_log_held, "of the coefficients that ship"
+        for number, value in enumerate(shipped.coefficients):
             yield f"tie.coefficient_{number}", value, "that ships"
 
 

@@ -1,6 +1,6 @@
-"""What reading the fifty largest coins on all venues costs: requests, share of the venues' limits, time and memory.
+"""Cost of reading the fifty largest coins on all venues: requests, share of the venues' limits, time and memory.
 
-The venues are the loopback exchange in a process of its own; the program's own part runs here, at some speed.
+The loopback exchange runs as all venues in its own process. The program's part runs here, at SPEED.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ START = 1_765_000_000_000 // DAY_MS * DAY_MS
 def _sources(now: int) -> list[WavySource]:
     names = ["BTC", "ETH", *(f"C{number:02d}" for number in range(COINS - 2))]
     start = now - HISTORY_HOURS * HOUR_MS
-    # Each smaller than the one before, so that the ranking is known.
+    # Each is smaller than the previous one, so the ranking is known.
     return [
         WavySource(90_000.0 / (1 + number), start, name, 80_000.0 * 0.95**number) for number, name in enumerate(names)
     ]
@@ -117,7 +117,7 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
 
 
 def run() -> Iterator[Figure]:
-    """Figures of twelve simulated minutes after the first maps."""
+    """Yield figures of twelve simulated minutes after the first maps."""
     clock = ScaledClock(START, SystemClock().now(), SPEED)
     here, there = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(clock, there))

@@ -1,4 +1,4 @@
-"""Clocks. Everything that needs the time is handed one of these; nothing else reads the time."""
+"""Clocks. Code that needs market time is passed one of these and never reads the time itself."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from engine.errors import SettingError
 
 JITTER_MS = 50
 LEAP_MS = 5_000
-"""The machine's clock against the time that has passed: what differs by less is followed, by more it has been set."""
+"""Deviation of the machine's clock from elapsed time: we follow a smaller one, while a larger one means it was set."""
 
 STANDS_MS = 60_000
-"""A clock that was set is followed once it has stood for so long: one that is two days ahead for a moment never is."""
+"""How long a clock that was set must stay so before we follow it: one that is two days ahead for a moment never is."""
 
 
 class SteadyTime:
     """The machine's time, as steady as leases, retries and quiet hours need it.
 
-    Set back a little, it runs at half speed until the machine's has caught up. Set by more, either way, it goes on by
-    the time that passes until the new one has stood for a minute; then it is taken over whole, also backwards.
+    If the machine's clock is set back a little, this one runs at half speed until the machine's catches up. If it is
+    set by more, either way, this one follows elapsed time until the new time has lasted a minute, and then jumps to
+    it, even backwards.
 
     Attributes:
-        jumps_back: how often the machine's clock was set back, by more than a jitter.
-        taken_over: how often a clock that had been set was followed; moved_ms: by how much it was set then.
+        jumps_back: how often the machine's clock was set back, by more than JITTER_MS.
+        taken_over: how often we adopted the new time of a clock that was set.
+        moved_ms: how far we moved the last time, ms.
     """
 
     def __init__(self, wall: Callable[[], int], monotonic: Callable[[], int]) -> None:
         self._wall, self._monotonic = wall, monotonic
         self._shown, self._at = wall(), monotonic()
         self._leap: tuple[int, int] | None = None
-        """While the machine's differs: by how much, and the monotonic time at which that began."""
+        """While the machine's clock differs: by how much, ms, and the monotonic time at which that began, ms."""
 
         self._behind = False
         self.jumps_back = 0
@@ -40,7 +42,7 @@ class SteadyTime:
         self.moved_ms = 0
 
     def now(self) -> int:
-        """UTC ms."""
+        """Return the time, UTC ms."""
         wall, at = self._wall(), self._monotonic()
         passed, self._at = at - self._at, at
         off = wall - (self._shown + passed)
@@ -58,7 +60,7 @@ class SteadyTime:
         return self._shown
 
     def _after_leap(self, wall: int, passed: int, off: int, at: int) -> int:
-        """What to show while the machine's clock differs from the time that passes."""
+        """Return the time, UTC ms, while the machine's clock differs from elapsed time."""
         if self._leap is None or abs(off - self._leap[0]) > LEAP_MS:
             self.jumps_back += off < 0
             self._leap = (off, at)
@@ -71,13 +73,13 @@ class SteadyTime:
 
 
 def _steady_ms() -> int:
-    """Milliseconds that have passed, those asleep included where the machine can tell."""
+    """Return monotonic milliseconds, including time suspended if the machine can tell."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime_ns(clock) // 1_000_000
 
 
 MACHINE = SteadyTime(lambda: time.time_ns() // 1_000_000, _steady_ms)
-"""The one of this process."""
+"""The clock of this process."""
 
 
 class SystemClock:
@@ -91,7 +93,7 @@ class SystemClock:
 
 @dataclass
 class ManualClock:
-    """A clock that stands still until it is set: for replays and tests."""
+    """A clock that changes only when it is set, for replays and tests."""
 
     at: int = 0
     speed: float = 1.0
@@ -102,7 +104,7 @@ class ManualClock:
 
 @dataclass(frozen=True)
 class ScaledClock:
-    """A rehearsal's clock: it stood at `start` when the machine's stood at `origin`, and runs `speed` times as fast.
+    """A rehearsal's clock: it showed `start` when the machine's showed `origin`, and runs `speed` times as fast.
 
     A pure function of the machine's clock, so that several processes share it and a restart does not reset it.
     """
@@ -120,7 +122,7 @@ class ScaledClock:
 
     @classmethod
     def parse(cls, text: str) -> ScaledClock:
-        """A clock from `start@origin x speed`, times in UTC ms.
+        """Return the clock of a text like START@ORIGINxSPEED, with times in UTC ms.
 
         Raises:
             SettingError: when the text has another form.

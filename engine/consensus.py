@@ -1,25 +1,25 @@
-"""One price, one pair of extremes, one rate and one count of contracts from several venues, any of which may be wrong.
+"""Combines prices, extremes, rates and contract counts from several venues, any of which may be wrong.
 
-Everybody acts on these, so no venue alone may set them. Pure functions and small values; a venue has one vote, however
-many markets it lists (its largest speaks for it).
+All alerts depend on these, so no single venue may set them. Pure functions and small values. A venue has one vote,
+however many markets it lists: that of its largest market.
 
-Price: the median of the venues' fresh marks. Of an even number the two in the middle bound it, and it moves from the
-    last one no further than they make it: one of two venues alone moves nothing. A mark that has stood still while the
-    others moved has no vote.
-Extremes: a low counts as far down as a second venue went itself, a high likewise. What one venue alone shows beyond
-    that is a wick on it: told as such, and it sweeps nothing.
-Bars: a close far from the others' is a gap. Extremes beyond what a second venue shows, and beyond the venues' usual
-    spread, are cut back to the second venue's.
-Contracts: a market whose count jumps by over 30 % in a bar while the others' stand is held at its last count for an
-    hour, and named. If the new count stands it is believed; if it goes back within a day, the market's map is made
-    again as if the jump had never been said (see engine.vetting).
-Rates: with three venues or more the lowest and the highest are cut back to their neighbours before they are weighted.
-    Of two that are far apart the one nearer zero counts, or zero between them.
-Coins: prices tenfold apart are two coins of one name. The set that holds the last price is kept, else the larger one.
+Price: the median of the venues' fresh marks. With an even number of venues, the two middle marks bound it, and it
+    moves from the last price only as far as they require: one of two venues alone moves nothing. A mark that did not
+    change while the others moved has no vote.
+Extremes: a low counts as far down as a second venue went itself, a high likewise. An extreme of one venue beyond that
+    is a wick: we report it as such, and it sweeps nothing.
+Bars: a close far from the others' is a gap. Extremes beyond a second venue's, and beyond the venues' usual spread,
+    are cut back to the second venue's.
+Contracts: a market whose count jumps by over 30 % in a bar while the others' do not keeps its last count for an hour,
+    and is named. If the new count persists, we accept it. If it goes back within a day, we rebuild the market's map
+    as if the jump had never been reported (see engine.vetting).
+Rates: with three venues or more, the lowest and the highest are cut back to their neighbours before weighting.
+    Of two that are far apart, the one nearer zero counts, or zero if it is between them.
+Coins: prices tenfold apart are two coins of one name. We keep the set that contains the last price, else the larger.
 
-With one venue, it is believed: nobody contradicts it. A jump of its price is believed when it has stood for some looks,
-or when its bars lead there without a break. With two, what both show counts. The tolerance within which venues agree
-follows their own usual spread.
+A single venue is accepted, as nothing contradicts it. A jump of its price is accepted once it has lasted some polls,
+or when its bars lead there without a break. With two venues, only moves that both show count. The tolerance within
+which venues agree follows their own usual spread.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from engine.market import Bar, Market, venue_of
 Said = TypeVar("Said")
 
 COIN_FACTOR = 10.0
-"""Prices further apart than this are not of one coin."""
+"""Prices further apart than this factor belong to different coins."""
 
 FAR_FACTOR = 2.0
-"""A bar further off than this, alone, is a gap."""
+"""A single bar further off than this factor is a gap."""
 
 JUMP = 0.25
-"""Log distance from the last price beyond which a single venue's must stand for some looks."""
+"""Log distance from the last price beyond which a single venue's must last for some polls."""
 
 JUMP_LOOKS = 3
 TOLERANCE_RANGE = (0.01, 0.10)
@@ -51,16 +51,16 @@ TOLERANCE_SPREADS = 10.0
 BAND_RANGE = (0.0005, 0.005)
 BAND_SPREADS = 4.0
 SPREAD_WEIGHT = 0.02
-"""Of a new observation of the spread: the last fifty count."""
+"""Weight of a new observation of the spread: about the last fifty count."""
 
 FIRST_SPREAD = 0.0005
 CONTRACTS_JUMP = math.log(1.3)
 CONTRACTS_STILL = math.log(1.1)
 ALONE_JUMP = math.log(3.0)
-"""The same for a market that no other says anything beside."""
+"""CONTRACTS_JUMP of a market without another venue's to compare with."""
 
 RATE_APART = 0.0005
-"""Of two rates per 8 hours, how far apart they must be before neither is averaged with the other."""
+"""Difference of two rates per 8 hours above which we do not average them."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Spread:
     usual: float = FIRST_SPREAD
 
     def see(self, prices: Sequence[float]) -> None:
-        """Take in prices of one moment. Outliers say nothing of what is usual."""
+        """Update the spread from prices of one moment, by the median so that outliers do not count."""
         if len(prices) < 2:
             return
         middle = median(prices)
@@ -90,12 +90,12 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What venues agree on.
+    """The consensus price of several venues.
 
     Attributes:
-        value: USD, 0 where there is none.
-        far: venues whose price is beyond the tolerance, with how far off it is as a ratio.
-        disputed: two venues, or two halves of them, say different things: value is what both bear out.
+        value: USD, 0 if there is none.
+        far: venues whose price is beyond the tolerance, with the ratio of that price to value.
+        disputed: two venues, or two halves of them, disagree, and value moves only as far as both confirm.
     """
 
     value: float
@@ -104,11 +104,11 @@ class Price:
 
 
 def agreed_price(marks: Mapping[str, float], last: float, tolerance: float) -> Price:
-    """Return the price that venues agree on.
+    """Return the consensus price of several venues.
 
     Args:
         marks: fresh marks by venue, USD.
-        last: the price that was agreed on before, 0 where there was none.
+        last: the previous consensus price, USD, 0 if there was none.
         tolerance: log distance within which venues agree.
     """
     if not marks:
@@ -141,11 +141,11 @@ def second_highest(values: Iterable[float]) -> float:
 
 
 def agreed_rate(rates: Mapping[str, float], weights: Mapping[str, float]) -> float | None:
-    """Return the weighted mean of venues' rates, none of which alone decides it; None where there is none.
+    """Return the weighted mean of venues' rates, so that none decides alone, or None without rates.
 
     Args:
         rates: fractions per 8 hours, by venue.
-        weights: what each counts for, such as open interest in USD.
+        weights: weight by venue, such as open interest in USD.
     """
     total = sum(weights[venue] for venue in rates)
     if not rates or total <= 0:
@@ -159,12 +159,12 @@ def agreed_rate(rates: Mapping[str, float], weights: Mapping[str, float]) -> flo
 
 
 def other_coins(prices: Mapping[str, float], sizes: Mapping[str, float], last: float) -> set[str]:
-    """Return the markets whose price is another coin's of the same name.
+    """Return the keys of markets whose price is that of another coin with the same name.
 
     Args:
         prices: USD by market.
         sizes: open interest in USD by market, each at its own price.
-        last: the price that was agreed on before, 0 where there was none.
+        last: the previous consensus price, USD, 0 if there was none.
     """
     ordered = sorted(prices, key=lambda key: prices[key])
     sets: list[list[str]] = []
@@ -185,15 +185,15 @@ def other_coins(prices: Mapping[str, float], sizes: Mapping[str, float], last: f
 
 
 def voices_of(rows: Iterable[tuple[Market, float, Said]]) -> dict[str, Said]:
-    """Return what speaks for each venue: what its largest market says.
+    """Return each venue's vote: the value of its largest market.
 
     Args:
-        rows: a market, its open interest in USD, and what it says.
+        rows: a market, its open interest in USD, and its value.
     """
-    found: dict[str, Said] = {}
-    for market, _, said in sorted(rows, key=lambda row: (row[1], row[0].key)):
-        found[market.venue] = said
-    return found
+    votes: dict[str, Said] = {}
+    for market, _, vote in sorted(rows, key=lambda row: (row[1], row[0].key)):
+        votes[market.venue] = vote
+    return votes
 
 
 Row = tuple[Market, Bar]
@@ -201,12 +201,12 @@ Row = tuple[Market, Bar]
 
 @dataclass
 class VettedBars:
-    """Bars of one closing time after the venues were held against each other.
+    """Bars of one closing time, vetted against the other venues.
 
     Attributes:
-        rows: those that count, with extremes cut back where nobody bears them out.
-        refused: markets whose bar is a gap, with why.
-        wicks: markets with what they alone showed: the extreme, USD.
+        rows: bars that count, with unconfirmed extremes cut back.
+        refused: markets whose bar is a gap, with the reason.
+        wicks: markets with an extreme that only they showed, USD.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -215,12 +215,12 @@ class VettedBars:
 
 
 def vet_bars(rows: Sequence[Row], last: float, spread: Spread) -> VettedBars:
-    """Hold bars that closed together against each other.
+    """Compare bars that closed together across venues. Return those that count, with gaps and wicks.
 
     Args:
-        rows: one bar a market.
-        last: the close that was agreed on before, USD; 0 where there was none.
-        spread: how far the venues usually are apart.
+        rows: one bar per market.
+        last: the previous consensus close, USD, 0 if there was none.
+        spread: the venues' usual spread.
     """
     vetted = VettedBars()
     closes = {market.key: bar.close for market, bar in rows}
@@ -249,11 +249,11 @@ def vet_bars(rows: Sequence[Row], last: float, spread: Spread) -> VettedBars:
 
 
 def path_of_bars(rows: Sequence[Row], last: float) -> tuple[float, float, float, float]:
-    """Return the prices that bars of one closing time bear out together, in the order they are taken to have come.
+    """Return the prices that bars of one closing time confirm together, in their assumed order.
 
     Args:
-        rows: at least one bar, as vet_bars left them.
-        last: the close that was agreed on before, USD; 0 where there was none.
+        rows: at least one bar, as returned by vet_bars.
+        last: the previous consensus close, USD, 0 if there was none.
     """
     sizes = {market.key: market.usd(bar.contracts or 0.0, bar.close) for market, bar in rows}
     voices = voices_of((market, sizes[market.key], bar) for market, bar in rows)
@@ -273,17 +273,17 @@ def path_of_bars(rows: Sequence[Row], last: float) -> tuple[float, float, float,
 
 
 def continues(bar: Bar, last: float) -> bool:
-    """Whether a bar begins or ends where the price was: a crash leads there without a break, a wrong unit does not."""
+    """Return whether a bar opens or closes near the last price: a crash bar does, one in a wrong unit does not."""
     return not last or min(abs(math.log(bar.open / last)), abs(math.log(bar.close / last))) <= math.log(FAR_FACTOR)
 
 
 def contracts_doubtful(change: float, others: Sequence[float], *, price_change: float = 0.0) -> bool:
-    """Whether a market's count of contracts has jumped while the others' stand.
+    """Return whether a market's contract count jumped while the others' did not.
 
     Args:
-        change: ln of the count over the one before.
-        others: the same of the other venues' markets in the same bar.
-        price_change: ln of the price over the one before: in a crash contracts go with it.
+        change: ln of the count over the previous one.
+        others: the same for the other venues in the same bar.
+        price_change: ln of the price over the previous one: in a crash contracts fall with it.
     """
     if not others:
         return abs(change) > ALONE_JUMP and abs(price_change) < CONTRACTS_STILL
@@ -291,12 +291,12 @@ def contracts_doubtful(change: float, others: Sequence[float], *, price_change: 
 
 
 def _far_voices(voices: Mapping[str, Bar], last: float, tolerance: float) -> set[str]:
-    """Venues whose close is so far from the others' that their bar is a gap."""
+    """Return venues whose close is so far from the others' that their bar is a gap."""
     if len(voices) < 2:
         return set()
     closes = {venue: bar.close for venue, bar in voices.items()}
     centre = agreed_price(closes, last, tolerance)
-    # In a fast market venues' closes lie apart as far as the bar reaches.
+    # In a fast market venues' closes differ in proportion to the bar's range.
     reach = math.log(
         second_highest(bar.high for bar in voices.values()) / second_lowest(b.low for b in voices.values())
     )
@@ -310,7 +310,7 @@ def _far_voices(voices: Mapping[str, Bar], last: float, tolerance: float) -> set
 
 
 def _cut_back(bar: Bar, floor: float, ceiling: float, band: float) -> Bar:
-    """A bar whose extremes go no further beyond a second venue's than is usual."""
+    """Return the bar with extremes cut back to a second venue's if they exceed them by more than the band."""
     low, high = bar.low, bar.high
     if low < floor * math.exp(-band):
         low = min(max(low, floor), bar.open, bar.close)

@@ -1,4 +1,4 @@
-"""What can go wrong, by what the caller must do about it."""
+"""Exceptions, each with what the caller must do about it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 
 class CliffwatchError(Exception):
-    """Base of all errors of this program. The text is one line, fit for a person to read.
+    """Base of all our errors. The text is one line, readable for people.
 
     Attributes:
-        message: the text with names in braces where values stand, as it is looked up in a catalogue of translations.
-        values: what stands there.
+        message: the text with placeholders in braces, which is its key in the translation catalogues.
+        values: values of the placeholders.
     """
 
     def __init__(self, message: str = "", **values: Any) -> None:
@@ -19,7 +19,7 @@ class CliffwatchError(Exception):
 
 
 class InputError(CliffwatchError):
-    """Somebody typed something that cannot be understood. Answer with the text and the example; nothing is lost."""
+    """The user typed something that we cannot parse. Answer with the text and the example; nothing is lost."""
 
     def __init__(self, message: str, example: str = "", **values: Any) -> None:
         super().__init__(message, **values)
@@ -35,15 +35,15 @@ class TokenRefusedError(SettingError):
 
 
 class HistoryError(CliffwatchError):
-    """A recorded history cannot be used as it stands. Print the text, which names the file and the line."""
+    """A recorded history cannot be used as it is. Print the text, which names the file and the line."""
 
 
 class ImplausibleError(CliffwatchError):
-    """A figure from outside cannot be true. Refuse it, count it, go on without it; never average it in."""
+    """A figure from outside is implausible. Reject it, count it and go on without it; never average it in."""
 
 
 class VenueError(CliffwatchError):
-    """A venue did not answer. Leave it out, say so, try again with back-off, not before retry_after seconds."""
+    """A venue did not answer. Leave it out, say so, and retry with back-off, not before retry_after seconds."""
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class VenueError(CliffwatchError):
 
 
 class VenueRefusedError(VenueError):
-    """The venue refuses this location. Try again slowly; a proxy is what helps."""
+    """The venue refuses this location. Retry slowly; only a proxy helps."""
 
 
 class StorageError(CliffwatchError):
@@ -59,8 +59,8 @@ class StorageError(CliffwatchError):
 
 
 class OffloadError(CliffwatchError):
-    """A computation in a process of its own failed there. The log has its words."""
+    """A computation in a separate process failed. Its stderr is in the log."""
 
 
 class NotReadyError(CliffwatchError):
-    """The first map is not there yet. Say so and ask to try again shortly."""
+    """The first map is not ready yet. Say so and ask the user to try again shortly."""

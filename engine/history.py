@@ -1,4 +1,4 @@
-"""Recorded history from a file: hourly or finer bars of one market, checked line by line."""
+"""Recorded history from a file: bars of one market, 1 minute to 4 hours each, checked line by line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from engine.market import HOUR_MS, MINUTE_MS, Bar, Liquidation, Market, Side
 
 REQUIRED = ("time", "open", "high", "low", "close", "open_interest_usd")
 MAX_ODD_SHARE = 0.05
-"""Of a file's bars: with more that cannot be true it is no history."""
+"""Maximum share of implausible bars in a file."""
 
 STEPS_MS = tuple(m * MINUTE_MS for m in (1, 5, 15, 30, 60, 240))
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Bars that a history does not have, from the first missing opening time to before the next bar."""
+    """A stretch without bars, from the first missing opening time to that of the next bar, UTC ms."""
 
     start: int
     end: int
@@ -33,7 +33,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A bar of the leading market, all bars that had closed by then, and the forced orders since the step before."""
+    """A bar of the reference market, with all bars and liquidation orders since the previous step."""
 
     bar: Bar
     rows: tuple[tuple[Market, Bar], ...]
@@ -42,15 +42,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What was recorded of one asset.
+    """Recorded history of one asset.
 
     Attributes:
-        odd: bars that cannot be true, and are gaps: where, and what is wrong with them.
-        market: the one whose price stands for the asset's.
+        odd: implausible bars, which are gaps: line and problem.
+        market: the reference market.
         bars: its bars in order of time, all of one step.
-        gaps: between them.
+        gaps: gaps between them.
         others: bars of the asset's other markets, in order of time.
-        events: single forced orders, in order of time.
+        events: single liquidation orders, in order of time.
     """
 
     market: Market
@@ -69,9 +69,9 @@ class History:
         return self.bars[-1].closed_at
 
     def steps(self, until: int | None = None) -> Iterator[Step]:
-        """What was known as each bar of the leading market closed, up to then.
+        """Yield a step for each bar of the reference market that closes by `until`.
 
-        Bars of other markets come with the first leading one that closes as late; so do forced orders.
+        Bars of other markets and liquidation orders come with the first reference bar that closes as late or later.
         """
         others, events = deque(self.others), deque(self.events)
         for bar in self.bars:
@@ -87,7 +87,7 @@ class History:
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds of an ISO 8601 time; without a zone it is UTC.
+    """Return the UTC ms of an ISO 8601 time. Without a zone it is UTC.
 
     Raises:
         ValueError: when it is not a time.
@@ -99,18 +99,18 @@ def parse_time(text: str) -> int:
 
 
 def iso(at: int) -> str:
-    """A time as ISO 8601 in UTC, to the second."""
+    """Format UTC ms as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def read_history(path: Path, asset: str | None = None) -> History:
-    """Read a history file: comma-separated, one row a bar, in order of time; as spreadsheets save it will do.
+    """Read a history file: comma-separated (or as saved by spreadsheets), one row per bar, in order of time.
 
     Columns: time (opening time), open, high, low, close in USD, open_interest_usd at the close; optional
     open_interest_high_usd, open_interest_low_usd, funding_rate (per 8 hours), long_liquidations_usd and
-    short_liquidations_usd. The asset is the file name's first word, without a quote currency, unless given. Interest
-    becomes contracts (base units) at the bar's close, and its range likewise, as it was recorded. A bar that cannot be
-    true is a gap, as long as few are.
+    short_liquidations_usd. The asset is the file name's first word, without a quote currency, unless given. We
+    convert open interest and its range to contracts (base units) at the bar's close. An implausible bar is a gap, as
+    long as there are few.
 
     Raises:
         HistoryError: naming the file, the line and what is wrong with it.
@@ -144,7 +144,7 @@ def asset_of(path: Path) -> str:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
-    """A file's rows by column, with their lines' numbers.
+    """Return a file's rows by column, with their line numbers.
 
     Spreadsheets put a byte order mark first, and in many countries semicolons between columns and commas in numbers.
     """
@@ -159,16 +159,16 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
     if missing:
         raise HistoryError(f"{path.name}: no column {', '.join(missing)}")
     rows.fieldnames = names
-    found = []
+    numbered_rows = []
     for row in rows:
         if separator != ",":
             row = {name: value.replace(",", ".") if isinstance(value, str) else value for name, value in row.items()}
-        found.append((rows.line_num, row))
-    return found
+        numbered_rows.append((rows.line_num, row))
+    return numbered_rows
 
 
 def recorded_market(asset: str) -> Market:
-    """The market a recorded file stands for: Binance's linear perpetual, counted in base units."""
+    """Return the market assumed for a history file: Binance's linear perpetual, counted in base units."""
     return Market("binanceusdm", f"{asset}/USDT:USDT", asset)
 
 
@@ -182,7 +182,7 @@ def _timed(path: Path, line: int, row: dict[str, str | None]) -> tuple[int, dict
 
 
 def _step(path: Path, timed: list[tuple[int, int, dict[str, str | None]]]) -> int:
-    """The bar's step: the smallest distance between rows. Rows must be in order and on that step."""
+    """Return the bars' step, ms: the smallest distance between rows, which must be in order and on it."""
     for (_, left, _), (line, right, _) in pairwise(timed):
         if right <= left:
             raise HistoryError(f"{path.name}, line {line}: {iso(right)} does not come after {iso(left)}")
@@ -236,7 +236,7 @@ def _bar(path: Path, line: int, at: int, step: int, row: dict[str, str | None]) 
 
 @dataclass(frozen=True, slots=True)
 class ForcedOrder:
-    """One forced order of a file: when, whose, at what price, how much."""
+    """One liquidation order of a file: time (UTC ms), position's side, price (USD) and size (USD)."""
 
     at: int
     side: Side
@@ -245,12 +245,14 @@ class ForcedOrder:
 
 
 def read_orders(path: Path, asset: str) -> list[ForcedOrder]:
-    """Single forced orders of an asset: time, symbol, side (long or short: who was forced out), price, notional_usd.
+    """Read an asset's single liquidation orders from a file, in order of time.
+
+    Columns: time, symbol, side (long or short: the position that was liquidated), price, notional_usd.
 
     Raises:
         HistoryError: naming the file, the line and what is wrong with it.
     """
-    found = []
+    orders = []
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             rows = csv.DictReader(handle)
@@ -258,13 +260,13 @@ def read_orders(path: Path, asset: str) -> list[ForcedOrder]:
                 if str(row.get("symbol", "")).split("/")[0] != asset:
                     continue
                 side: Side = "long" if row["side"] == "long" else "short"
-                found.append(
+                orders.append(
                     ForcedOrder(parse_time(row["time"]), side, float(row["price"]), float(row["notional_usd"]))
                 )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise HistoryError(f"{path.name}: cannot be read: {error}") from None
     except (KeyError, ValueError, TypeError) as error:
         raise HistoryError(f"{path.name}, line {rows.line_num}: {error} is missing or no such value") from None
-    if not found:
+    if not orders:
         raise HistoryError(f"{path.name}: no forced order of {asset} in it")
-    return sorted(found, key=lambda order: order.at)
+    return sorted(orders, key=lambda order: order.at)

@@ -1,4 +1,4 @@
-"""Long computations in a process of their own: beside the event loop, beside its thread pool, and ended with it."""
+"""Runs long computations in a separate process, outside the event loop and its threads, killed on cancellation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from engine.errors import OffloadError
 log = logging.getLogger(__name__)
 
 NICENESS = 10
-"""Answers and alerts go first."""
+"""Low priority, so that answers and alerts go first."""
 
 T = TypeVar("T")
 
 
 async def offload(function: Callable[..., T], *arguments: object) -> T:
-    """What a function of a module returns, computed by another process; that one is killed when this is cancelled.
+    """Run a module's function in another process and return its result. Cancellation kills the process.
 
     Raises:
-        OffloadError: when it raised or did not end well; the process's own words are logged.
+        OffloadError: when the function raised or the process failed; its stderr is logged.
     """
     home = str(Path(__file__).parent.parent)
     path = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -36,7 +36,7 @@ async def offload(function: Callable[..., T], *arguments: object) -> T:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # an interrupt typed at the terminal is for the bot, which ends this one itself
+        start_new_session=True,  # an interrupt typed at the terminal goes to the bot, which ends this process itself
     )
     try:
         answer, errors = await process.communicate(pickle.dumps((function, arguments)))
@@ -51,7 +51,7 @@ async def offload(function: Callable[..., T], *arguments: object) -> T:
 
 
 def main() -> None:
-    """Compute what standard input asks for, and write what came of it to standard output."""
+    """Run the pickled call from standard input and write the pickled result to standard output."""
     os.nice(NICENESS)
     function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301  # from the process that started this one
     sys.stdout.buffer.write(pickle.dumps(function(*arguments)))

@@ -1,7 +1,7 @@
-"""Fresh figures of one asset's venues put together: one price, one path, and what is left out of them. Pure.
+"""Combines fresh samples of one asset's venues into one price and one path, without doubtful samples. Pure.
 
-The rules are engine.consensus's; here is what they need to remember from look to look. Venues are asked at different
-moments: what one shows waits for a second one for as long as figures count as fresh.
+The rules are in engine.consensus; this module keeps their state from poll to poll. We poll venues at different
+moments, so an extreme of one waits for a second venue's confirmation as long as samples count as fresh.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from engine.consensus import (
 from engine.market import MINUTE_MS, Sample
 
 FAR_LOOKS = 3
-"""A venue leaves the sum when its price has been far from the others' for so many looks."""
+"""Number of polls after which a venue whose price is far from the others' is left out of the sum."""
 
 FROZEN_MOVE = 0.002
-"""Log distance that the others must have gone while a venue's figures stood still, for it to be called frozen."""
+"""Log distance that the others must move while a market's figures do not change, for it to count as frozen."""
 
 MEMORY_MS = 12 * MINUTE_MS
-"""How long it is remembered which extremes were told: longer than a bar, which may bring them again."""
+"""How long we keep extremes that were already in a path: longer than a bar, which may show them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """What venues' figures come to.
+    """The combined samples of one asset's venues.
 
     Attributes:
-        path: prices since the look before that venues bear out, oldest first; empty without news.
-        samples: the figures that count, with extremes no further than a second venue bears out.
-        doubts: markets that do not count, with why.
-        disputed: the marks of venues that say different things, by venue; empty while they agree.
-        wicks: markets with what they alone showed, USD.
-        received_at: of the newest of the figures, UTC ms.
+        path: confirmed prices since the previous poll, oldest first, empty without new samples.
+        samples: samples that count, with extremes cut back to a second venue's.
+        doubts: markets that do not count, with the reason.
+        disputed: marks by venue if the venues disagree, else empty.
+        wicks: markets with an extreme that only they showed, USD.
+        received_at: when the newest sample was received, UTC ms.
     """
 
     path: tuple[float, ...] = ()
@@ -57,7 +57,7 @@ class Quorum:
 
 @dataclass(slots=True)
 class _Motion:
-    """Since when a market's figures have not changed, and where the others' price was then."""
+    """A market's figures, since when they have not changed, UTC ms, and the others' price then."""
 
     mark: float
     contracts: float
@@ -67,7 +67,7 @@ class _Motion:
 
 @dataclass(slots=True)
 class _Look:
-    """What one venue showed in one look."""
+    """Extremes of one poll."""
 
     at: int
     low: float
@@ -75,10 +75,10 @@ class _Look:
 
 
 class Quotes:
-    """One asset's figures from look to look.
+    """Combines one asset's samples from poll to poll.
 
     Args:
-        fresh_ms: how long figures count as fresh.
+        fresh_ms: how long samples count as fresh.
     """
 
     def __init__(self, fresh_ms: int) -> None:
@@ -93,17 +93,17 @@ class Quotes:
     def take(
         self, samples: Sequence[Sample], now: int, last: float, spread: Spread, *, resumed: bool = False
     ) -> Quorum:
-        """Put fresh figures together.
+        """Combine fresh samples into a quorum.
 
         Args:
             samples: the latest of each market, fresh ones only.
             now: UTC ms.
-            last: the price that was agreed on before, USD; 0 where there was none.
-            spread: how far the venues usually are apart.
-            resumed: the price was followed before this run: what came since the running bar began is news.
+            last: the previous consensus price, USD, 0 if there was none.
+            spread: the venues' usual spread, updated in place.
+            resumed: the price was followed before this run, so all moves since the running bar opened are news.
         """
         if now < self._priced_at:
-            self._forget()  # the clock was put back: what is known is of no time
+            self._forget()  # the clock was set back: stored times are wrong
         doubts = self._doubts(samples, now, last)
         believed = [sample for sample in samples if sample.market.key not in doubts]
         voices = voices_of((s.market, s.market.usd(s.contracts, s.mark), s) for s in believed)
@@ -126,13 +126,13 @@ class Quotes:
         return Quorum(path, _cut_back(believed, witnesses), doubts, disputed, wicks, received_at)
 
     def confirm(self, low: float, high: float, opened_at: int, now: int, last: float) -> tuple[float, ...]:
-        """Return extremes that closed bars bear out and no look has shown, as the path that they add.
+        """Return extremes that closed bars confirm and no poll has shown, as the path that they add.
 
         Args:
-            low, high: of the bars that closed, as venues bear them out, USD.
-            opened_at: when the bars began; what began before the first look is told otherwise.
+            low, high: confirmed extremes of the closed bars, USD.
+            opened_at: when the bars opened, UTC ms. Those from before the first poll add nothing here.
             now: UTC ms.
-            last: the price that was agreed on last, USD.
+            last: the last consensus price, USD.
         """
         if not self._told or self._told[0].at > opened_at or not last:
             return ()
@@ -145,10 +145,10 @@ class Quotes:
         self._told.append(_Look(now, min(added), max(added)))
         return (*added, last)
 
-    # -- what does not count
+    # -- doubts
 
     def _doubts(self, samples: Sequence[Sample], now: int, last: float) -> dict[str, str]:
-        """Markets whose figures do not count, with why."""
+        """Return the markets whose samples do not count, with the reason."""
         marks = {sample.market.key: sample.mark for sample in samples}
         sizes = {s.market.key: s.market.usd(s.contracts, s.mark) for s in samples}
         doubts = dict.fromkeys(other_coins(marks, sizes, last), "another coin of that name")
@@ -162,16 +162,16 @@ class Quotes:
         return doubts
 
     def _stands_still(self, sample: Sample, others: float, now: int) -> bool:
-        """Whether a market's figures have not changed for long while the others' have."""
-        known = self._motions.get(sample.market.key)
-        if known is None or (known.mark, known.contracts) != (sample.mark, sample.contracts) or known.since > now:
+        """Return whether a market's figures have not changed for fresh_ms while the others moved."""
+        motion = self._motions.get(sample.market.key)
+        if motion is None or (motion.mark, motion.contracts) != (sample.mark, sample.contracts) or motion.since > now:
             self._motions[sample.market.key] = _Motion(sample.mark, sample.contracts, now, others)
             return False
-        return now - known.since >= self._fresh_ms and abs(math.log(others / known.others)) > FROZEN_MOVE
+        return now - motion.since >= self._fresh_ms and abs(math.log(others / motion.others)) > FROZEN_MOVE
 
     def _far_from(self, far: Mapping[str, float], voices: Mapping[str, Sample]) -> dict[str, float]:
-        """Venues that have been far from the others for some looks, with how far."""
-        found = {}
+        """Return venues that have been far from the others for FAR_LOOKS polls, with the ratio."""
+        far_venues = {}
         for venue, sample in voices.items():
             if venue not in far:
                 self._far.pop(venue, None)
@@ -180,11 +180,11 @@ class Quotes:
             if sample.received_at != seen_at:
                 self._far[venue] = looks, _ = looks + 1, sample.received_at
             if looks >= FAR_LOOKS:
-                found[venue] = far[venue]
-        return found
+                far_venues[venue] = far[venue]
+        return far_venues
 
     def _must_wait(self, voices: Mapping[str, Sample], price: float, last: float, received_at: int) -> bool:
-        """Whether a jump that one venue alone shows has not stood for long enough."""
+        """Return whether a jump that only one venue shows has not lasted long enough."""
         if len(voices) > 1 or not last or abs(math.log(price / last)) <= JUMP:
             self._jump = (0, 0.0, 0)
             return False
@@ -197,7 +197,7 @@ class Quotes:
     # -- the path
 
     def _note(self, voices: Mapping[str, Sample], now: int, *, resumed: bool) -> None:
-        """Keep what each venue has shown while it is fresh, also of one that is far from the others just now."""
+        """Store each venue's fresh extremes, even if the venue is far from the others just now."""
         for venue in [venue for venue in self._looks if venue not in voices]:
             del self._looks[venue]
         for venue, sample in voices.items():
@@ -213,7 +213,7 @@ class Quotes:
     def _path(
         self, witnesses: Mapping[str, Sample], price: float, last: float, now: int
     ) -> tuple[tuple[float, ...], dict[str, float]]:
-        """Prices since the look before, in the order they are taken to have come; and what one venue alone showed."""
+        """Return the prices since the previous poll in their assumed order, and the wicks."""
         lows = {venue: min(look.low for look in self._looks[venue]) for venue in witnesses}
         highs = {venue: max(look.high for look in self._looks[venue]) for venue in witnesses}
         low, high = second_lowest(lows.values()), second_highest(highs.values())
@@ -230,7 +230,7 @@ class Quotes:
         return path, wicks
 
     def _told_range(self, now: int) -> tuple[float, float]:
-        """The lowest and highest price that were told of late."""
+        """Return the lowest and highest price of recent paths."""
         while self._told and self._told[0].at < now - max(MEMORY_MS, 2 * self._fresh_ms):
             self._told.popleft()
         return (
@@ -247,7 +247,7 @@ class Quotes:
 
 
 def _cut_back(samples: Sequence[Sample], witnesses: Mapping[str, Sample]) -> tuple[Sample, ...]:
-    """Samples whose extremes go no further than a second venue's."""
+    """Return the samples with extremes cut back to a second venue's."""
     if len(witnesses) < 2:
         return tuple(samples)
     floor = second_lowest(sample.bar_low for sample in witnesses.values())

@@ -1,11 +1,11 @@
-"""A recording: bars of many markets and single forced orders as lines of JSON, written as they come, read back whole.
+"""Recordings: bars of many markets and liquidation orders as lines of JSON, appended live and read back whole.
 
-Each line is an object with one key. market: a market's words, under a number; it comes again, under another, when its
-contracts have another size. bar: its number and the bar's figures in the order of BAR_FIELDS. forced: its number, time,
-side, price, contracts, number. A recording that was broken off and taken up again holds some lines twice; the first
-counts. What is read is counted in contracts of the size that was recorded first.
+Each line is an object with one key. market: a market's fields and its number; a new line with another number follows
+when its contract size changes. bar: the market's number and the bar's fields in the order of BAR_FIELDS. forced: the
+market's number, time, side, price, contracts, number among identical orders. An interrupted and resumed recording
+contains some lines twice, and the first counts. We convert what we read to the contract size that was recorded first.
 
-A market's words carry a unit: 2 since Bybit's contracts are counted once. Of older recordings its bars are halved.
+A market's fields include a unit: 2 since we count Bybit's contracts once. In older recordings we halve its bars.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ BAR_FIELDS = tuple(field.name for field in fields(Bar))
 SUFFIX = ".jsonl"
 UNIT = 2
 COUNTED_TWICE = frozenset({"bybit"})
-"""Venues whose open interest was recorded with both sides before the present unit."""
+"""Venues whose open interest was recorded two-sided before the current unit."""
 
 KNOWN_ORDERS = 100_000
-"""Forced orders that are remembered so that none is written twice: hours of them."""
+"""How many liquidation orders we keep so that none is written twice: hours' worth."""
 
 
 class Recorder:
-    """Writes what it is handed to a file at once."""
+    """Writes bars and liquidation orders to a file at once."""
 
     def __init__(self, handle: TextIO) -> None:
         self._handle = handle
@@ -43,14 +43,14 @@ class Recorder:
         self.orders = 0
 
     def add_bars(self, rows: Iterable[tuple[Market, Bar]]) -> None:
-        """Write bars in the order in which they come."""
+        """Write bars in the given order."""
         for market, bar in rows:
             self._write("bar", [self._number(market), *(getattr(bar, name) for name in BAR_FIELDS)])
             self.bars += 1
         self._handle.flush()
 
     def add_liquidations(self, events: Iterable[Liquidation]) -> None:
-        """Write forced orders in the order in which they come."""
+        """Write liquidation orders in the given order."""
         for event in events:
             row = [self._number(event.market), event.at, event.side, event.price, event.contracts, event.number]
             self._write("forced", row)
@@ -58,21 +58,21 @@ class Recorder:
         self._handle.flush()
 
     def _number(self, market: Market) -> int:
-        known = market.key, market.contract_size
-        if known not in self._numbers:
-            self._numbers[known] = len(self._numbers)
-            self._write("market", {"number": self._numbers[known], "unit": UNIT, **asdict(market)})
-        return self._numbers[known]
+        identity = market.key, market.contract_size
+        if identity not in self._numbers:
+            self._numbers[identity] = len(self._numbers)
+            self._write("market", {"number": self._numbers[identity], "unit": UNIT, **asdict(market)})
+        return self._numbers[identity]
 
     def _write(self, kind: str, value: Any) -> None:
         self._handle.write(json.dumps({kind: value}, separators=(",", ":")) + "\n")
 
 
 class RecordingStore:
-    """A market store that only writes on: what a live feed hands it goes to the recording.
+    """An append-only market store: a live feed's bars and liquidation orders go to the recording.
 
     Args:
-        before: what the recording held already, so that it is taken up where it ended.
+        before: the last recorded bar by market key, so that the feed resumes where the recording ended.
     """
 
     def __init__(self, recorder: Recorder, before: Mapping[str, Bar] | None = None) -> None:
@@ -95,20 +95,20 @@ class RecordingStore:
         self.recorder.add_liquidations(new)
         return new
 
-    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:  # noqa: ARG002  # the protocol's names
+    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:  # noqa: ARG002  # the protocol
         return []
 
     async def save_markets(self, of: Sequence[Market]) -> None:
-        """The recorder writes a market's words before its first bar."""
+        """Do nothing: the recorder writes a market's fields before its first bar."""
 
     async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
-        """Tiers are not recorded: a market's lowest stands in its words."""
+        """Do nothing: a market's fields include its lowest tier."""
 
     async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:  # noqa: ARG002
         return 0, []
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
-        """A recording needs none."""
+        """Do nothing: a recording needs no checkpoints."""
 
     async def load_checkpoint(self, asset: str) -> dict[str, Any] | None:  # noqa: ARG002
         return None
@@ -120,16 +120,16 @@ class RecordingStore:
         return {}
 
     async def commit(self, record: TickRecord) -> None:
-        """A tick changes nothing that is recorded: there are no rules."""
+        """Do nothing: there are no rules, so a tick has nothing to record."""
 
 
 def take_up(path: Path) -> dict[str, Bar]:
-    """Make a recording ready to be written on: the last bar of each market, none where there is no file yet.
+    """Prepare a recording for appending. Return the last bar by market key, none without a file.
 
-    A line that was broken off is cut away.
+    We cut off an incomplete last line.
 
     Raises:
-        HistoryError: when the file is no recording.
+        HistoryError: when the file is not a recording.
     """
     if not path.exists() or not path.stat().st_size:
         return {}
@@ -143,9 +143,9 @@ def take_up(path: Path) -> dict[str, Bar]:
 
 
 def read_recording(path: Path, asset: str | None = None) -> History:
-    """One asset of a recording as a history: BTC, or the one with the most bars, unless it is named.
+    """Return one asset of a recording: the named one, else BTC, else that of the market with the most bars.
 
-    The market with the most open interest in the middle of the recording stands for the asset's price.
+    The reference market is the one with the largest median open interest in USD.
 
     Raises:
         HistoryError: naming the file, the line and what is wrong with it.
@@ -176,7 +176,7 @@ def read_recording(path: Path, asset: str | None = None) -> History:
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """A market as its lines count it: how many of the first size a contract is, and the same of its interest."""
+    """A numbered market: factors that convert its contracts to the first size, and its open interest to UNIT."""
 
     market: Market
     ratio: float
@@ -184,7 +184,7 @@ class _Counted:
 
 
 class _Lines:
-    """A recording's lines as they stand: markets and bars by key, forced orders each once."""
+    """A recording's parsed lines: markets and bars by market key, and liquidation orders, each once."""
 
     def __init__(self, path: Path) -> None:
         self.markets: dict[str, Market] = {}
@@ -204,7 +204,7 @@ class _Lines:
                 read[kind](value)
             except (ValueError, TypeError, KeyError, AttributeError, ImplausibleError) as error:
                 if number == len(rows) and not line.endswith("\n"):
-                    break  # it was broken off in the middle of a line
+                    break  # an incomplete last line
                 raise HistoryError(
                     f"{path.name}, line {number}: {str(error)[:80] or 'not a line of a recording'}"
                 ) from None
@@ -237,6 +237,6 @@ def _most_bars(lines: _Lines) -> str:
 
 
 def _size(market: Market, bars: Sequence[Bar]) -> float:
-    """Median open interest of a market, USD."""
+    """Return the median open interest of a market, USD."""
     values = sorted(market.usd(bar.contracts, bar.close) for bar in bars if bar.contracts is not None)
     return values[len(values) // 2] if values else 0.0

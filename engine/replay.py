@@ -1,4 +1,4 @@
-"""A recorded history as a feed: each bar is a tick, whose path is the bar's own."""
+"""Replays a recorded history as a feed: one tick per reference bar, with the path that its bars give."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from engine.market import AssetUpdate, MarketTick, ReportedLiquidation
 
 
 class ReplayFeed:
-    """Feeds recorded bars without sockets, as fast as they are taken; the clock is moved to each bar's close."""
+    """Yields recorded bars without sockets, as fast as they are consumed, and sets the clock to each bar's close."""
 
     def __init__(self, history: History, clock: ManualClock, *, since: int = 0, until: int | None = None) -> None:
         self._history, self._clock, self._since, self._until = history, clock, since, until
 
     def clock_set_back(self, now: int) -> None:
-        """A replay's clock is its own."""
+        """Do nothing: a replay has its own clock."""
 
     async def ticks(self) -> AsyncIterator[MarketTick]:
-        """Bars that close up to `until`; those before `since` warm the map up and fire nothing."""
+        """Yield a tick per bar that closes by `until`. Bars up to `since` warm up the map and fire nothing."""
         asset = self._history.market.asset
         for step in self._history.steps(self._until):
             at = self._clock.at = step.bar.closed_at
@@ -29,14 +29,14 @@ class ReplayFeed:
 
 
 def update_of(step: Step) -> AssetUpdate:
-    """What a recorded step brings to a board."""
+    """Convert a recorded step to an update for a board."""
     reported = tuple(ReportedLiquidation(e.at, e.side, e.notional_usd, e.market.key) for e in step.events)
     rows = tuple(sorted(step.rows, key=lambda row: row[1].closed_at))
     return AssetUpdate(bars=rows, reported=reported, by_bars=True)
 
 
 def board_at(history: History, at: int | None) -> AssetBoard:
-    """The board of a history as of a time, its end by default.
+    """Return a history's board at a time, UTC ms, by default at its end.
 
     Raises:
         HistoryError: when the history begins later.

@@ -1,8 +1,8 @@
-"""Bars of an asset's markets on their way into its maps: what the other venues do not bear out stays outside.
+"""Vets an asset's bars before they step its maps: data that the other venues do not confirm is left out.
 
-Keeps what engine.consensus needs to remember from bar to bar: the last agreed close, how far venues usually are apart,
-what each hour reached, and counts of contracts that jumped. It lives in the board and in its checkpoint, so that live,
-back-filled and replayed bars are held to the same.
+Keeps the state that engine.consensus needs from bar to bar: the last consensus close, the venues' usual spread, each
+hour's price range, and contract counts that jumped. It is part of the board and its checkpoint, so that live,
+backfilled and replayed bars are vetted alike.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from engine.liquidation.market_map import MarketMap
 from engine.market import DAY_MS, HOUR_MS, Bar, Market
 
 HOLD_MS = HOUR_MS
-"""A count of contracts that jumped alone is believed once it has stood for so long."""
+"""How long a contract count that jumped alone must last before we accept it."""
 
 UNDO_MS = DAY_MS
-"""One that goes back within this was wrong: the map is made again without it."""
+"""If a count goes back within this time, the jump was wrong, and we rebuild the map without it."""
 
 BACK = math.log(1.1)
 SAME = math.log(1.3)
@@ -42,13 +42,14 @@ MAX_WICKS = 20
 
 @dataclass
 class Jump:
-    """A market's count of contracts that jumped while the others' stood.
+    """A market's contract count that jumped while the others' did not.
 
     Attributes:
-        since: close of the bar that showed it first, UTC ms.
-        before, level: contracts before it and since, as the venue counted them then.
-        believed: it has stood for an hour, and is in the map.
-        snapshot: the map as it stood before; bars: those since, without their counts.
+        since: close of the first bar at this level, UTC ms.
+        before, level: contracts before it and since, in contracts of that time.
+        believed: whether it has lasted an hour and is in the map.
+        snapshot: the map before the jump.
+        bars: bars since then, without their counts.
     """
 
     since: int
@@ -60,13 +61,13 @@ class Jump:
 
 
 class Vetting:
-    """One asset's guard over its bars.
+    """Vets one asset's bars.
 
     Attributes:
-        last_close: the close that venues agreed on last, USD; 0 before the first.
-        doubts: markets whose last bar, or count of contracts, is not believed, with why.
-        wicks: what one venue alone showed: when, its market, the extreme in USD. The last few.
-        refused: bars and counts that were not believed, by why.
+        last_close: the last consensus close, USD, 0 before the first.
+        doubts: markets whose last bar or contract count is rejected, with the reason.
+        wicks: the last few extremes that only one venue showed: bar close in UTC ms, market key, USD.
+        refused: number of rejected bars and counts by reason.
     """
 
     def __init__(self) -> None:
@@ -81,20 +82,20 @@ class Vetting:
 
     @property
     def jumped(self) -> frozenset[str]:
-        """Markets whose count of contracts jumped alone and is not believed yet."""
+        """Keys of markets whose contract count jumped alone and is not accepted yet."""
         return frozenset(key for key, jump in self._jumps.items() if not jump.believed)
 
     def path(self, rows: Sequence[Row]) -> tuple[float, ...]:
-        """Return the prices that bars of one closing time bear out, empty where none of them is believed."""
+        """Return the prices that bars of one closing time confirm, empty if none of them counts."""
         kept = vet_bars(self._not_alone(rows, count=False), self.last_close, self.spread).rows
         return path_of_bars(kept, self.last_close) if kept else ()
 
     def front(self, rows: Sequence[Row], maps: dict[str, MarketMap]) -> list[Row]:
-        """Return the bars of one closing time that step maps, as they may; maps that a jump had spoilt are made again.
+        """Return the vetted bars of one closing time, to step maps with. Rebuild maps that a wrong jump spoilt.
 
         Args:
-            rows: the asset's bars that closed together, later than all before.
-            maps: by market, changed in place where one is made again.
+            rows: the asset's bars that closed together, later than all earlier ones.
+            maps: by market key; a rebuilt map is replaced in place.
         """
         vetted = vet_bars(self._not_alone(rows, count=True), self.last_close, self.spread)
         self._doubt(rows, vetted.refused)
@@ -113,11 +114,11 @@ class Vetting:
         return self._with_counts(vetted.rows, maps)
 
     def late(self, market: Market, bar: Bar, maps: dict[str, MarketMap]) -> list[Row]:
-        """Return a laggard's bar from before the last agreed one as it may step its map; none where it is a gap."""
-        known = self._ranges.get((bar.closed_at - 1) // HOUR_MS)
+        """Return a lagging market's vetted bar from before the last consensus close, none if it is a gap."""
+        hour_range = self._ranges.get((bar.closed_at - 1) // HOUR_MS)
         market_map = maps.get(market.key)
-        if known is not None:
-            low, high = known[0] / FAR_FACTOR, known[1] * FAR_FACTOR
+        if hour_range is not None:
+            low, high = hour_range[0] / FAR_FACTOR, hour_range[1] * FAR_FACTOR
             far = not (low <= bar.low and bar.high <= high)
         else:
             far = market_map is not None and market_map.opened and not continues(bar, market_map.close)
@@ -129,7 +130,7 @@ class Vetting:
     # -- prices
 
     def _not_alone(self, rows: Sequence[Row], *, count: bool) -> list[Row]:
-        """Leave out a bar that stands alone and off the last price, until it has stood there for some bars."""
+        """Return the rows. Drop a single venue's bar off the last price until there are JUMP_LOOKS in a row."""
         rows = list(rows)
         if len({market.venue for market, _ in rows}) != 1:
             if count:
@@ -160,16 +161,16 @@ class Vetting:
 
     def _reach(self, closed_at: int, low: float, high: float) -> None:
         hour = (closed_at - 1) // HOUR_MS
-        known = self._ranges.get(hour, (low, high))
-        self._ranges[hour] = (min(known[0], low), max(known[1], high))
+        hour_range = self._ranges.get(hour, (low, high))
+        self._ranges[hour] = (min(hour_range[0], low), max(hour_range[1], high))
         oldest = hour - RANGES_MS // HOUR_MS
         while self._ranges and (first := next(iter(self._ranges))) < oldest:
             del self._ranges[first]
 
-    # -- counts of contracts
+    # -- contract counts
 
     def _with_counts(self, rows: Sequence[Row], maps: dict[str, MarketMap]) -> list[Row]:
-        """The bars with counts of contracts that are believed; others are unknown."""
+        """Return the bars with accepted contract counts only. Other counts become None."""
         changes = {
             market.key: (market.venue, math.log(bar.contracts / before))
             for market, bar in rows
@@ -177,8 +178,8 @@ class Vetting:
         }
         kept = []
         for market, bar in rows:
-            known = changes.get(market.key)
-            if known is None:
+            venue_change = changes.get(market.key)
+            if venue_change is None:
                 kept.append((market, bar))
                 self._note(market, bar)
                 continue
@@ -187,13 +188,13 @@ class Vetting:
                 if venue != market.venue and key not in self._jumps:
                     by_venue.setdefault(venue, []).append(change)
             others = [median(values) for values in by_venue.values()]
-            kept.append((market, self._counted(market, bar, known[1], others, maps)))
+            kept.append((market, self._counted(market, bar, venue_change[1], others, maps)))
         return kept
 
     def _counted(
         self, market: Market, bar: Bar, change: float, others: Sequence[float], maps: dict[str, MarketMap]
     ) -> Bar:
-        """A bar whose count is held against its own before and the others' change."""
+        """Return the bar, without its count if that jumped while the others' did not and has not lasted."""
         key, market_map, jump = market.key, maps[market.key], self._jumps.get(market.key)
         contracts, unknown = bar.contracts or 0.0, _without_count(bar)
         if jump is None:
@@ -234,14 +235,14 @@ class Vetting:
             jump.bars.append(_without_count(bar))
 
     def rescaled(self, key: str) -> None:
-        """A market's contracts have another size now: what looked like a jump was that."""
+        """Drop a market's jump, because its contract size changed and that explains it."""
         if self._jumps.pop(key, None) is not None:
             self.doubts.pop(key, None)
 
     # -- checkpoint
 
     def snapshot(self) -> dict[str, Any]:
-        """State for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "last_close": self.last_close,
             "spread": self.spread.usual,
@@ -253,21 +254,21 @@ class Vetting:
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Vetting:
-        """The same again."""
-        made = cls()
-        made.last_close = float(state["last_close"])
-        made.spread = Spread(float(state["spread"]))
-        made._ranges = {int(hour): (float(low), float(high)) for hour, low, high in state["ranges"]}
-        made._alone = dict(state["alone"])
-        made.doubts = dict(state["doubts"])
-        made._jumps = {
+        """Return the vetting that snapshot() stored."""
+        vetting = cls()
+        vetting.last_close = float(state["last_close"])
+        vetting.spread = Spread(float(state["spread"]))
+        vetting._ranges = {int(hour): (float(low), float(high)) for hour, low, high in state["ranges"]}
+        vetting._alone = dict(state["alone"])
+        vetting.doubts = dict(state["doubts"])
+        vetting._jumps = {
             key: Jump(**{**row, "bars": [Bar(**bar) for bar in row["bars"]]}) for key, row in state["jumps"].items()
         }
-        return made
+        return vetting
 
 
 def _contracts_before(market: Market, maps: Mapping[str, MarketMap]) -> float:
-    """Contracts that a market's map holds, in the size that contracts have now; 0 where there is no map."""
+    """Return the contracts in a market's map, in the current contract size, or 0 without a map."""
     market_map = maps.get(market.key)
     if market_map is None or not market_map.opened or market_map.market.kind != market.kind:
         return 0.0
@@ -279,9 +280,9 @@ def _without_count(bar: Bar) -> Bar:
 
 
 def _made_again(jump: Jump) -> MarketMap:
-    """A map as it would be had the jump never been said."""
-    made = MarketMap.restore(deepcopy(jump.snapshot))  # stepping a map changes its arrays
+    """Return the map as it would be without the jump."""
+    rebuilt = MarketMap.restore(deepcopy(jump.snapshot))  # stepping a map changes its arrays
     for bar in jump.bars:
-        if bar.closed_at > made.closed_at:
-            made.step(bar)
-    return made
+        if bar.closed_at > rebuilt.closed_at:
+            rebuilt.step(bar)
+    return rebuilt

@@ -1,1 +1,1 @@
-"""Commands, answers, faces and delivery: everything people see."""
+"""Commands, answers, platforms and delivery: everything users see."""

@@ -1,4 +1,4 @@
-"""Who may use this bot: everybody, approved chats and their members, or a list; how the first operator claims it."""
+"""Access control: open, approved chats and their members, or a list. Also how the first operator claims the bot."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ CODE = re.compile(r"[0-9a-f]{10}")
 REFUSED = "refused by the operator"
 STOPPED = "stopped"
 TOPIC = "/"
-"""Between a group's id and that of a topic of it: a topic is a chat of its own."""
+"""Separates a group's id from a topic's id; each topic is a chat of its own."""
 
 FREE_COMMANDS = frozenset({"start", "help"})
 OWN_COMMANDS = frozenset({"stop", "mute", "unmute", "alerts", "export", "forget", "cancel"})
-"""What somebody may always do in their own chat: be told less, see what is kept of them, and have it deleted."""
+"""Commands always allowed in a private chat: get fewer alerts, see the data stored there, delete it."""
 
 KEPT_MS = 5 * 60_000
-"""How long a platform's word on who is a member is kept: it is not asked with every message."""
+"""How long a membership answer is cached, so that not every message queries the platform."""
 
 MAX_KEPT = 20_000
-"""People whose membership is kept at once."""
+"""Maximum number of people whose membership is cached."""
 
 ASKED_AGAIN_MS = 24 * 3_600_000
 
 
 async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
-    """The one-time code by which the first operator claims the bot; None once there is an operator."""
+    """Return the one-time code with which the first operator claims the bot, or None if there is one."""
     if configured or await store.operators():
         await store.set_meta(CLAIM_CODE, None)
         return None
@@ -46,17 +46,21 @@ async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
 
 
 async def claim(request: Request, code: str) -> bool:
-    """Make whoever gives the right code the operator; the code is spent. Their chat is approved."""
+    """Make the sender the operator and approve their chat if the code is right, which uses it up.
+
+    Returns:
+        Whether the code was right.
+    """
     store = request.services.store
     if not request.user_id or not await store.claim_operator(code.strip(), request.platform, request.user_id):
-        log.warning("%s: somebody gave a code that is not valid", request.platform)
+        log.warning("%s: invalid operator code", request.platform)
         return False
     await store.approve_chat(request.chat.id, approved=True)
     return True
 
 
 async def group_of(request: Request) -> Chat:
-    """The group that a topic is of, as it stands now; any other chat itself."""
+    """Return the current record of the group that a topic belongs to; for other chats, the chat itself."""
     chat = request.chat
     if TOPIC not in chat.remote_id:
         return chat
@@ -65,7 +69,7 @@ async def group_of(request: Request) -> Chat:
 
 
 async def allowed(request: Request) -> bool:
-    """Whether a request may be answered at all."""
+    """Return whether a request may be answered at all."""
     mode, here = request.services.access, await group_of(request)
     if here.off_reason == REFUSED and not await request.by_operator():
         return False
@@ -77,33 +81,34 @@ async def allowed(request: Request) -> bool:
 
 
 async def shares_a_group(services: Services, platform: str, people: Membership, user_id: str) -> bool | None:
-    """Whether somebody is a member of a group that was let in; None when the platform does not say.
+    """Return whether a person is a member of an approved group, or None if the platform does not say.
 
-    The platform's word is kept for some minutes; that it said nothing is not.
+    A yes or no is cached for KEPT_MS; None is not cached.
     """
     now, key = services.wall.now(), (platform, user_id)
-    known = services.let_in.get(key)
-    if known is not None and 0 <= now - known[0] < KEPT_MS:
-        return known[1]
-    found: bool | None = False
+    cached = services.let_in.get(key)
+    if cached is not None and 0 <= now - cached[0] < KEPT_MS:
+        return cached[1]
+    verdict: bool | None = False
     for chat in await services.store.chats(platform):
         if chat.approved and chat.active and chat.kind != "private" and TOPIC not in chat.remote_id:
-            said = await people.is_member(chat.remote_id, user_id)
-            if said:
-                found = True
+            member = await people.is_member(chat.remote_id, user_id)
+            if member:
+                verdict = True
                 break
-            found = None if said is None else found
-    if found is not None:
+            verdict = None if member is None else verdict
+    if verdict is not None:
         if len(services.let_in) > MAX_KEPT:
             services.let_in.clear()
-        services.let_in[key] = (now, found)
-    return found
+        services.let_in[key] = (now, verdict)
+    return verdict
 
 
 async def may_be_told(services: Services, chat_id: int) -> bool:
-    """Whether an alert may still go to a chat: asked again once a day of those who are let in as members.
+    """Return whether alerts may still go to a chat. Membership is checked again once a day.
 
-    Only the platform's own word that somebody has left silences their chat.
+    Alerts stop if the platform reports that the person is no longer a member, and in list mode for anyone who is
+    neither approved nor an operator. They go on if the platform does not answer.
     """
     now = services.wall.now()
     if services.access == "open" or 0 <= now - services.members_at.get(chat_id, 0) < ASKED_AGAIN_MS:
@@ -120,14 +125,14 @@ async def may_be_told(services: Services, chat_id: int) -> bool:
     if services.access == "list":
         return False
     services.let_in.pop((chat.platform, user_id), None)
-    found = await shares_a_group(services, chat.platform, people, user_id)
-    if found:
+    member = await shares_a_group(services, chat.platform, people, user_id)
+    if member:
         services.members_at[chat_id] = now
-    return found is not False
+    return member is not False
 
 
 async def require_admin(request: Request) -> None:
-    """Let only admins of the chat go on.
+    """Check that the sender is an admin of the chat.
 
     Raises:
         InputError: for everybody else.
@@ -139,10 +144,10 @@ async def require_admin(request: Request) -> None:
 
 
 async def in_private_chat(request: Request, *, prove: bool = False) -> Request:
-    """The request as one from the asker's private chat: what somebody wishes for themself in a group is theirs.
+    """Return the request moved to the sender's private chat: alerts that a member sets in a group are private.
 
     Args:
-        prove: send a test message there, to show that it can be reached.
+        prove: send a test message there if it has no rules yet, to show that it can be reached.
 
     Raises:
         InputError: when the platform has no private chat with them.
@@ -162,9 +167,9 @@ async def in_private_chat(request: Request, *, prove: bool = False) -> Request:
 
 
 async def alive(request: Request) -> Request:
-    """The request in a chat that is switched on: whoever writes from one can be written to.
+    """Return the request with its chat switched on: a chat that sends messages can receive them.
 
-    What was stopped there, or shut out, stays so.
+    Chats that were stopped or refused stay off.
     """
     chat = request.chat
     if chat.refused_since:
@@ -176,10 +181,10 @@ async def alive(request: Request) -> Request:
 
 
 async def resume(request: Request) -> None:
-    """Switch a chat on again and take up its rules.
+    """Switch a chat on again and reactivate its rules.
 
     Raises:
-        InputError: when an operator shut it out, and it is not one who asks.
+        InputError: when an operator refused the chat and the sender is no operator.
     """
     if request.chat.active:
         return
@@ -191,7 +196,7 @@ async def resume(request: Request) -> None:
 
 
 async def require_operator(request: Request) -> None:
-    """Let only operators go on.
+    """Check that the sender is an operator.
 
     Raises:
         InputError: for everybody else.

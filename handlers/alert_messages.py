@@ -1,4 +1,4 @@
-"""Alerts as messages: facts in, an Answer out. Facts are all there is: the map may have moved on since."""
+"""Alerts as messages: facts in, an Answer out. Only the stored facts count: the map may have changed since."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MAX_REASONS = 3
 
 
 def alert_answer(facts: Facts, *, late_ms: int = 0, price_now: float | None = None, simulated: bool = False) -> Answer:
-    """The message of a stored alert, in the language that is spoken.
+    """Return the message for a stored alert, in the current language.
 
     Args:
-        late_ms: how long it waited; past a minute and a half it says so, with the present price.
+        late_ms: how long it waited. Above LATE_MS the message shows the delay and the price now.
         simulated: the market is not real; every message is marked.
     """
     answer = _KINDS[facts["kind"]](facts)
@@ -86,7 +86,7 @@ def _near(facts: Facts) -> Answer:
         _NEAR[side],
         asset=asset,
         price=price(facts["price"]),
-        # To what is named, not to its edge: the name and the distance speak of the same level.
+        # Distance to the label, not to the near edge, so that both refer to the same level.
         distance=percent(cluster["label"] / facts["price"] - 1),
         label=label(cluster["label"]),
     )
@@ -202,7 +202,7 @@ def _hour(hour: Mapping[str, float]) -> str:
 
 
 def _since(facts: Facts) -> str:
-    """What came of it, an hour later; empty until then, and where no feed says."""
+    """Return liquidations of the hour since the alert; empty until then and without a feed."""
     if not facts.get("final") or facts.get("reported_usd") is None:
         return ""
     text = _SINCE[facts["side"]]
@@ -239,7 +239,7 @@ _GROUND = {
 
 
 def ground_line(side: str, facts: Facts) -> str:
-    """An untraded stretch, in a line: how far it goes and what is expected there."""
+    """Return one line on an untraded stretch: how far it goes and the liquidations expected there."""
     endless, unknown, expected = _GROUND[side]
     far = facts.get("far")
     if far is None:
@@ -291,7 +291,7 @@ _NOT_SWEPT = {
 
 
 def _over(facts: Facts) -> Answer:
-    """The end of a story in which nothing came of it."""
+    """Return the message that closes an incident whose cluster was not swept within a day."""
     asset, cluster, side = facts["asset"], facts["cluster"], facts["side"]
     named = {"asset": asset, "price": price(facts["price"]), "label": label(cluster["label"])}
     if facts["swept_share"]:
@@ -335,7 +335,7 @@ def _offline(facts: Facts) -> Answer:
 
 
 def _value_head(facts: Facts) -> str:
-    """A rule about a figure: the figure and its level."""
+    """Return the headline of a metric alert: value and level."""
     asset, kind, value, level = facts["asset"], facts["kind"], facts["value"], facts["level"]
     if kind == "price":
         return _("{asset} reached {price}", asset=asset, price=price(level))
@@ -354,7 +354,7 @@ def _value_head(facts: Facts) -> str:
 
 
 def _value(facts: Facts) -> Answer:
-    """A rule about a figure: its figure and level first, then what lies near."""
+    """Return the message of a metric alert: value and level first, then the nearest clusters."""
     asset, parts = facts["asset"], facts["risk_parts"]
     lines = [
         _("Price {price}", price=price(facts["mark"])),
@@ -371,7 +371,7 @@ def _value(facts: Facts) -> Answer:
 
 
 def _together(facts: Facts) -> Answer:
-    """Several alerts in one message, the worst first, each by its first line."""
+    """Return several alerts as one message, in their stored order, a line each."""
     items, count = facts["items"], facts["count"]
     heads = [_in_short(item) for item in items]
     assets = list(dict.fromkeys(item["asset"] for item in items))
@@ -398,7 +398,7 @@ def _together(facts: Facts) -> Answer:
 
 
 def _in_short(item: Facts) -> str:
-    """An alert among others: its first line, and all of it where that says not enough."""
+    """Return an alert's headline; for offline and back alerts also the lines, which carry the content."""
     answer = alert_answer(item)
     return " · ".join((answer.headline, *answer.lines)) if item["kind"] in ("offline", "back") else answer.headline
 
@@ -427,8 +427,8 @@ _KINDS: dict[str, Callable[[Facts], Answer]] = {
 
 
 def _rank(facts: Facts) -> str:
-    said = wording.rank(facts.get("rank"), facts.get("of", 0), facts["side"])
-    return said[:1].upper() + said[1:]
+    text = wording.rank(facts.get("rank"), facts.get("of", 0), facts["side"])
+    return text[:1].upper() + text[1:]
 
 
 def _by_mark(facts: Facts) -> str:
@@ -436,7 +436,7 @@ def _by_mark(facts: Facts) -> str:
 
 
 def _base_rate(facts: Facts) -> str:
-    """How often any level so near is entered: said only where it was measured."""
+    """Return how often price enters any level this close; empty outside the measured range."""
     nearest, farthest = MEASURED_ENTRY.distances
     if facts["asset"] != MEASURED_ENTRY.asset or not nearest <= facts["distance"] <= farthest:
         return ""
@@ -461,12 +461,12 @@ def _reported(facts: Facts) -> str:
     if reported is None:
         return _("No liquidation feed to compare with; expected {band}", band=band)
     text = _LIQUIDATED[facts["side"], bool(facts.get("final"))]
-    said = _(text, usd=usd(reported))
+    sentence = _(text, usd=usd(reported))
     if reported < low:
-        return _("{liquidated}, below the expected {band}", liquidated=said, band=band)
+        return _("{liquidated}, below the expected {band}", liquidated=sentence, band=band)
     if reported > high:
-        return _("{liquidated}, above the expected {band}", liquidated=said, band=band)
-    return _("{liquidated}, within the expected {band}", liquidated=said, band=band)
+        return _("{liquidated}, above the expected {band}", liquidated=sentence, band=band)
+    return _("{liquidated}, within the expected {band}", liquidated=sentence, band=band)
 
 
 def _counted(facts: Facts) -> str:
@@ -488,10 +488,10 @@ def _next(facts: Facts) -> list[str]:
         ("next_below", N_("Next below: {label}, {distance} away, ~{usd}")),
         ("next_above", N_("Next above: shorts {label}, {distance} away, ~{usd}")),
     ):
-        found = facts.get(key)
-        if found:
-            far, size = percent(found["distance"]), usd(found["forced_usd"])
-            lines.append(_(text, label=label(found["label"]), distance=far, usd=size))
+        cluster = facts.get(key)
+        if cluster:
+            far, size = percent(cluster["distance"]), usd(cluster["forced_usd"])
+            lines.append(_(text, label=label(cluster["label"]), distance=far, usd=size))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What a command answers, before any face renders it."""
+"""Answers of commands, before a platform renders them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ MAX_LINES = 8
 TABLE_WIDTH = 34
 
 BLANK = "?"
-"""Stands in a button's command for what whoever presses it is asked for."""
+"""Placeholder in a button's command for a value that the user types after pressing it."""
 
 HERE = "!"
-"""Before a button's command: its answer takes the place of the message that has the button."""
+"""Prefix of a button's command whose answer replaces the message with the button."""
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A label and the command that pressing it stands for; the presser needs the right to give that command.
+    """A label and the command that it runs, with the rights of the user who presses it.
 
     Attributes:
-        command: a command line; with the word ? in it, whoever presses is asked for what stands there.
-        here: the answer takes the place of the message.
+        command: a command line; if it contains the word ?, the user is asked for a value to replace it.
+        here: whether the answer replaces the message.
     """
 
     label: str
@@ -31,44 +31,46 @@ class Button:
 
     @property
     def code(self) -> str:
-        """The command as a platform keeps it with a button: all there is to know when it is pressed, days later."""
+        """The command as a platform stores it: all we have when the button is pressed, even days later."""
         return f"{HERE if self.here else ''}{self.command}"
 
 
 CLOSE = f"{HERE}/close"
-"""The code of a button that takes its own message away; each face does that itself."""
+"""Code of a button that deletes its own message, handled by each platform itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """What a pressed button stands for."""
+    """A pressed button: its command, and whether the answer replaces the message."""
 
     command: str
     here: bool
 
     @property
     def asks(self) -> bool:
-        """Whether a word is still missing."""
+        """Whether the command still has a blank."""
         return BLANK in self.command.split()
 
     def filled(self, word: str) -> str:
-        """The command with what was asked for."""
+        """Return the command with the blank replaced by a word."""
         return " ".join(word if part == BLANK else part for part in self.command.split())
 
 
 def pressed(code: str) -> Press:
-    """What a button's code stands for."""
+    """Parse a button's code."""
     return Press(code.removeprefix(HERE), code.startswith(HERE))
 
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """A picture to draw: of what, of which asset, how far in price (a fraction either way), and the same in words.
+    """A picture to draw.
 
     Attributes:
-        hours: how far back, for pictures that look back.
+        reach: price range either way, a fraction.
+        alt: the content in words.
+        hours: hours of the past to show, for the liquidations picture.
         light: dark ink on white.
-        language, timezone: of its words and its clock.
+        language, timezone: for its texts and times.
     """
 
     kind: str
@@ -83,18 +85,18 @@ class PictureRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The one number asked for first, then what it means, then where it comes from, and a tap to what is next.
+    """An answer: the requested number first, then its meaning, its sources, and buttons for the next step.
 
     Attributes:
-        headline: what a push shows; plain text.
+        headline: plain text, the line that a push notification shows.
         lines: at most eight short lines, plain text.
-        table: rows of cells, the first its head; at most 34 characters wide when set.
+        table: rows of cells, the header first, at most 34 characters wide when rendered.
         data: the same facts for machines, JSON values.
-        private: nobody's business but whoever asked: in a group it goes to them alone.
-        changed: it changed what a chat has set, so a group's log keeps who gave the command.
-        notice: a word about the asking itself, which takes the place of nothing.
-        asks: a command line with a blank: what is typed next stands there.
-        file: name and bytes of a file that goes with it.
+        private: only for the person who asked, to be sent to them alone in a group.
+        changed: the command changed a chat's settings; a group's log records who used it.
+        notice: a rate-limit notice, which replaces no message.
+        asks: a command line with a blank, which the user's next message fills.
+        file: name and bytes of an attached file.
     """
 
     headline: str
@@ -122,14 +124,14 @@ class Answer:
 
     @property
     def taken_at(self) -> int | None:
-        """When its oldest figures were taken, UTC ms; None where it has none."""
+        """Time of its oldest data, UTC ms, or None without data."""
         if "at" in self.data and "age_seconds" in self.data:
             return int(self.data["at"] - self.data["age_seconds"] * 1000)
         return None
 
 
 def set_table(rows: tuple[tuple[str, ...], ...]) -> str:
-    """A table in a fixed-width face: first column to the left, the others to the right."""
+    """Return a table for a fixed-width font: first column aligned left, the others right."""
     widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -140,5 +142,5 @@ def set_table(rows: tuple[tuple[str, ...], ...]) -> str:
 
 
 def _columns(cell: str) -> int:
-    """How much room a cell takes: Chinese letters take two columns."""
+    """Return the width of a cell; Chinese letters take two columns."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in cell)

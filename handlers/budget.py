@@ -1,4 +1,4 @@
-"""How much one person and one chat may ask for: a bucket each that fills again, and one notice when it is empty."""
+"""Rate limits: a token bucket per person and per chat, and one notice when it is empty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 PERSON = (12.0, 20.0)
 CHAT = (30.0, 60.0)
-"""Answers at once, and answers a minute after that. A group is allowed more than a person: many ask in it."""
+"""Burst size, and answers a minute after that. A chat may have more than a person, as many people share it."""
 
 PICTURE_COST = 3.0
 MAX_KEPT = 50_000
@@ -24,17 +24,17 @@ class _Bucket:
 
 
 class Budget:
-    """Buckets by person and by chat, in memory. Times are the machine's."""
+    """Buckets by person and by chat, in memory. Times are wall-clock times."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
 
     def spend(self, person: tuple[str, str], chat: str, now: int, cost: float = 1.0) -> Verdict:
-        """Whether somebody is answered: yes, with the one notice that it was too much, or not at all.
+        """Return whether to answer a request, to send the one rate-limit notice, or to stay silent.
 
         Args:
-            person: platform and user id; without an id only the chat counts, and is told.
-            chat: what tells chats apart.
+            person: platform and user id; without an id only the chat's bucket counts.
+            chat: unique key of the chat.
             now: UTC ms.
         """
         buckets = [self._bucket(("chat", chat), now, CHAT)]

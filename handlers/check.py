@@ -1,4 +1,4 @@
-"""`check`: what is set, what can be reached, where to invite the bot. And how a running one is doing."""
+"""`check`: the settings, reachability of venues and platforms, invite links. Also the health of a running bot."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from handlers.wording import venue as venue_name
 
 
 async def check(settings: Settings) -> tuple[list[str], bool]:
-    """Lines to print, and whether all that is set can be reached."""
+    """Return lines to print, and whether at least one venue and every configured platform can be reached."""
     lines = ["Settings"]
     for row in TABLE:
         value = getattr(settings, row.name.lower())
@@ -33,14 +33,14 @@ async def check(settings: Settings) -> tuple[list[str], bool]:
     if settings.telegram_token:
         from handlers.platforms.telegram.client import check_telegram
 
-        found, ok = await check_telegram(settings.telegram_token, settings.telegram_api)
-        lines += ["Telegram", *(f"  {line}" for line in found)]
+        report, ok = await check_telegram(settings.telegram_token, settings.telegram_api)
+        lines += ["Telegram", *(f"  {line}" for line in report)]
         well = well and ok
     if settings.discord_token:
         from handlers.platforms.discord.client import check_discord
 
-        found, ok = await check_discord(settings.discord_token, settings.discord_api, settings.discord_gateway)
-        lines += ["Discord", *(f"  {line}" for line in found)]
+        report, ok = await check_discord(settings.discord_token, settings.discord_api, settings.discord_gateway)
+        lines += ["Discord", *(f"  {line}" for line in report)]
         well = well and ok
     return [redact(line, settings.secrets) for line in lines], well
 
@@ -70,7 +70,7 @@ async def _venue(settings: Settings, name: str) -> tuple[str, bool]:
 
 
 def health_of(feed: LiveFeed, clock: Clock, platforms: Mapping[str, str], started_at: int) -> Health:
-    """How venues and faces are doing, for /status."""
+    """Return the health of venues and platforms, for /status."""
     now = clock.now()
     sources = []
     for worker in feed.workers:
@@ -87,7 +87,7 @@ def health_of(feed: LiveFeed, clock: Clock, platforms: Mapping[str, str], starte
                 budget_share=worker.venue.meter.last_minute()[1] / worker.venue.budget,
                 refused={str(what): count for what, count in worker.venue.refusals.items()},
                 dropped=worker.venue.frames_dropped,
-                timed=all(known.sample.timed for known in worker.progress.values() if known.sample),
+                timed=all(market.sample.timed for market in worker.progress.values() if market.sample),
             )
         )
     reading = [f"{venue_name(source.venue)} {source.history}" for source in sources if source.history]
@@ -108,19 +108,19 @@ def health_of(feed: LiveFeed, clock: Clock, platforms: Mapping[str, str], starte
 
 
 def _clock_ahead(workers: Sequence[VenueWorker]) -> float | None:
-    """How far this machine's clock is ahead of the venues', seconds, as most of them see it."""
-    said = [ahead for worker in workers if (ahead := worker.venue.meter.clock_ahead_seconds) is not None]
-    return median(said) if said else None
+    """Return how far this machine's clock is ahead of the venues' (median), seconds, or None if unknown."""
+    offsets = [ahead for worker in workers if (ahead := worker.venue.meter.clock_ahead_seconds) is not None]
+    return median(offsets) if offsets else None
 
 
 def _history(worker: VenueWorker, now: int) -> str:
-    """How much of a venue's history is still to read."""
+    """Return how much of a venue's history is still to be read; empty if none."""
     markets, days = worker.history_to_go(now)
     return f"{days:.0f} d of {markets} market{'s' if markets > 1 else ''} to read" if markets else ""
 
 
 def _liquidations(worker: VenueWorker, now: int) -> str:
-    """What is wrong with a venue's feed of liquidations, or when it last spoke; empty where it has none."""
+    """Return what is wrong with a venue's liquidation feed, or its last activity; empty without a feed."""
     if worker.venue.feed == "none":
         return ""
     if worker.forced.state not in ("ok", "starting"):

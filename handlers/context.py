@@ -1,4 +1,4 @@
-"""What a command is handed: who asks, from where, and the services that answer. No globals."""
+"""Everything a command receives: the sender, the chat, and the services it uses. No globals."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from handlers.budget import Budget
 
 
 class Membership(Protocol):
-    """What a platform can say about people and chats. Answers are asked for anew at each use."""
+    """Queries to a platform about people and chats. Callers query again at each use."""
 
     async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:
-        """Whether somebody may decide what is sent to a chat: an admin with a right that this takes there."""
+        """Return whether a person is an admin with the right to decide what is sent to a chat."""
         ...
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
-        """Whether somebody is a member of a chat; None when the platform does not say."""
+        """Return whether a person is a member of a chat, or None if the platform does not say."""
         ...
 
     async def resolve(self, name: str) -> tuple[str, str, ChatKind] | None:
-        """Remote id, title and kind of a chat that somebody named, None where there is none or the bot is not in it."""
+        """Return remote id, title and kind of a named chat, or None if it does not exist or the bot is not in it."""
         ...
 
     async def private_chat(self, user_id: str) -> str | None:
-        """Remote id of the private chat with a person, None where there can be none."""
+        """Return the remote id of the private chat with a person, or None if there can be none."""
         ...
 
     def user_of(self, remote_chat: str) -> str | None:
-        """Id of the person whose private chat that is, None where the platform's ids do not tell."""
+        """Return the id of the person whose private chat it is, or None if the platform's ids do not show it."""
         ...
 
 
 class NoMembership:
-    """A face with one chat and one person, who may do everything in it."""
+    """A platform with one chat and one person, who may do everything."""
 
-    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:  # noqa: ARG002  # the protocol's names
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:  # noqa: ARG002  # protocol names
         return True
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool:  # noqa: ARG002
@@ -66,13 +66,13 @@ class SourceState:
     """One venue as /status shows it.
 
     Attributes:
-        age_seconds: of its oldest figures.
-        liquidations: how its feed of them is, empty where it has none.
-        history: how much is still to read.
-        requests, budget_share: of the last minute.
-        refused: how much was not believed, by what it was.
-        dropped: forced orders that came faster than they could be read.
-        timed: whether the age is by the venue's own time rather than by when it was received.
+        age_seconds: age of its oldest sample.
+        liquidations: state of its liquidation feed, empty without one.
+        history: amount of history still to be read.
+        requests, budget_share: requests in the last minute, and the share of the rate limit that they used.
+        refused: number of implausible values that were discarded, by kind.
+        dropped: frames of its liquidation feed lost because they arrived faster than they could be read.
+        timed: whether the age is based on the venue's timestamps rather than on the time of receipt.
     """
 
     venue: str
@@ -90,12 +90,12 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the program itself is doing.
+    """Health of the program itself.
 
     Attributes:
-        wicks: extremes that one venue alone showed.
-        clock_ahead: of this machine against the venues', seconds; None where none has said.
-        doubts: markets that are not believed now, with why.
+        wicks: number of price extremes that only one venue showed.
+        clock_ahead: how far this machine's clock is ahead of the venues', seconds; None if unknown.
+        doubts: reasons by market, for markets whose data is implausible now.
     """
 
     started_at: int
@@ -116,17 +116,19 @@ class Services:
     """Everything commands use.
 
     Attributes:
-        clock: the market's time; wall: the machine's, by which messages go.
+        clock: market time.
+        wall: wall-clock time, used for messages.
         access: open, chats or list.
-        simulated: the market is not real; every message says so.
-        wake: tells the dispatchers that messages are waiting.
-        records: track records by asset, as they were last made; recording: held while one is made.
-        ready: set once there is a first map; commands wait for it before they say that it is not.
-        budget: how much each person and chat may ask for.
-        people: who can say who is who, by platform.
-        let_in: what platforms said of who shares a group that was let in: when, and whether, by platform and user.
-        members_at: when each private chat was last found to be a member's.
-        ticked_at: when the last tick was stored, by the time that passes, seconds.
+        simulated: whether the market is simulated, so that every message is marked.
+        wake: wakes the dispatchers, because messages are waiting.
+        records: latest track record by asset.
+        recording: lock held while a track record is computed.
+        ready: set once there is a first map; commands wait for it before they report that there is none.
+        budget: rate limits of people and chats.
+        people: membership queries by platform.
+        let_in: cached UTC ms and answer by platform and user: whether they are in an approved group.
+        members_at: UTC ms of the last successful membership check, by private chat.
+        ticked_at: monotonic time at which the last tick was stored, seconds.
     """
 
     pipeline: AlertPipeline
@@ -152,7 +154,7 @@ class Services:
         return tuple(self.pipeline.boards)
 
     def board(self, asset: str) -> AssetBoard:
-        """The board of an asset.
+        """Return the board of an asset.
 
         Raises:
             NotReadyError: before its first map.
@@ -169,14 +171,14 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One command as somebody gave it.
+    """One command from a user.
 
     Attributes:
         text: the command line, such as /liq 88000.
         user_id: empty for a post in a channel, which only its admins can make.
-        patience_seconds: how long a command waits for the first map before it says that there is none.
-        acts_as_chat: the platform says that the sender speaks as the chat itself (anonymous admin, channel post).
-        locale: the platform's, of whoever asks; empty where it does not say.
+        patience_seconds: how long a command waits for the first map before it reports that there is none.
+        acts_as_chat: whether the sender acts as the chat itself (anonymous admin, channel post).
+        locale: the sender's locale on the platform, empty if unknown.
     """
 
     platform: str
@@ -194,11 +196,11 @@ class Request:
         return self.services.clock.now()
 
     async def by_admin(self) -> bool:
-        """Whether whoever asks administers this chat, asked of the platform now."""
+        """Return whether the sender is an admin of this chat, queried from the platform now."""
         if self.chat.kind == "private" or self.acts_as_chat:
             return True
         return await self.membership.is_admin(self.chat.remote_id, self.user_id, self.chat.kind)
 
     async def by_operator(self) -> bool:
-        known = await self.services.store.operators() | self.services.configured_operators
-        return (self.platform, self.user_id) in known
+        all_operators = await self.services.store.operators() | self.services.configured_operators
+        return (self.platform, self.user_id) in all_operators

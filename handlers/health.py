@@ -1,4 +1,4 @@
-"""How the program is doing: a verdict from ages, the oldest due message, platforms and ticks."""
+"""Health of the program: a verdict from data ages, the oldest due message, platforms and ticks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 HEARTBEAT = "heartbeat"
-"""Under which the running program leaves word of how it is."""
+"""Key under which the running program stores its heartbeat."""
 
 HEARTBEAT_SECONDS = 20.0
 SILENT_MS = 120_000
@@ -21,19 +21,19 @@ START_SECONDS = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a verdict rests on.
+    """Inputs of the health verdict.
 
     Attributes:
-        ages: of each coin's figures, seconds; None where there is no map yet.
-        tick_age: since the last tick, by the time that passed, seconds.
-        oldest_due: how long the message has been due that waits longest, seconds; 0 where none does.
-        platforms: the state of each chat platform, ok or what is wrong.
-        dead: messages given up within a day.
-        clock_ahead: of this machine against the venues', seconds; None where none has said.
+        ages: age of each coin's data, seconds, or None before its first map.
+        tick_age: seconds since the last tick, on the monotonic clock.
+        oldest_due: seconds since the oldest waiting message was due, 0 if none is.
+        platforms: state of each chat platform, ok or its problem.
+        dead: dead letters of the last day.
+        clock_ahead: how far this machine's clock is ahead of the venues', seconds; None if unknown.
         set_aside: coins and rows that are set aside.
-        database: what is wrong with it, empty where nothing is.
-        up: since when it runs, seconds.
-        venues_well, venues: how many venues answer, and how many there are.
+        database: problem of the database, empty if none.
+        up: uptime, seconds.
+        venues_well, venues: number of venues in state ok, and of all venues.
     """
 
     ages: Mapping[str, float | None] = field(default_factory=dict)
@@ -50,43 +50,43 @@ class Signs:
 
 
 def troubles(signs: Signs) -> dict[str, str]:
-    """Return what is wrong, by what it is of, with a few words or figures each; empty where all is well."""
-    found: dict[str, str] = {}
+    """Return the problems by area, each with a short description; empty if all is well."""
+    problems: dict[str, str] = {}
     settled = signs.up >= START_SECONDS
     stale = [name for name, age in signs.ages.items() if (age is None and settled) or (age or 0.0) > STALE_SECONDS]
     if stale:
-        found["figures"] = ", ".join(stale[:5])
+        problems["figures"] = ", ".join(stale[:5])
     if signs.tick_age > TICK_SECONDS and settled:
-        found["ticks"] = f"{signs.tick_age:.0f} s"
+        problems["ticks"] = f"{signs.tick_age:.0f} s"
     if signs.oldest_due > DUE_SECONDS:
-        found["messages"] = f"{signs.oldest_due:.0f} s"
+        problems["messages"] = f"{signs.oldest_due:.0f} s"
     down = [
         f"{name} {state}"
         for name, state in signs.platforms.items()
         if state != "ok" and (settled or state != "connecting")
     ]
     if down:
-        found["platform"] = ", ".join(down)
+        problems["platform"] = ", ".join(down)
     if signs.dead:
-        found["dead"] = str(signs.dead)
+        problems["dead"] = str(signs.dead)
     if signs.clock_ahead is not None and abs(signs.clock_ahead) > CLOCK_SECONDS:
-        found["clock"] = f"{signs.clock_ahead:+.0f} s"
+        problems["clock"] = f"{signs.clock_ahead:+.0f} s"
     if signs.set_aside:
-        found["set aside"] = str(len(signs.set_aside))
+        problems["set aside"] = str(len(signs.set_aside))
     if signs.database:
-        found["database"] = signs.database
+        problems["database"] = signs.database
     if signs.venues and 2 * signs.venues_well < signs.venues and settled:
-        found["venues"] = f"{signs.venues_well} of {signs.venues}"
-    return found
+        problems["venues"] = f"{signs.venues_well} of {signs.venues}"
+    return problems
 
 
 def heartbeat(at: int, signs: Signs) -> str:
-    """Return a sign of life to be kept: when, and what was wrong."""
+    """Return a heartbeat to store: its time, the problems, and the inputs of the verdict."""
     return json.dumps({"at": at, "troubles": troubles(signs), "signs": asdict(signs)})
 
 
 def read_heartbeat(text: str | None, now: int) -> tuple[list[str], bool]:
-    """Return what a kept sign of life comes to: lines to print, and whether all is well."""
+    """Return lines to print for a stored heartbeat, and whether all is well."""
     try:
         row: dict[str, Any] = dict(json.loads(text or "{}"))
         at, wrong = int(row["at"]), {str(name): str(words) for name, words in dict(row["troubles"]).items()}

@@ -1,8 +1,7 @@
-"""The language an answer is in: gettext catalogues, picked anew for each request and message.
+"""Translation by gettext catalogues, with the language chosen for each request and message.
 
-The language is kept in a context variable, so that every phrase of one answer is in one language without handing it
-through each of them. A text is written in English where it is said, with names in braces for what changes:
-_("{count} alerts here", count=3). Texts that are translated later than they are written are marked by N_.
+A context variable holds the language, so that functions need not pass it on. Texts are written in English where they
+are used, with placeholders in braces: _("{count} alerts here", count=3). N_ marks a text that is translated later.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ LANGUAGES = {
     "pt-BR": "Português (Brasil)",
     "vi": "Tiếng Việt",
 }
-"""By tag, each called as its speakers call it."""
+"""Native name of each language, by tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language: its catalogue, and what stands between thousands and before decimals of a number."""
+    """A language: its catalogue, and its thousands and decimal separators as a translation table."""
 
     tag: str
     catalogue: gettext.NullTranslations
@@ -48,16 +47,16 @@ class Language:
 
 @lru_cache
 def language(tag: str) -> Language:
-    """The language of a tag, its catalogue read.
+    """Return the language of a tag, with its catalogue loaded.
 
     Raises:
-        KeyError: for a tag that is none of LANGUAGES.
+        KeyError: for a tag that is not in LANGUAGES.
     """
     if tag not in LANGUAGES:
         raise KeyError(tag)
     symbols = Locale.parse(tag, sep="-").number_symbols["latn"]
-    # A space that may break would let a number end one line and begin the next; Latin America groups by commas and
-    # Spain not below 10,000: the point of es is the one all of them read.
+    # Where CLDR groups by a space it does not break, so a number stays on one line. For es CLDR has a point: Latin
+    # America uses commas and Spain no separator below 10,000, but all of them can read the point.
     separators = {ord(","): symbols["group"], ord("."): symbols["decimal"]}
     if tag == SOURCE:
         return Language(tag, gettext.NullTranslations(), separators)
@@ -74,7 +73,7 @@ _current: ContextVar[str] = ContextVar("language", default=SOURCE)
 
 @contextmanager
 def use_language(tag: str) -> Iterator[None]:
-    """Say everything within in a language."""
+    """Use a language for all texts within the block."""
     token = _current.set(tag if tag in LANGUAGES else SOURCE)
     try:
         yield
@@ -83,49 +82,49 @@ def use_language(tag: str) -> Iterator[None]:
 
 
 def spoken() -> str:
-    """The tag of the language that is spoken."""
+    """Return the tag of the current language."""
     return _current.get()
 
 
 def pick(locale: str | None) -> str:
-    """The language for a platform's locale such as pt-br, zh-CN or ru: English where there is none for it."""
+    """Return the language for a platform's locale such as pt-br, zh-CN or ru; English if there is none."""
     tag = (locale or "").replace("_", "-").lower()
     base = tag.partition("-")[0]
-    return next((known for known in LANGUAGES if known.lower().partition("-")[0] == base), SOURCE)
+    return next((candidate for candidate in LANGUAGES if candidate.lower().partition("-")[0] == base), SOURCE)
 
 
 def language_of(preferences: Preferences, locale: str = "") -> str:
-    """The language that a chat is spoken to in: the one it chose, else that of the platform's locale.
+    """Return the language of a chat: the one it chose, else the one for its locale.
 
     Args:
-        locale: of whoever asks, where that is known; else the one last seen there.
+        locale: the sender's locale; if empty, the last one seen in the chat counts.
     """
     return preferences.language or pick(locale or preferences.locale)
 
 
 def _(message: str, /, **values: Any) -> str:
-    """A text in the language that is spoken, with its values."""
+    """Translate a text into the current language and fill in its values."""
     if not message:
-        return ""  # a catalogue keeps its head under the empty text
+        return ""  # the empty text is the catalogue's header
     text = language(_current.get()).catalogue.gettext(message)
     return text.format(**values) if values else text
 
 
 def n_(one: str, many: str, count: int, /, **values: Any) -> str:
-    """A text that depends on a count, in the language that is spoken; {count} stands for it."""
+    """Translate a text that depends on a count; {count} is replaced by it."""
     return language(_current.get()).catalogue.ngettext(one, many, count).format(count=count, **values)
 
 
 def N_(message: str) -> str:  # noqa: N802  # the name that gettext's tools and readers know
-    """Mark a text for the catalogues where it is written; it is translated where it is said."""
+    """Mark a text for the catalogues where it is written. It is translated where it is used."""
     return message
 
 
 def told(error: CliffwatchError) -> str:
-    """An error in the language that is spoken."""
+    """Return an error's message in the current language."""
     return _(error.message, **error.values) if error.message else str(error)
 
 
 def written(number: str) -> str:
-    """A number such as 88,000.5 with the separators of the language that is spoken."""
+    """Return a number such as 88,000.5 with the separators of the current language."""
     return number.translate(language(_current.get()).separators)

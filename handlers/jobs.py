@@ -1,4 +1,4 @@
-"""What runs beside the market and the chats: checkpoints, calibration and track record, the clock, a sign of life."""
+"""Background jobs: checkpoints, calibration and track record, clock corrections, heartbeats."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ KEEP_TIME_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Jobs:
-    """The program's own chores, each a coroutine that runs until cancelled.
+    """Background jobs, each a coroutine that runs until cancelled.
 
     Attributes:
-        ticking: held while a tick is decided and stored, so that nothing is changed in the middle of one.
+        ticking: lock held while a tick is processed and stored, so that nothing changes halfway.
     """
 
     services: Services
@@ -39,7 +39,7 @@ class Jobs:
     ticking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def keep_checkpoints(self) -> None:
-        """Store the map every hour of the market's time, and how it has done once a day."""
+        """Store a checkpoint every hour of market time, and calibrate once a day."""
         pipeline, clock = self.services.pipeline, self.services.clock
         saved_at, day = clock.now(), ""
         while True:
@@ -54,7 +54,7 @@ class Jobs:
                     await self._calibrate(day)
 
     async def _calibrate(self, day: str) -> None:
-        """Once a day, store how each map has done and fit F to what was reported; both in a process of their own."""
+        """Store each asset's track record and refit F to the reports, both computed in a separate process."""
         for asset, board in tuple(self.services.pipeline.boards.items()):
             if board.ready:
                 hours, snapshots = board.hours.hours(), board.usual.past(ALL_SNAPSHOTS)
@@ -63,24 +63,24 @@ class Jobs:
                         record = await offload(track_record, asset, hours)
                     board.calibrate(await offload(calibrate_from, hours, snapshots))
                 except OffloadError:
-                    log.warning("the track record of %s could not be made", asset)  # the alerts go on without it
+                    log.warning("track record or calibration of %s failed", asset)  # alerts do not need it
                     continue
                 self.services.records[asset] = record
                 await self.services.store.save_track_record(asset, day, record.figures)
 
     async def keep_time(self) -> None:
-        """When the machine's clock was ahead and has been put right, let nothing wait for times that are past."""
+        """Watch the machine's clock. When it is corrected, adjust stored times so that nothing waits too long."""
         taken_over = MACHINE.taken_over
         while True:
             await asyncio.sleep(KEEP_TIME_SECONDS)
-            MACHINE.now()  # it is followed only while somebody asks
+            MACHINE.now()  # it detects changes only when it is read
             if MACHINE.taken_over != taken_over:
                 taken_over = MACHINE.taken_over
                 await self.clock_was_set(MACHINE.moved_ms)
 
     async def clock_was_set(self, moved_ms: int) -> None:
-        """Take in that the machine's clock was set, by so much."""
-        log.warning("the machine's clock was set by %+.0f s; times go by the new one", moved_ms / 1000)
+        """Log that the machine's clock was set by moved_ms. If it was set back, adjust stored times."""
+        log.warning("the machine's clock was changed by %+.0f s; using the new time", moved_ms / 1000)
         if moved_ms >= 0:
             return
         async with self.ticking:
@@ -91,22 +91,22 @@ class Jobs:
         self.services.wake()
 
     async def leave_heartbeats(self) -> None:
-        """Leave word of how the program is, and see that the database is still the one that was opened.
+        """Store heartbeats, and check that the database file is still the one we opened.
 
         Raises:
-            StorageError: when it is not: what was open is then written beside it.
+            StorageError: when it is not; the open database is then saved beside it.
         """
         services = self.services
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             if lost := services.store.lost:
                 rescued = await services.store.rescue(f"{services.wall.now() // 1000}")
-                raise StorageError(f"{lost}; what was open is in {rescued.name if rescued else 'no file'}")
+                raise StorageError(f"{lost}; the open database was saved to {rescued.name if rescued else 'no file'}")
             await services.store.set_meta(HEARTBEAT, heartbeat(services.wall.now(), await signs_of(services)))
 
 
 async def save_checkpoint(pipeline: AlertPipeline, store: MarketStore) -> None:
-    """Store the boards as they stand."""
+    """Store a checkpoint of all boards that have a map."""
     boards = {asset: (board.closed_at, board.snapshot()) for asset, board in pipeline.boards.items() if board.ready}
     if boards:
         await store.save_checkpoints(boards)

@@ -1,4 +1,4 @@
-"""Logging that never shows a secret."""
+"""Logging with secrets redacted."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PATTERNS = (
     re.compile(r"(?<=://)[^\s/@\"']+(?=@)"),
     re.compile(r"""(?i)(?<=token['"]: ['"])[^'"]+"""),
 )
-"""What tokens and passwords look like, should one come from somewhere else than the settings."""
+"""Patterns of tokens and passwords, for secrets that are not in the settings."""
 
 OURS = ("bot", "engine", "handlers", "storage")
-"""What may be as talkative as is set. A library's DEBUG writes all that people send."""
+"""Loggers that follow the configured level. At DEBUG, libraries would log everything users send."""
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record, its traceback included, and takes every secret out of the result."""
+    """Formats a record with its traceback and removes every secret from the result."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -34,7 +34,7 @@ class RedactingFormatter(logging.Formatter):
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without secrets and without anything that looks like a token."""
+    """Return the text without secrets and without anything that looks like a token."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     for pattern in _PATTERNS:
@@ -43,7 +43,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def set_up_logging(level: str, secrets: Iterable[str]) -> None:
-    """Set one handler to standard error. Libraries say no more than INFO, those that log addresses only warnings."""
+    """Log to standard error. Libraries log at INFO or above, those that log addresses only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(secrets))
     logging.basicConfig(level=max(logging.getLevelNamesMapping()[level], logging.INFO), handlers=[handler], force=True)
@@ -51,9 +51,9 @@ def set_up_logging(level: str, secrets: Iterable[str]) -> None:
         logging.getLogger(name).setLevel(level)
     for name in ("httpx", "httpcore", "telegram.ext.ExtBot", "matplotlib", "PIL", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # A run that is skipped, as the one before it still goes on, is counted and shown in /status.
+    # Runs skipped because the previous one is still going are counted and shown in /status.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # It warns at every start that voice is not installed.
     logging.getLogger("discord.client").setLevel(logging.ERROR)
-    # It writes a traceback and the whole page for each answer that is none; what came of the send is said by us.
+    # It logs a traceback and the whole page for each invalid response; we log the result of the send ourselves.
     logging.getLogger("telegram.request.BaseRequest").setLevel(logging.CRITICAL)

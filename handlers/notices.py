@@ -1,4 +1,4 @@
-"""Messages that are no alerts: to operators, to subscribers, and of a chat's own state. Facts in, an Answer out."""
+"""Messages other than alerts: to operators, to subscribers, on a chat's own state. Facts in, an Answer out."""
 
 from __future__ import annotations
 
@@ -123,4 +123,4 @@ NOTICES: dict[str, Callable[[Facts], Answer]] = {
     "platform": _platform,
     "test": _test,
 }
-"""How each is rendered, by its kind."""
+"""Renderer of each kind of notice."""

@@ -1,4 +1,4 @@
-"""Numbers as people type them, and as they like to read them."""
+"""Parsing of numbers as users type them, and formatting of numbers for messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AS_TYPED = {
     0x60C: ",",
     0x66B: ".",
 }
-"""Signs of other keyboards, by the one that is meant."""
+"""Plain equivalents of characters from other keyboards."""
 
 _UNIT_LETTERS = {
     **dict.fromkeys(("к", "тыс", "тысяч", "mil", "nghìn", "ngàn", "千", "thousand"), "k"),
@@ -40,11 +40,11 @@ _UNIT_WORDS = re.compile(
 )
 
 MAX_TEXT = 200
-"""Arguments longer than this are cut before anything reads them."""
+"""Maximum length of arguments, characters; the rest is cut off before parsing."""
 
 
 class DidYouMeanError(InputError):
-    """A number that is a thousand times too small to be a price here, but not times a thousand."""
+    """A number that is too small for a price of this asset but, times a thousand, is near the mark price."""
 
     def __init__(self, typed: str, price: float) -> None:
         super().__init__(N_("{typed} is far from the price. Did you mean {price}?"), typed=typed, price=label(price))
@@ -53,9 +53,9 @@ class DidYouMeanError(InputError):
 
 
 def clean(text: str) -> str:
-    """Text as a keyboard would have it: no control characters and lone surrogates, plain signs, digits and units.
+    """Return text with plain signs, digits and units, without control characters and lone surrogates.
 
-    Phones put other minus signs, apostrophes and full-width signs, and units in other scripts.
+    Phones send other minus signs, apostrophes and full-width characters, and units in other scripts.
     """
     text = text.encode("utf-8", errors="replace").decode("utf-8")
     text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
@@ -65,13 +65,13 @@ def clean(text: str) -> str:
 
 
 def parse_price(text: str, mark: float) -> float:
-    """A price in any usual writing: 88000, 88,000, 88.000, 88 000, 88k, $1.2m, -3%, 1,5%.
+    """Parse a price in any usual notation: 88000, 88,000, 88.000, 88 000, 88k, $1.2m, -3%, 1,5%.
 
-    What a separator means is decided by closeness to the mark.
+    An ambiguous separator is read so that the price is closest to the mark price.
 
     Raises:
-        DidYouMeanError: for 88 where 88k would be near.
-        InputError: when it is no number, or a price the map does not reach.
+        DidYouMeanError: for 88 when 88k would be near.
+        InputError: when it is no number, or a price beyond the map's reach.
     """
     compact = re.sub(r"[\s\u00a0\u202f~≈€£₿]|^[<>=]+|usdt?$|[?!;,.\u2026]+$", "", text.strip(), flags=re.IGNORECASE)
     if _RANGE.fullmatch(compact):
@@ -114,7 +114,7 @@ def _within_reach(price: float, mark: float, shown: str) -> float:
 
 
 def _readings(digits: str) -> list[float]:
-    """What a run of digits and separators may mean."""
+    """Return the possible values of a run of digits and separators."""
     plain = digits.replace("'", "").replace("_", "").rstrip(".,")
     marks = [c for c in plain if c in ".,"]
     if len(plain) > 25:
@@ -134,20 +134,20 @@ def _readings(digits: str) -> list[float]:
 
 
 def parse_duration(text: str) -> int:
-    """A time span such as 30m, 4h, 2d or 2 hours, in milliseconds; a bare number is hours.
+    """Parse a time span such as 30m, 4h, 2d or 2 hours into milliseconds; a bare number is hours.
 
     Raises:
-        InputError: when it is none, or over 30 days.
+        InputError: when it is no time span, zero, or over 30 days.
     """
     match = _DURATION.fullmatch(text.strip() + ("h" if text.strip().isdecimal() else ""))
-    unit = next((ms for ms, said in zip(_DURATION_MS, match.groups()[1:], strict=True) if said), 0) if match else 0
+    unit = next((ms for ms, group in zip(_DURATION_MS, match.groups()[1:], strict=True) if group), 0) if match else 0
     if not match or not 0 < (span := int(match[1]) * unit) <= 30 * DAY_MS:
         raise InputError("Time must be 1m to 30d, not {word!r}.", "4h", word=text.strip()[:20])
     return span
 
 
 def is_number(word: str) -> bool:
-    """Whether a word looks like a number rather than a name."""
+    """Return whether a word looks like a number rather than a name."""
     return bool(_NUMBER.fullmatch(word))
 
 
@@ -176,14 +176,14 @@ COIN_NAMES = {
     "以太坊": "ETH",
     "xbt": "BTC",
 }
-"""Coins as people call them, by their ticker."""
+"""Tickers by the names that people use for coins."""
 
 
 def find_asset(word: str, known: Sequence[str]) -> str:
-    """The asset that somebody means.
+    """Return the watched asset that a word means.
 
     Raises:
-        InputError: naming the nearest known one.
+        InputError: when there is none; it names the most similar watched asset or lists some.
     """
     name = word.upper().lstrip("$").removesuffix("USDT").removesuffix("USD").rstrip("/-:?!,.") or word.upper()
     name = COIN_NAMES.get(name.casefold(), name) if name not in known else name
@@ -197,7 +197,7 @@ def find_asset(word: str, known: Sequence[str]) -> str:
 
 
 def price(value: float) -> str:
-    """A price: 88,910, 3,124.5, 0.2134, with the separators of the language that is spoken."""
+    """Format a price with the separators of the current language: 88,910, 3,124.5, 0.2134."""
     return written(_price(value))
 
 
@@ -212,19 +212,19 @@ def _price(value: float) -> str:
 
 
 def _small(value: float, digits: int) -> str:
-    """A number below one with so many significant digits, never in powers of ten."""
+    """Format a number below one to some significant digits, never in scientific notation."""
     places = digits - 1 - math.floor(math.log10(value)) if value > 0 else digits
     return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 
 def zone(low: float, high: float) -> str:
-    """Both ends of a cluster, rounded outward to four or five digits."""
+    """Format both ends of a cluster, rounded outward to four significant digits of the lower end."""
     step = 10 ** (math.floor(math.log10(low)) - 3)
     return f"{price(math.floor(low / step) * step)}-{price(math.ceil(high / step) * step)}"
 
 
 def label(value: float) -> str:
-    """A short name for a price: 88.0k, 3,120, 0.213."""
+    """Format a price as a short label: 88.0k, 3,120, 0.213."""
     if value >= 10_000:
         return written(f"{value / 1000:.1f}k")
     if value >= 1000:
@@ -233,7 +233,7 @@ def label(value: float) -> str:
 
 
 def usd(value: float) -> str:
-    """An amount in USD to two significant digits: $38M, $1.2B, $450k."""
+    """Format an amount in USD to two significant digits: $38M, $1.2B, $450k."""
     if value < 1:
         return "$0"
     rounded = float(f"{value:.1e}")
@@ -245,7 +245,7 @@ def usd(value: float) -> str:
 
 
 def usd_range(low: float, high: float) -> str:
-    """A band in USD: $20-75M where both share a unit."""
+    """Format a band in USD: $20-75M if both ends share a unit."""
     left, right = usd(low), usd(high)
     if left[-1] == right[-1] and left[-1].isalpha():
         return f"{left[:-1]}-{right[1:]}"
@@ -253,12 +253,12 @@ def usd_range(low: float, high: float) -> str:
 
 
 def count(value: int) -> str:
-    """A whole number with its thousands apart: 12,345."""
+    """Format a whole number with thousands separators: 12,345."""
     return written(f"{value:,}")
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A fraction as a percentage without a sign."""
+    """Format a fraction as a percentage without a sign."""
     return written(f"{abs(share) * 100:.{digits}f}%")
 
 
@@ -267,12 +267,12 @@ def signed_percent(share: float, digits: int = 1) -> str:
 
 
 def ratio(value: float) -> str:
-    """How many times something is something else: 1.7x."""
+    """Format a ratio: 1.7x."""
     return written(f"{value:.1f}x")
 
 
 def span(seconds: float) -> str:
-    """A time span as people say it: 14 s, 3 min, 2 h, 4 d."""
+    """Format a time span: 14 s, 3 min, 2 h, 4 d."""
     if seconds < 120:
         return _("{number} s", number=f"{seconds:.0f}")
     if seconds < 2 * 3600:

@@ -1,4 +1,4 @@
-"""Telling operators: privately, on the platforms that work."""
+"""Private messages to the operators, on the platforms that work."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from handlers.context import Services
 
 
 async def chats_of_operators(services: Services, but: str = "") -> list[Chat]:
-    """The operators' own chats that can be written to.
+    """Return the operators' private chats that can receive messages.
 
     Args:
-        but: a platform to leave out, as it is the one that has the trouble.
+        but: a platform to leave out, because it is the one with the problem.
     """
-    found = []
+    chats = []
     for platform, user_id in sorted(await services.store.operators() | services.configured_operators):
         if platform == but:
             continue
@@ -22,17 +22,18 @@ async def chats_of_operators(services: Services, but: str = "") -> list[Chat]:
         remote_id = await people.private_chat(user_id) if people is not None else user_id
         chat = await services.store.find_chat(platform, remote_id) if remote_id else None
         if chat is not None and chat.active:
-            found.append(chat)
-    return found
+            chats.append(chat)
+    return chats
 
 
 async def tell_operators(
     services: Services, facts: dict[str, Any], *, but: str = "", but_chat: int | None = None
 ) -> int:
-    """Send the operators a message; return to how many chats.
+    """Queue a message to the operators. Return the number of chats it goes to.
 
     Args:
-        but: a platform to leave out. but_chat: a chat to leave out.
+        but: a platform to leave out.
+        but_chat: id of a chat to leave out.
     """
     chats = [chat for chat in await chats_of_operators(services, but) if chat.id != but_chat]
     for chat in chats:

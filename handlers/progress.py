@@ -1,4 +1,4 @@
-"""How far history has been read, as a bar in the terminal: the first start takes minutes, and shows that it works."""
+"""Progress bars in the terminal while history is read, since the first start takes minutes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOK_SECONDS = 0.5
 
 
 async def show_history(feed: LiveFeed, clock: Clock) -> None:
-    """Show a bar a venue until all history has been read; nothing where standard error is no terminal."""
+    """Show a bar per venue until all history has been read, if standard error is a terminal."""
     console = Console(file=sys.stderr)
     if not console.is_terminal:
         return

@@ -1,4 +1,4 @@
-"""Settings: one typed table. The environment goes over the .env file; everything begins with CLIFFWATCH_."""
+"""Settings: one typed table. The environment overrides the .env file; all names start with CLIFFWATCH_."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HOST = re.compile(r"[\w.\-:%]{1,253}")
 
 MIN_KEY = 16
-"""Characters of a key that is not guessed."""
+"""Minimum length of a signing key, characters."""
 
 
 def _text(value: str) -> str:
@@ -38,7 +38,7 @@ def _text(value: str) -> str:
 
 
 def _url(value: str) -> str:
-    """A https or wss address; plain http and ws only to this machine itself."""
+    """Parse an https or wss address; plain http and ws are allowed only for this machine."""
     try:
         parts = urlsplit(value.strip())
         host, port = parts.hostname, parts.port
@@ -75,8 +75,8 @@ def _venues(value: str) -> tuple[str, ...]:
 
 
 def _proxies(value: str) -> dict[str, str]:
-    """Proxies by venue; the message of an error never holds an address, which may hold a password."""
-    found = {}
+    """Parse proxies by venue. Error messages never contain an address, which may contain a password."""
+    proxies = {}
     for word in value.split(","):
         venue, separator, address = word.strip().partition("=")
         if not word.strip():
@@ -85,8 +85,8 @@ def _proxies(value: str) -> dict[str, str]:
             raise ValueError("expected VENUE=ADDRESS, separated by commas, with venues such as bybit")
         if not re.fullmatch(r"https?://(?:[^\s/@]+@)?[\w.\-\[\]:]+/?", address):
             raise ValueError(f"expected an address such as http://proxy.example:8080 for {venue}")
-        found[venue.lower()] = address.rstrip("/")
-    return found
+        proxies[venue.lower()] = address.rstrip("/")
+    return proxies
 
 
 def _assets(value: str) -> tuple[str, ...]:
@@ -115,14 +115,14 @@ def _access(value: str) -> str:
 
 
 def _operators(value: str) -> frozenset[tuple[str, str]]:
-    found = set()
+    operators = set()
     for word in value.split(","):
         match = re.fullmatch(r"(telegram|discord):(\d{1,20})", word.strip().lower())
         if not match and word.strip():
             raise ValueError("expected telegram:ID or discord:ID, separated by commas")
         if match:
-            found.add((match[1], match[2]))
-    return frozenset(found)
+            operators.add((match[1], match[2]))
+    return frozenset(operators)
 
 
 def _level(value: str) -> str:
@@ -186,7 +186,7 @@ def _between(value: str, least: int, most: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings as read. Optional ones are None where empty."""
+    """The settings as read. Optional ones are None if empty."""
 
     database: Path
     telegram_token: str | None
@@ -210,26 +210,26 @@ class Settings:
 
     @property
     def ranked(self) -> int | None:
-        """How many coins are followed by open interest, None where they are named."""
+        """Number of coins to watch by open interest, or None if the setting names coins."""
         first = self.assets[0]
         return int(first.removeprefix("top:")) if first.startswith("top:") else None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Values that must never be seen in a log, an error or a chat."""
-        found: list[str] = []
+        """Values that must never appear in a log, an error or a chat."""
+        secret_values: list[str] = []
         for row in TABLE:
             value = getattr(self, row.name.lower()) if row.secret else None
-            found += value.values() if isinstance(value, Mapping) else [value] if value else []
-        return tuple(found)
+            secret_values += value.values() if isinstance(value, Mapping) else [value] if value else []
+        return tuple(secret_values)
 
 
 def load(env_file: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings.
 
     Raises:
-        SettingError: for an unknown name, with the nearest known one, or a value that cannot be; never with the
-            value of a secret.
+        SettingError: for an unreadable file, an unknown name (it names the nearest one) or an invalid value. It
+            never contains the value of a secret.
     """
     environment = os.environ if environment is None else environment
     given: dict[str, str] = {}
@@ -248,16 +248,16 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
         if name not in known:
             close = get_close_matches(name, sorted(known), n=1, cutoff=0.0)
             raise SettingError(f"{name} is not a setting; the nearest is {close[0]}")
-    found = Settings(**{row.name.lower(): _value(row, named.get(PREFIX + row.name)) for row in TABLE})
-    if found.webhook_url and not found.webhook_secret:
+    settings = Settings(**{row.name.lower(): _value(row, named.get(PREFIX + row.name)) for row in TABLE})
+    if settings.webhook_url and not settings.webhook_secret:
         raise SettingError(f"{PREFIX}WEBHOOK_URL needs {PREFIX}WEBHOOK_SECRET, which signs what is sent there")
-    return found
+    return settings
 
 
 def _warn_if_readable(env_file: Path) -> None:
-    """Warn that others on this machine can read the tokens."""
+    """Warn if other users of this machine can read the settings file."""
     if os.name == "posix" and env_file.stat().st_mode & READABLE:
-        log.warning("others on this machine can read %s, which may hold tokens: chmod 600 it", env_file.name)
+        log.warning("other users of this machine can read %s, which may hold tokens: chmod 600 it", env_file.name)
 
 
 def _value(row: Setting, text: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""What runs: feed, alerts, platforms, dispatchers and jobs as tasks of one loop, none of which dies unseen."""
+"""Supervisor of all tasks: feed, alerts, platforms, dispatchers and jobs. No task fails unnoticed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ END_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs until told to stop, or until something essential fails.
+    """Runs all tasks until it is stopped or an essential task ends.
 
     Attributes:
-        platforms: what connects each, by name; restarted when it fails, and may end by itself.
+        platforms: coroutine functions by platform, each restarted when it fails; each may also return.
         foreground: the platform whose end ends the process, such as the terminal of a demo.
     """
 
@@ -37,10 +37,10 @@ class Supervisor:
     foreground: str | None = None
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Run; the exit status: 0 when told to stop or the foreground ended, 1 when something essential failed.
+        """Run all tasks. Return the exit status: 0 if stopped or the foreground ended, 1 if an essential task ended.
 
         Raises:
-            TokenRefusedError: when a platform refuses its token at the very first connect.
+            TokenRefusedError: when a platform refuses its token at the first connection.
         """
         pipeline = self.services.pipeline
         essential = [
@@ -69,7 +69,7 @@ class Supervisor:
                     break
             for task in failed:
                 error = None if task.cancelled() else task.exception()
-                log.error("%s ended: %s", task.get_name(), error or "without a reason", exc_info=error)
+                log.error("%s ended: %s", task.get_name(), error or "no error", exc_info=error)
             if not failed and not refused and not stop.is_set():
                 await self._drain()
             await self._end(essential, list(platforms.values()))
@@ -84,7 +84,7 @@ class Supervisor:
         return 1 if failed else 0
 
     async def _end(self, essential: list[asyncio.Task[None]], platforms: list[asyncio.Task[None]]) -> None:
-        """In an order in which nothing is cut in two: the tick, then what is being sent, then the faces."""
+        """Stop in an order that interrupts nothing: the tick, then messages being sent, then the platforms."""
         async with self.jobs.ticking:
             for task in essential:
                 if task.get_name() in ("watch", "checkpoints", "keep time", "heartbeat"):
@@ -109,7 +109,7 @@ class Supervisor:
                 services.ready.set()
 
     async def _platform(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a face; one that fails is started again, ever more slowly."""
+        """Run a platform, and restart it with growing delays when it fails."""
         wait = RESTART_SECONDS[0]
         while True:
             try:
@@ -117,14 +117,14 @@ class Supervisor:
             except TokenRefusedError:
                 raise
             except Exception:
-                log.exception("%s failed; next try in %.0f s", name, wait)
+                log.exception("%s failed; restarting in %.0f s", name, wait)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, RESTART_SECONDS[1])
             else:
                 return
 
     async def _drain(self) -> None:
-        """Let what is waiting be sent before a foreground's end ends everything."""
+        """Give waiting messages DRAIN_SECONDS to be sent after the foreground ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while (await self.services.store.counts()).keys() & {"ready", "sending"}:

@@ -1,4 +1,4 @@
-"""Phrases that several messages share. What may not be said is in docs/model.md."""
+"""Phrases that several messages share. docs/model.md lists the claims that messages must not make."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from handlers.i18n import N_, _, written
 from handlers.numbers import label, percent, price, signed_percent, span, usd, zone
 
 NAMED_VENUES = 5
-"""Venues named in the last line of an answer; the rest are counted."""
+"""Maximum number of items for venues in the last line of an answer; more are counted as +N."""
 
 NAMED_MISSING = 2
 DISCLAIMER = N_("Estimates from public data. Not advice.")
@@ -48,12 +48,12 @@ _RANKS = {
 
 
 def sides(side: str) -> str:
-    """Longs or shorts."""
+    """Return "longs" or "shorts"."""
     return _(_SIDES[side])
 
 
 def cluster_of(side: str) -> str:
-    """Long cluster or short cluster."""
+    """Return "long cluster" or "short cluster"."""
     return _(_CLUSTER[side])
 
 
@@ -62,9 +62,9 @@ def disclaimer() -> str:
 
 
 def venue(name: str) -> str:
-    """A venue as people call it; of one market of it, with its kind."""
-    known, _space, kind = name.partition(" ")
-    return f"{VENUE_NAMES.get(known, known)} {kind}".strip()
+    """Return a venue's display name, with the market kind if the name includes one."""
+    venue_id, _space, kind = name.partition(" ")
+    return f"{VENUE_NAMES.get(venue_id, venue_id)} {kind}".strip()
 
 
 _REASONS = {
@@ -80,7 +80,7 @@ _REASONS = {
 
 
 def reason(why: str) -> str:
-    """Why a venue is not in the sum; what is rare stays as it is."""
+    """Return why a venue is not in the sum; rare reasons stay untranslated."""
     return _(_REASONS.get(why, why))
 
 
@@ -98,12 +98,12 @@ _REFUSALS = {
 
 
 def refusal(name: str) -> str:
-    """What of a venue's answers was refused."""
+    """Return the name of the kind of a venue's data that was refused."""
     return _(_REFUSALS.get(name, name))
 
 
 def rank(position: int | None, of: int, side: str) -> str:
-    """Where a cluster stands among those of its side."""
+    """Return a cluster's rank by size among those of its side; empty if unknown."""
     if position is None or of == 0:
         return ""
     only, larger, smaller, *ordered = _RANKS[side]
@@ -122,24 +122,24 @@ def untraded(cluster: Mapping[str, Any]) -> str:
 
 
 def context(facts: Mapping[str, Any]) -> str:
-    """The context line: open interest against 24 hours ago, and funding."""
+    """Return the context line: 24-hour change of open interest, and funding."""
     change, rate = facts.get("interest_change_24h"), facts.get("funding_rate")
     interest = _("OI {change} 24h", change=signed_percent(change)) if change is not None else _("24h OI change unknown")
     return f"{interest} · {funding(rate)}"
 
 
 def funding(rate: float | None) -> str:
-    """The funding rate per eight hours."""
+    """Return a phrase with the funding rate per eight hours."""
     return _("funding {rate}/8h", rate=rate_text(rate)) if rate is not None else _("funding unknown")
 
 
 def rate_text(rate: float) -> str:
-    """A funding rate as venues show it: 0.010%."""
+    """Format a funding rate as venues show it: 0.010%."""
     return written(f"{rate * 100:.3f}%")
 
 
 def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
-    """The last line: venues, who is missing, how old."""
+    """Return the last line: venues, data age, disputed prices, missing venues."""
     several = len(facts["venues"]) > 1
     names = [
         f"{venue(name)} {share * 100:.0f}%" if shares and several else venue(name)
@@ -149,13 +149,13 @@ def sources(facts: Mapping[str, Any], *, shares: bool = False) -> str:
         names = [*names[: NAMED_VENUES - 1], f"+{len(names) - NAMED_VENUES + 1}"]
     line = " ".join(names) + f" · {age(facts['age_seconds'])}"
     if facts.get("disputed"):
-        said = ", ".join(f"{venue(name)} {price(mark)}" for name, mark in facts["disputed"].items())
-        line += " · " + _("venues disagree: {prices}", prices=said)
+        quotes = ", ".join(f"{venue(name)} {price(mark)}" for name, mark in facts["disputed"].items())
+        line += " · " + _("venues disagree: {prices}", prices=quotes)
     return f"{line} · {without(facts)}" if facts.get("missing") else line
 
 
 def without(facts: Mapping[str, Any]) -> str:
-    """Which venues are not in the sum, why, and how much they usually hold."""
+    """Return which venues are missing from the sum, why, and their usual share."""
     missing, usual = facts["missing"], facts.get("missing_shares", {})
     if len(missing) > NAMED_MISSING:
         about = _usual(sum(usual.get(name, 0.0) for name in missing))
@@ -179,7 +179,7 @@ def age(seconds: float) -> str:
 
 
 def rough(facts: Mapping[str, Any]) -> str:
-    """Said with every figure until four weeks of history stand behind it."""
+    """Return the warning that goes with every estimate until there are four weeks of history."""
     days = facts.get("history_days", 0.0)
     if days >= TRACK_RECORD_DAYS:
         return ""
@@ -187,7 +187,7 @@ def rough(facts: Mapping[str, Any]) -> str:
 
 
 def churn(usd_24h: Mapping[Side, float] | None, side: Side) -> str:
-    """What was lost beside F; nothing where not every hour was heard."""
+    """Return a line on churn, which F does not include; empty if it is unknown."""
     if usd_24h is None:
         return ""
     return _(
@@ -198,7 +198,7 @@ def churn(usd_24h: Mapping[Side, float] | None, side: Side) -> str:
 
 
 def cluster_line(cluster: Mapping[str, Any], mark: float) -> str:
-    """One cluster in a line: shorts 95,000, +5.2%, ~$33M."""
+    """Return one cluster in a line: shorts 95.0k, +5.2%, ~$33M."""
     distance = signed_percent(cluster["label"] / mark - 1)
     return f"{sides(cluster['side'])} {label(cluster['label'])}, {distance}, ~{usd(cluster['forced_usd'])}"
 
@@ -212,12 +212,12 @@ def zone_of_cluster(cluster: Cluster) -> str:
 
 
 def side_letter(side: str) -> str:
-    """L or S, where there is no room for more."""
+    """Return L or S, for lack of space."""
     return _("L") if side == "long" else _("S")
 
 
 def away(price_to: float, mark: float) -> str:
-    """2.6% below 90,340."""
+    """Return a phrase such as "2.6% below 90,340"."""
     far = percent(price_to / mark - 1)
     if price_to < mark:
         return _("{distance} below {price}", distance=far, price=price(mark))
@@ -238,11 +238,11 @@ _RISK_PARTS = {
 
 
 def risk_parts(parts: Mapping[str, float], first: int = 0, last: int | None = None) -> str:
-    """Parts of a risk score from 0 to 1, highest first, as points of 100; those of a slice of them."""
+    """Return a slice of a risk score's parts (0 to 1) as points of 100, highest first."""
     ordered = sorted(parts.items(), key=lambda part: -part[1])[first:last]
     return ", ".join(f"{_(_RISK_PARTS.get(name, name))} {share * 100:.0f}" for name, share in ordered)
 
 
 def clock(at: int, timezone: str = "UTC") -> str:
-    """A moment on a chat's own clock: 11-22 15:04 CET."""
+    """Format a UTC ms time in a chat's time zone: 11-22 15:04 CET."""
     return f"{datetime.fromtimestamp(at / 1000, UTC).astimezone(ZoneInfo(timezone)):%m-%d %H:%M %Z}"

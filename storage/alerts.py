@@ -1,4 +1,4 @@
-"""Events (facts, once), alerts (event, rule, chat), and the messages that a chat's preferences make of them."""
+"""Events (facts, stored once), alerts (event, rule, chat), and the messages that deliver them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from storage.aside import UNREADABLE, savepoint, set_aside
 from storage.outbox import DEAD, KIND, PERHAPS, READY, as_json, insert_message
 
 FOR_RULE = "#"
-"""Within the key of a row that only says that a rule has spoken by another alert."""
+"""In the key of a row that only counts another rule's alert against this rule's repeat interval."""
 
 
 def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
-    """Store events and alerts, and the messages that their chats' wishes make of them; how many alerts were new.
+    """Store events, alerts and their messages, by the chats' preferences. Return how many alerts were new.
 
-    now is the machine's time. A chat that is gone or switched off gets none. Many alerts of one tick are one message;
-    those of quiet hours wait together; those beyond a day's cap are kept without a message, which one note says.
+    now is the machine's time, UTC ms. Alerts of chats that are gone or switched off are dropped. Many alerts of one
+    tick share a message, and those of quiet hours a digest. Those over the daily cap get one note for all of them.
     """
-    known: dict[int, str] = {}
+    encoded: dict[int, str] = {}
     by_chat: dict[int, list[AlertRecord]] = {}
     for alert in alerts:
         by_chat.setdefault(alert.chat_id, []).append(alert)
@@ -35,7 +35,7 @@ def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
         if chat_id in preferences:
             try:
                 with savepoint(db):
-                    new = [(number, alert) for alert in rows if (number := _add_alert(db, alert, known)) is not None]
+                    new = [(number, alert) for alert in rows if (number := _add_alert(db, alert, encoded)) is not None]
                     _add_messages(db, chat_id, preferences[chat_id], new, now)
                 added += len(new)
             except UNREADABLE as error:
@@ -43,13 +43,13 @@ def add_alerts(db: Database, alerts: Iterable[AlertRecord], now: int) -> int:
     return added
 
 
-def _add_alert(db: Database, alert: AlertRecord, known: dict[int, str]) -> int | None:
-    """The new alert's id, None where there is one of that key already.
+def _add_alert(db: Database, alert: AlertRecord, encoded: dict[int, str]) -> int | None:
+    """Store an alert and its event. Return the alert's id, or None if its key exists already.
 
     Args:
-        known: facts as JSON by the identity of what they came from: many alerts of a tick share theirs.
+        encoded: JSON by the id() of the facts it was made from, which many alerts of a tick share.
     """
-    facts = _json(alert.facts, known)
+    facts = _json(alert.facts, encoded)
     cluster = alert.facts.get("cluster", {}).get("id", "")
     event_key = f"{alert.kind}/{alert.asset}/{cluster}/{alert.at}/{alert.facts.get('price', 0):.10g}"
     if alert.rule_id is None:
@@ -66,10 +66,10 @@ def _add_alert(db: Database, alert: AlertRecord, known: dict[int, str]) -> int |
     return cursor.lastrowid if cursor.rowcount == 1 else None
 
 
-def _json(facts: dict[str, Any], known: dict[int, str]) -> str:
-    if id(facts) not in known:
-        known[id(facts)] = as_json(facts)
-    return known[id(facts)]
+def _json(facts: dict[str, Any], encoded: dict[int, str]) -> str:
+    if id(facts) not in encoded:
+        encoded[id(facts)] = as_json(facts)
+    return encoded[id(facts)]
 
 
 def _add_messages(db: Database, chat_id: int, preferences: Preferences, new: Sequence[Row], now: int) -> None:
@@ -99,10 +99,10 @@ Row = tuple[int, AlertRecord]
 
 
 def change_alerts(db: Database, changes: Mapping[str, dict[str, Any]], now: int) -> None:
-    """Let the messages of alerts say something newer: in their place where they were sent, else before they are.
+    """Update the messages of alerts: edit those already sent, rewrite those that are not.
 
     Args:
-        changes: facts by the alert's key.
+        changes: the new facts by the alert's key.
     """
     for key, facts in changes.items():
         try:
@@ -113,7 +113,7 @@ def change_alerts(db: Database, changes: Mapping[str, dict[str, Any]], now: int)
 
 
 def _change_alert(db: Database, key: str, facts: dict[str, Any], now: int) -> None:
-    """Let the message of one alert say something newer, if it was told alone and still can be changed."""
+    """Update the message of one alert, if it delivers no other alert and can still be changed."""
     row = db.conn.execute(
         f"SELECT message.id, message.chat_id, state, rendered, {KIND}, "
         "(SELECT COUNT(*) FROM alert AS other WHERE other.message_id = message.id) "
@@ -135,14 +135,14 @@ def _change_alert(db: Database, key: str, facts: dict[str, Any], now: int) -> No
 
 
 def _add_final_count(db: Database, chat_id: int, message_id: int, body: dict[str, Any], now: int, at: int) -> None:
-    """Have a message edited once the last reports of what it is about are in."""
+    """Store an edit of a message that gives the final count, due once the last reports are in."""
     final = as_json({**body, "final": True})
     number = insert_message(db, chat_id, final, now, at + OTHERS_EXPIRE_MS, due=at)
     db.conn.execute("UPDATE message SET edits = ? WHERE id = ?", (message_id, number))
 
 
 def _waiting_digest(db: Database, chat_id: int) -> tuple[int, dict[str, Any]] | None:
-    """Return the digest that waits for the end of a chat's quiet hours, its id and body; None where none does."""
+    """Return id and body of the digest that waits for the end of a chat's quiet hours, or None."""
     row = db.conn.execute(
         f"SELECT id, body FROM message WHERE chat_id = ? AND held AND state = '{READY}' AND rendered IS NULL "
         f"AND {KIND} = 'digest'",
@@ -152,13 +152,13 @@ def _waiting_digest(db: Database, chat_id: int) -> tuple[int, dict[str, Any]] | 
 
 
 def _cap_notice_since(db: Database, chat_id: int, since: int) -> bool:
-    """Return whether a chat has been given the note that its daily cap is reached."""
+    """Return whether a chat has had the note that its daily cap is reached since then."""
     query = f"SELECT 1 FROM message WHERE chat_id = ? AND created_at >= ? AND {KIND} = 'full'"
     return db.conn.execute(query, (chat_id, since)).fetchone() is not None
 
 
 def _sent_since(db: Database, chat_id: int, since: int) -> int:
-    """Messages with rules' alerts for a chat, those that wait included and those given up left out."""
+    """Return how many messages with rules' alerts a chat has since then, waiting ones included, dead ones not."""
     query = (
         "SELECT COUNT(DISTINCT message.id) FROM alert JOIN message ON message.id = message_id "
         f"WHERE message.chat_id = ? AND rule_id IS NOT NULL AND message.created_at >= ? AND message.state <> '{DEAD}'"
@@ -167,7 +167,7 @@ def _sent_since(db: Database, chat_id: int, since: int) -> int:
 
 
 def _link(db: Database, unit: list[Row], message_id: int) -> None:
-    """Say which message tells alerts, for the rules that speak by them too."""
+    """Link alerts to their message, and add rows for the rules whose repeat intervals they also count against."""
     db.conn.executemany("UPDATE alert SET message_id = ? WHERE id = ?", [(message_id, number) for number, _ in unit])
     also = [(rule_id, rule_id, message_id, number) for number, alert in unit for rule_id in alert.counts_for]
     db.conn.executemany(
@@ -178,13 +178,13 @@ def _link(db: Database, unit: list[Row], message_id: int) -> None:
 
 
 def rules_of_message(db: Database, message_id: int) -> list[int]:
-    """The rules whose alerts a message tells."""
+    """Return ids of the rules whose alerts a message delivers."""
     query = "SELECT DISTINCT rule_id FROM alert WHERE message_id = ? AND rule_id IS NOT NULL"
     return [row[0] for row in db.conn.execute(query, (message_id,))]
 
 
 def recent_alerts(db: Database, chat_id: int, count: int) -> list[AlertLogEntry]:
-    """A chat's last alerts, newest first."""
+    """Return a chat's last alerts, newest first."""
     query = (
         "SELECT alert.at, event.asset, event.kind, message.state, message.error, message.held FROM alert "
         "JOIN event ON event.id = event_id LEFT JOIN message ON message.id = message_id "

@@ -1,4 +1,4 @@
-"""Rows that cannot be read: set aside one by one, so that one chat's trouble is its own, and named to the operator."""
+"""Unreadable rows: set aside one by one, so that a chat's damage affects no other, and shown to operators."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MAX_NAMED = 200
 
 
 class Aside:
-    """What was set aside since the start: what it is of, and why. Each is logged once."""
+    """Rows set aside since the start, each with the reason. Each is logged once."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
 
     def note(self, what: str, why: object) -> None:
-        """A row cannot be read, or written."""
+        """Record a row that cannot be read or written."""
         text = str(why)[:120] or type(why).__name__
         if self.rows.get(what) != text and len(self.rows) < MAX_NAMED:
             self.rows[what] = text
@@ -30,16 +30,16 @@ class Aside:
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows where to note what is set aside."""
+    """A connection with the Aside that its unreadable rows are recorded in."""
 
     aside: Aside | None = None
 
 
 def set_aside(db: Database, what: str, why: object) -> None:
-    """Note that a row cannot be read or written.
+    """Record that a row cannot be read or written.
 
     Args:
-        what: whose it is, in a few words, such as "chat #7: its time zone".
+        what: the row in a few words, such as "chat #7: its time zone".
         why: the error, or a reason.
     """
     aside = getattr(db.conn, "aside", None)
@@ -50,12 +50,12 @@ def set_aside(db: Database, what: str, why: object) -> None:
 
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, ZoneInfoNotFoundError)
-"""What a damaged row of one chat may raise. What SQLite refuses concerns everybody, and ends the tick."""
+"""Exceptions that one chat's damaged row may raise. SQLite's own errors affect everyone, and end the tick."""
 
 
 @contextlib.contextmanager
 def savepoint(db: Database) -> Iterator[None]:
-    """Store all that is done within or nothing of it, inside the current transaction."""
+    """Store all of the block's changes or none of them, inside the current transaction."""
     db.conn.execute("SAVEPOINT one_chat")
     try:
         yield

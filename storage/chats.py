@@ -1,4 +1,4 @@
-"""Chats that may use the bot, its operators, and small facts of the installation."""
+"""Chats, operators, and small facts about the installation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.preferences import CAP, Preferences, is_timezone, parse_quiet, quiet
 from storage.aside import set_aside
 
 PREFERENCES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
-"""Columns that make a chat's wishes."""
+"""Columns that hold a chat's preferences."""
 
 _UNSET = {
     "timezone": "'UTC'",
@@ -26,10 +26,10 @@ _UNSET = {
     "role": "''",
     "room": "'public'",
 }
-"""Columns that people set themselves, with what they are before, in SQL."""
+"""Columns that users set, with their defaults, in SQL."""
 
 MAX_CAP = 100_000
-"""A chat of this machine's own has this one; see platforms."""
+"""The cap of this machine's own chats: NO_CAP in handlers.platforms.factory."""
 
 _COLUMNS = "id, platform, remote_id, kind, title, approved, active, off_reason, refused_since, person, " + ", ".join(
     PREFERENCES
@@ -44,7 +44,7 @@ def _chat(db: Database, row: tuple[Any, ...]) -> Chat:
 
 
 def read_preferences(db: Database, chat_id: int, kind: ChatKind, columns: Sequence[Any]) -> Preferences:
-    """Wishes from their columns, in the order of WISHES; what of them cannot be read is as if it had not been said."""
+    """Return preferences from their columns, in the order of PREFERENCES. Unreadable ones become the default."""
     timezone, quiet, loud, cap, language, locale, light, role, room = columns
     hours = None
     try:
@@ -52,24 +52,24 @@ def read_preferences(db: Database, chat_id: int, kind: ChatKind, columns: Sequen
     except InputError as error:
         set_aside(db, f"chat #{chat_id}: its quiet hours", error)
     if not is_timezone(timezone):
-        set_aside(db, f"chat #{chat_id}: its time zone", f"{timezone[:30]!r} is none here; UTC stands for it")
+        set_aside(db, f"chat #{chat_id}: its time zone", f"{timezone[:30]!r} is not a time zone here; using UTC")
         timezone = Preferences().timezone
     most = cap if isinstance(cap, int) and 0 <= cap <= MAX_CAP else CAP.get(kind, CAP["private"])
     if cap is not None and most != cap:
-        set_aside(db, f"chat #{chat_id}: its cap", f"{cap} is none")
+        set_aside(db, f"chat #{chat_id}: its cap", f"{cap} is not a valid cap")
     role = role if role.isdecimal() else ""
     return Preferences(timezone, hours, bool(loud), most, language, locale, bool(light), role, room)
 
 
 def preferences_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Preferences]:
-    """What active chats want of alerts, by their ids; those that are gone or switched off are left out."""
+    """Return the preferences of active chats, by id. Chats that are gone or switched off are omitted."""
     numbers = ", ".join(str(int(chat_id)) for chat_id in chat_ids)
     query = f"SELECT id, kind, {', '.join(PREFERENCES)} FROM chat WHERE active AND id IN ({numbers})"
     return {row[0]: read_preferences(db, row[0], row[1], row[2:]) for row in db.conn.execute(query).fetchall()}
 
 
 def save_preferences(db: Database, chat_id: int, preferences: Preferences) -> None:
-    """Keep what a chat wants of alerts; its platform's locale is not its to choose."""
+    """Store a chat's preferences, except the locale, which its platform reports."""
     db.conn.execute(
         "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ?, language = ?, light = ?, role = ?, room = ? "
         "WHERE id = ?",
@@ -91,9 +91,9 @@ def upsert_chat(
     parent: str = "",
     person: str = "",
 ) -> Chat:
-    """The chat with that id on a platform, made if it is new; its title follows the platform's.
+    """Return the chat with that id on a platform, created if it is new. Its title follows the platform's.
 
-    A topic of a group is let in, or switched off, as the group is when it is first seen.
+    A topic is approved if its group is when we first see the topic.
     """
     over = find_chat(db, platform, parent) if parent else None
     db.conn.execute(
@@ -105,9 +105,9 @@ def upsert_chat(
         "person = CASE WHEN excluded.person <> '' THEN excluded.person ELSE person END",
         (platform, remote_id, kind, title, now, locale, int(over is not None and over.approved), person),
     )
-    found = find_chat(db, platform, remote_id)
-    assert found is not None  # noqa: S101  # it was just written, in this transaction
-    return found
+    chat = find_chat(db, platform, remote_id)
+    assert chat is not None  # noqa: S101  # it was just written, in this transaction
+    return chat
 
 
 def find_chat(db: Database, platform: str, remote_id: str) -> Chat | None:
@@ -123,18 +123,18 @@ def chat_by_id(db: Database, chat_id: int) -> Chat | None:
 
 
 def chats(db: Database, platform: str | None = None) -> list[Chat]:
-    """All chats, or those of one platform, oldest first."""
+    """Return all chats, or those of one platform, oldest first."""
     query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? OR ? IS NULL ORDER BY id"
     return [_chat(db, row) for row in db.conn.execute(query, (platform, platform)).fetchall()]
 
 
 def approve_chat(db: Database, chat_id: int, *, approved: bool) -> None:
-    """Let a chat in or shut it out: whoever asked there has been answered."""
+    """Approve a chat or withdraw approval. Either way its request for access is settled."""
     db.conn.execute("UPDATE chat SET approved = ?, asked_at = 0 WHERE id = ?", (int(approved), chat_id))
 
 
 def refused(db: Database, chat_id: int, now: int) -> tuple[int, bool]:
-    """Note that a chat may not be written to now; return since when, and whether that is new."""
+    """Record that a chat refuses messages now. Return since when, UTC ms, and whether that is new."""
     new = db.conn.execute(
         "UPDATE chat SET refused_since = ? WHERE id = ? AND NOT refused_since", (now, chat_id)
     ).rowcount
@@ -143,7 +143,7 @@ def refused(db: Database, chat_id: int, now: int) -> tuple[int, bool]:
 
 
 def answered(db: Database, chat_id: int) -> None:
-    """Note that a chat can be written to."""
+    """Record that a chat accepts messages."""
     db.conn.execute("UPDATE chat SET refused_since = 0 WHERE id = ? AND refused_since", (chat_id,))
 
 
@@ -155,15 +155,15 @@ def set_chat_active(db: Database, chat_id: int, *, active: bool, reason: str = "
 
 
 def forget_chat(db: Database, chat_id: int) -> int:
-    """Delete a chat's rules with what they remember, its mutes, alerts, messages and wishes; return how many rows.
+    """Delete a chat's rules, states, mutes, alerts, messages and preferences. Return how many rows.
 
-    Of a chat that was let in or shut out its id stays, with that alone.
+    The row of a chat that is approved or was switched off stays, with its id and that status only.
     """
     count = 0
     for table in ("mute", "alert", "message", "rule", "change"):
         count += db.conn.execute(f"DELETE FROM {table} WHERE chat_id = ?", (chat_id,)).rowcount
     db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
-    # A person's id in the logs of groups, where their private chat has it.
+    # Also remove the user's id from the change logs of groups, if it is stored with their private chat.
     count += db.conn.execute(
         "UPDATE change SET who = '' WHERE who <> '' AND who = (SELECT CASE WHEN person <> '' THEN person "
         "ELSE remote_id END FROM chat WHERE id = ? AND kind = 'private') "
@@ -180,7 +180,7 @@ CHANGES_KEPT = 200
 
 
 def log_change(db: Database, chat_id: int, who: str, what: str, now: int) -> None:
-    """Remember that somebody changed something in a chat; the last 200 are kept."""
+    """Log who changed what in a chat. The last 200 entries are kept."""
     db.conn.execute("INSERT INTO change (chat_id, at, who, what) VALUES (?, ?, ?, ?)", (chat_id, now, who, what))
     db.conn.execute(
         "DELETE FROM change WHERE chat_id = ? AND id NOT IN "
@@ -190,7 +190,7 @@ def log_change(db: Database, chat_id: int, who: str, what: str, now: int) -> Non
 
 
 def changes(db: Database, chat_id: int, count: int) -> list[AuditEntry]:
-    """What was changed in a chat last, newest first."""
+    """Return the last changes of a chat's settings, newest first."""
     query = "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?"
     return [AuditEntry(*row) for row in db.conn.execute(query, (chat_id, count))]
 
@@ -207,17 +207,20 @@ _EXPORTED = {
 
 
 def export_chat(db: Database, chat_id: int) -> dict[str, Any]:
-    """All that is kept of a chat, by table, JSON values."""
-    found: dict[str, Any] = {}
+    """Return everything that we store about a chat, by table, as JSON values."""
+    tables: dict[str, Any] = {}
     for name, query in _EXPORTED.items():
         cursor = db.conn.execute(query, (chat_id,))
         columns = [column[0] for column in cursor.description]
-        found[name] = [dict(zip(columns, row, strict=True)) for row in cursor]
-    return found
+        tables[name] = [dict(zip(columns, row, strict=True)) for row in cursor]
+    return tables
 
 
 def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
-    """The platform gave the chat a new id (a group that became a supergroup)."""
+    """Give a chat the new id that its platform assigned (a group that became a supergroup).
+
+    A chat stored under that id already is merged into it.
+    """
     taken = db.conn.execute(
         "SELECT old.id FROM chat AS old JOIN chat AS new ON old.platform = new.platform "
         "WHERE new.id = ? AND old.remote_id = ? AND old.id <> new.id",
@@ -236,7 +239,7 @@ def add_operator(db: Database, platform: str, user_id: str, now: int) -> None:
 
 
 def claim_operator(db: Database, code: str, key: str, platform: str, user_id: str, now: int) -> bool:
-    """Make somebody an operator who gave the code kept under a key; it is spent. Return whether it was that code."""
+    """Make a user operator if they gave the code stored under a key, and delete the code. Return whether they did."""
     wanted = get_meta(db, key)
     if wanted is None or not hmac.compare_digest(wanted.encode(), code.encode()):
         return False
@@ -246,18 +249,18 @@ def claim_operator(db: Database, code: str, key: str, platform: str, user_id: st
 
 
 def note_asked(db: Database, chat_id: int, now: int) -> None:
-    """Remember that somebody asked for something in a chat that was not let in."""
+    """Record that a user asked for something in a chat that is not approved."""
     db.conn.execute("UPDATE chat SET asked_at = ? WHERE id = ? AND NOT approved", (now, chat_id))
 
 
 def chats_that_asked(db: Database, count: int) -> list[Chat]:
-    """Return chats that were not let in and asked for something, the last to ask first."""
+    """Return chats that are not approved and asked for something, the latest first."""
     query = f"SELECT {_COLUMNS} FROM chat WHERE NOT approved AND asked_at ORDER BY asked_at DESC, id LIMIT ?"
     return [_chat(db, row) for row in db.conn.execute(query, (count,)).fetchall()]
 
 
 def forget_strangers(db: Database, before: int) -> int:
-    """Delete chats that were not let in, have set nothing and have not asked since; return how many."""
+    """Delete chats that are not approved, have set nothing and have not asked since. Return how many."""
     return db.conn.execute(
         "DELETE FROM chat WHERE NOT approved AND created_at < ? AND asked_at < ? "
         "AND platform IN ('telegram', 'discord') AND off_reason = '' "
@@ -270,10 +273,10 @@ def forget_strangers(db: Database, before: int) -> int:
 
 
 def remove_operator(db: Database, platform: str, user_id: str, *, may_be_last: bool) -> bool:
-    """Take somebody off the operators; return whether that was done.
+    """Remove an operator. Return whether that was done.
 
     Args:
-        may_be_last: others are named in the settings, so that none need be left here.
+        may_be_last: the settings name others, so none has to be left here.
     """
     if not may_be_last and operators(db) <= {(platform, user_id)}:
         return False
@@ -282,7 +285,7 @@ def remove_operator(db: Database, platform: str, user_id: str, *, may_be_last: b
 
 
 def operators(db: Database) -> set[tuple[str, str]]:
-    """Platform and user id of everybody who runs this bot."""
+    """Return platform and user id of every operator."""
     return {(platform, user_id) for platform, user_id in db.conn.execute("SELECT platform, user_id FROM operator")}
 
 
@@ -292,13 +295,13 @@ def get_meta(db: Database, key: str) -> str | None:
 
 
 def meta_with(db: Database, prefix: str) -> dict[str, str]:
-    """The small facts whose keys begin with a prefix, by the rest of the key."""
+    """Return the small facts whose keys begin with a prefix, by the rest of the key."""
     rows = db.conn.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
     return {key[len(prefix) :]: value for key, value in rows}
 
 
 def set_meta(db: Database, key: str, value: str | None) -> None:
-    """Keep a small fact, or forget it."""
+    """Store a small fact, or delete it if the value is None."""
     if value is None:
         db.conn.execute("DELETE FROM meta WHERE key = ?", (key,))
     else:

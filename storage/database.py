@@ -24,7 +24,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BUSY_MS = 60_000
-"""How long another program may hold the write lock: a backup of a large file takes a while."""
+"""How long we wait for another program's write lock: a backup of a large file takes a while."""
 
 SAY_SECONDS = 5.0
 WAL_BYTES = 64 * 1024 * 1024
@@ -32,10 +32,10 @@ PRIVATE = 0o600
 
 
 class InstanceLock:
-    """Makes two processes on one database impossible; says who holds it.
+    """Keeps a second process off a database, and names the one that uses it.
 
-    What is locked is the file that was opened, by its inode: a name can be deleted or moved. The file beside it says
-    who holds it, and that there has been a database here.
+    The lock is on the opened file, by its inode: a name can be deleted or moved. The file beside it names the holder,
+    and shows that there has been a database here.
     """
 
     def __init__(self, database: Path) -> None:
@@ -56,8 +56,8 @@ class InstanceLock:
             note = os.fdopen(os.open(self.note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE), "r+", encoding="ascii")
         except OSError as error:
             raise StorageError(f"{self.note.parent} cannot be written to: {error.strerror}") from None
-        for opened in (handle, note.fileno()):  # of before; what SQLite puts beside the file gets the file's mode
-            with contextlib.suppress(OSError):  # somebody else's file, which we may write
+        for opened in (handle, note.fileno()):  # files of older versions too; SQLite's own files get the same mode
+            with contextlib.suppress(OSError):  # another user's file, which we may write
                 os.fchmod(opened, PRIVATE)
         for beside in ("-wal", "-shm"):
             with contextlib.suppress(OSError):
@@ -77,7 +77,7 @@ class InstanceLock:
         self._handle, self._note_handle = handle, note
 
     def lost(self) -> str:
-        """Return why what is open is not what the path names any more, empty while it is."""
+        """Return why the path no longer names the open file, or "" while it does."""
         if self._handle is None:
             return ""
         held = os.fstat(self._handle)
@@ -88,7 +88,7 @@ class InstanceLock:
         return "" if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino) else "the database file was replaced"
 
     def release(self) -> None:
-        # After the connections: closing a handle of a file lets go of all that this process holds on it.
+        # After the connections: closing any handle of a file drops all of this process's locks on it.
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -98,23 +98,23 @@ class InstanceLock:
 
 
 def refuse_loss(database: Path, *, new: bool) -> None:
-    """See that a database that was here is not begun anew unnoticed.
+    """Refuse to create a new database unnoticed where there has been one.
 
     Args:
-        new: it shall be.
+        new: create it all the same.
 
     Raises:
-        StorageError: where there has been one, and the file is gone or empty.
+        StorageError: when there has been one, and the file is gone or empty.
     """
     if new or (database.exists() and database.stat().st_size):
         return
     beside = [database.with_name(database.name + ".lock"), *database.parent.glob(f"{database.stem}*.bak*")]
     beside += [*database.parent.glob(f"{database.stem}.rescued-*")]
-    found = next((path for path in beside if path.exists()), None)
-    if found is not None:
+    trace = next((path for path in beside if path.exists()), None)
+    if trace is not None:
         state = "is empty" if database.exists() else "is gone"
         raise StorageError(
-            f"{database.name} {state}, but {found.name} says there was one. "
+            f"{database.name} {state}, but {trace.name} says there was one. "
             "Put a backup in its place, or begin anew with --new"
         )
 
@@ -123,16 +123,16 @@ class Database:
     """A database that is written by one thread and read by another.
 
     write() and read() take functions of a sqlite_utils.Database. Each write runs in one transaction that begins
-    IMMEDIATE: a deferred one that reads first fails at once when somebody else wrote meanwhile.
+    IMMEDIATE: a deferred one that reads first fails at once when another program has written meanwhile.
 
     Args:
         path: the file, None for one in memory.
-        reading: only read from it: needs no lock, so that a running process is not in the way.
-        new: begin anew where there has been a database that is gone.
+        reading: read-only and without the lock, which also works beside a running process.
+        new: create a new database even where there has been one that is gone.
 
     Attributes:
-        aside: rows that could not be read.
-        waiting: another program holds a write up.
+        aside: rows that could not be read or written.
+        waiting: whether another program delays a write.
     """
 
     def __init__(self, path: Path | None, *, reading: bool = False, new: bool = False) -> None:
@@ -170,7 +170,7 @@ class Database:
             raise StorageError(f"{self._path}: {error}") from None
 
     async def write(self, work: Callable[[Utils], T]) -> T:
-        """Run work in one transaction; all of it is stored or nothing.
+        """Run work in one transaction, all or nothing. Return its result.
 
         Raises:
             StorageError: when SQLite refuses.
@@ -182,11 +182,11 @@ class Database:
 
     @property
     def lost(self) -> str:
-        """Why what is open is not what the path names any more, empty while it is."""
+        """Why the path no longer names the open file; empty while it does."""
         return self._lock.lost() if self._lock else ""
 
     async def rescue(self, at: str) -> Path | None:
-        """Write what is open into a file beside the path that does not name it any more; the file."""
+        """Copy the open database to a file beside the path that no longer names it. Return it, None if in memory."""
         path = self._path
         if path is None:
             return None
@@ -204,11 +204,11 @@ class Database:
         return target
 
     async def tidy(self) -> None:
-        """Bring the write-ahead log back into the file, so that it stays small."""
+        """Checkpoint and truncate the write-ahead log, so that it stays small."""
         await self._on(self._writer, lambda: self._writing().conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
     async def _said(self, writing: Coroutine[Any, Any, T]) -> T:
-        """Wait for a write; one that another program holds up is said."""
+        """Wait for a write. If another program delays it, log that and set waiting."""
         task = asyncio.ensure_future(writing)
         done, _ = await self._wait(task)
         if not done:
@@ -236,7 +236,7 @@ class Database:
             raise StorageError(f"the database refused a read: {error}") from error
 
     async def close(self) -> None:
-        """Close connections and threads; the lock goes last."""
+        """Close connections and threads, then release the lock."""
         for executor, db in ((self._reader, self._read_db), (self._writer, self._write_db)):
             if db is not None and (db is not self._write_db or executor is self._writer):
                 await self._on(executor, db.conn.close)
@@ -272,7 +272,7 @@ class Database:
 
     @staticmethod
     async def _on(executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        # Shielded: what has been handed to the thread is done whole, and whoever is cancelled waits for that.
+        # Shielded: work handed to the thread is completed, and a cancelled caller waits for it.
         future = asyncio.get_running_loop().run_in_executor(executor, work)
         try:
             return await asyncio.shield(future)

@@ -1,4 +1,4 @@
-"""Bars, liquidations and checkpoints of the map."""
+"""Bars, liquidations, margin tiers, track records and checkpoints of the map."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BAR_COLUMNS = (
 
 
 def add_bars(db: Database, bars: Iterable[tuple[Market, Bar]]) -> None:
-    """Store closed bars; one that is there stays as it was, so that a map stepped from it can be made again."""
+    """Store closed bars. Existing ones stay unchanged, so that a map stepped from them can be rebuilt."""
     rows = [(market.key, market.contract_size, *(getattr(bar, name) for name in _BAR_COLUMNS)) for market, bar in bars]
     marks = ", ".join("?" * (len(_BAR_COLUMNS) + 2))
     columns = f"market, contract_size, {', '.join(_BAR_COLUMNS)}"
@@ -48,43 +48,43 @@ def add_bars(db: Database, bars: Iterable[tuple[Market, Bar]]) -> None:
 
 
 def save_markets(db: Database, markets: Iterable[Market]) -> None:
-    """Remember what each market's key stands for."""
+    """Store each market's attributes by its key."""
     rows = [(market.key, json.dumps(asdict(market))) for market in markets]
     db.conn.executemany("INSERT OR REPLACE INTO market (key, words) VALUES (?, ?)", rows)
 
 
 def markets(db: Database) -> list[Market]:
-    """All markets that were ever read."""
-    found = []
+    """Return all markets that were ever read."""
+    all_markets = []
     for key, words in db.conn.execute("SELECT key, words FROM market ORDER BY key").fetchall():
         try:
-            found.append(Market(**json.loads(words)))
+            all_markets.append(Market(**json.loads(words)))
         except (ValueError, TypeError) as error:
             set_aside(db, f"market {key[:40]}", error)
-    return found
+    return all_markets
 
 
 def bars_since(db: Database, market: Market, closed_after: int) -> list[Bar]:
-    """Return bars of a market that closed after a time, oldest first, counted in contracts of its present size.
+    """Return bars of a market that closed after a time, oldest first, in contracts of its present size.
 
-    A row that cannot be read is a gap.
+    An unreadable row is left out and makes a gap.
     """
     columns = ", ".join(_BAR_COLUMNS)
     query = f"SELECT contract_size, {columns} FROM bar WHERE market = ? AND opened_at + step_ms > ? ORDER BY opened_at"
-    found = []
+    bars = []
     for size, *row in db.conn.execute(query, (market.key, closed_after)):
         try:
             bar = Bar(*row)
-            found.append(bar if size in (None, market.contract_size) else resized(bar, size / market.contract_size))
+            bars.append(bar if size in (None, market.contract_size) else resized(bar, size / market.contract_size))
         except (ImplausibleError, TypeError, ValueError, ZeroDivisionError) as error:
-            log.warning("a bar of %s cannot be read and is left out: %s", market.key, error)
-    return found
+            log.warning("skipped an unreadable bar of %s: %s", market.key, error)
+    return bars
 
 
 def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquidation]:
-    """Store forced orders once, however often a feed repeats them; return those that were new.
+    """Store liquidation orders once, however often a feed repeats them. Return the new ones.
 
-    One that cannot be stored is left out by itself, so that it takes no other with it.
+    One that cannot be stored is skipped without affecting the others.
     """
     columns = "market, at, side, price, contracts, number, usd, asset"
     query = f"INSERT OR IGNORE INTO liquidation ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -94,7 +94,7 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
         try:
             added = db.conn.execute(query, (*values, event.notional_usd, event.market.asset)).rowcount
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError) as error:
-            log.warning("a forced order of %s cannot be stored: %s", event.market.key, error)
+            log.warning("a liquidation order of %s cannot be stored: %s", event.market.key, error)
             continue
         if added:
             new.append(event)
@@ -102,7 +102,7 @@ def add_liquidations(db: Database, events: Sequence[Liquidation]) -> list[Liquid
 
 
 def reported_since(db: Database, asset: str, since: int) -> list[ReportedLiquidation]:
-    """Reported liquidations of an asset since then, oldest first."""
+    """Return reported liquidations of an asset since then, oldest first."""
     query = (
         "SELECT at, side, usd, market FROM liquidation "
         "WHERE asset = ? AND at > ? AND side IN ('long', 'short') ORDER BY at"
@@ -111,7 +111,7 @@ def reported_since(db: Database, asset: str, since: int) -> list[ReportedLiquida
 
 
 def liquidations_since(db: Database, asset: str, since: int) -> LiquidationSummary:
-    """What was forced out of an asset since then, added up."""
+    """Return the totals of an asset's reported liquidations since then."""
     where = "FROM liquidation WHERE asset = ? AND at > ? AND side IN ('long', 'short')"
     sums = db.conn.execute(f"SELECT market, side, SUM(usd), COUNT(*) {where} GROUP BY market, side", (asset, since))
     by_venue: dict[str, dict[Side, float]] = {}
@@ -131,13 +131,13 @@ def liquidations_since(db: Database, asset: str, since: int) -> LiquidationSumma
 
 
 def liquidations_of(db: Database, market: Market) -> list[Liquidation]:
-    """Single forced orders of a market, oldest first."""
+    """Return the single liquidation orders of a market, oldest first."""
     query = "SELECT at, side, price, contracts, number FROM liquidation WHERE market = ? ORDER BY at"
     return [Liquidation(market, *row) for row in db.conn.execute(query, (market.key,))]
 
 
 def save_tiers(db: Database, market: Market, tiers: Sequence[Tier], at: int) -> None:
-    """Keep a market's margin tiers in place of those before."""
+    """Replace a market's margin tiers."""
     db.conn.execute("DELETE FROM margin_tier WHERE market = ?", (market.key,))
     columns = "market, floor, maintenance_rate, maintenance_amount, max_leverage, read_at"
     db.conn.executemany(
@@ -147,30 +147,30 @@ def save_tiers(db: Database, market: Market, tiers: Sequence[Tier], at: int) -> 
 
 
 def tiers_of(db: Database, market: str) -> tuple[int, list[Tier]]:
-    """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
+    """Return when margin tiers of a market were read, UTC ms, and the tiers, lowest first; 0 and [] if never."""
     query = """SELECT read_at, floor, maintenance_rate, maintenance_amount, max_leverage
         FROM margin_tier WHERE market = ? ORDER BY floor"""
     rows = list(db.conn.execute(query, (market,)))
     tiers = [Tier(*row[1:]) for row in rows]
     if any(not (0 < tier.maintenance_rate < 1 and 1 <= tier.max_leverage <= MAX_LEVERAGE) for tier in tiers):
-        set_aside(db, f"the margin tiers of {market[:40]}", "they cannot be; read anew")
+        set_aside(db, f"the margin tiers of {market[:40]}", "implausible; they will be read again")
         return 0, []
     return (rows[0][0] if rows else 0), tiers
 
 
 def forget_before(db: Database, at: int) -> None:
-    """Delete bars and forced orders that no map and no answer needs any more."""
+    """Delete bars and liquidation orders that no map and no answer needs any more."""
     db.conn.execute("DELETE FROM bar WHERE opened_at < ?", (at,))
     db.conn.execute("DELETE FROM liquidation WHERE at < ?", (at,))
 
 
 def forget_after(db: Database, at: int) -> None:
-    """Delete forced orders dated in the future, which older versions let in: no retention would ever reach them."""
+    """Delete liquidation orders dated in the future, which older versions stored: they would never expire."""
     db.conn.execute("DELETE FROM liquidation WHERE at > ?", (at,))
 
 
 def save_checkpoint(db: Database, asset: str, at: int, state: dict[str, Any]) -> None:
-    """Store a board's snapshot in place of the one before."""
+    """Store a board's snapshot, replacing the previous one."""
     data = zlib.compress(json.dumps(state, default=_encode).encode(), level=1)
     db.conn.execute(
         "INSERT INTO checkpoint (asset, at, data) VALUES (?, ?, ?) "
@@ -180,39 +180,39 @@ def save_checkpoint(db: Database, asset: str, at: int, state: dict[str, Any]) ->
 
 
 def load_checkpoint(db: Database, asset: str) -> dict[str, Any] | None:
-    """Return a board's last snapshot, or None; one that cannot be read is none: history is read anew."""
+    """Return a board's last snapshot; None if there is none or it is unreadable: history is then read again."""
     row = db.conn.execute("SELECT data FROM checkpoint WHERE asset = ?", (asset,)).fetchone()
     if row is None:
         return None
     try:
         state = json.loads(zlib.decompress(row[0]), object_hook=_decode)
     except (ValueError, TypeError, KeyError, zlib.error) as error:
-        set_aside(db, f"the map of {asset[:20]}", f"{error}; its history is read anew")
+        set_aside(db, f"the map of {asset[:20]}", f"{error}; its history will be read again")
         return None
     return state if isinstance(state, dict) else None
 
 
 def forget_checkpoint(db: Database, asset: str) -> None:
-    """Drop a board's snapshot."""
+    """Delete a board's snapshot."""
     db.conn.execute("DELETE FROM checkpoint WHERE asset = ?", (asset,))
 
 
 def save_track_record(db: Database, asset: str, day: str, figures: dict[str, Any]) -> None:
-    """Keep how an asset's map had done as of a day."""
+    """Store the track record of an asset's map as of a day."""
     query = "INSERT OR REPLACE INTO track_record (asset, day, figures) VALUES (?, ?, ?)"
     db.conn.execute(query, (asset, day, json.dumps(figures)))
 
 
 def track_records(db: Database, asset: str) -> list[dict[str, Any]]:
-    """An asset's track records, one a day, oldest first."""
+    """Return an asset's track records, one a day, oldest first."""
     rows = db.conn.execute("SELECT figures FROM track_record WHERE asset = ? ORDER BY day", (asset,))
-    found = []
+    records = []
     for (figures,) in rows.fetchall():
         try:
-            found.append(dict(json.loads(figures)))
+            records.append(dict(json.loads(figures)))
         except (ValueError, TypeError) as error:
             set_aside(db, f"a track record of {asset[:20]}", error)
-    return found
+    return records
 
 
 def _encode(value: object) -> Any:

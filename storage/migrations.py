@@ -1,4 +1,4 @@
-"""The schema, as numbered migrations recorded in the database. Never edit one that has been released: add another."""
+"""The schema, as numbered migrations recorded in the database. Never edit a released one: add another."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _TABLES_0001 = (
 
 @migrations()
 def m0001_first(db: Database) -> None:
-    """Market history, chats, rules and their state, events, alerts and messages."""
+    """Create tables for market history, chats, rules and their state, events, alerts and messages."""
     for statement in _TABLES_0001:
         db.execute(statement)
 
@@ -92,7 +92,7 @@ _TABLES_0002 = (
 
 @migrations()
 def m0002_venues(db: Database) -> None:
-    """Forced orders that are alike in all but their number; markets by key; margin tiers as venues say them."""
+    """Number liquidation orders that are alike in all else; store markets by key, and venues' margin tiers."""
     for statement in _TABLES_0002:
         db.execute(statement)
 
@@ -121,7 +121,7 @@ _TABLES_0003 = (
 
 @migrations()
 def m0003_wishes(db: Database) -> None:
-    """Levels, repeats and ends of rules; quiet hours, time zones and caps of chats; several alerts in one message."""
+    """Add levels, repeats and ends of rules, quiet hours, time zones and caps of chats, alerts sharing a message."""
     for statement in _TABLES_0003:
         db.execute(statement)
 
@@ -134,7 +134,7 @@ _TABLES_0004 = (
 
 @migrations()
 def m0004_edits(db: Database) -> None:
-    """Messages that change one that was sent."""
+    """Add messages that edit one that was sent."""
     for statement in _TABLES_0004:
         db.execute(statement)
 
@@ -155,7 +155,7 @@ _TABLES_0005 = (
 
 @migrations()
 def m0005_chats(db: Database) -> None:
-    """Sides of rules; language, colours and profile of chats; who changed what in them."""
+    """Add sides of rules, language, colours, role and room of chats, and the log of who changed what in them."""
     for statement in _TABLES_0005:
         db.execute(statement)
 
@@ -163,7 +163,7 @@ def m0005_chats(db: Database) -> None:
 _TABLES_0006 = (
     "ALTER TABLE bar ADD COLUMN contract_size REAL",
     "UPDATE bar SET contract_size = (SELECT json_extract(words, '$.contract_size') FROM market WHERE key = bar.market)",
-    # Its open interest counted longs and shorts until then.
+    # Until then Bybit's open interest counted longs and shorts.
     """UPDATE bar SET contracts = contracts / 2, contracts_high = contracts_high / 2, contracts_low = contracts_low / 2
         WHERE market LIKE 'bybit %'""",
     "DELETE FROM bar WHERE market LIKE 'gate %'",
@@ -183,9 +183,9 @@ _TABLES_0006 = (
 
 @migrations()
 def m0006_units(db: Database) -> None:
-    """Bars carry the size of their contracts; Bybit's count each contract once; messages lie in order of due time.
+    """Store contract sizes with bars, count each of Bybit's contracts once, and index messages by due time.
 
-    Gate's bars are read again: whether they counted both sides is told by its own figures. Maps are made again.
+    Gate's bars are read again, as only its own data shows whether they counted both sides. Maps are rebuilt.
     """
     for statement in _TABLES_0006:
         db.execute(statement)
@@ -193,7 +193,7 @@ def m0006_units(db: Database) -> None:
 
 @migrations()
 def m0007_replaced(db: Database) -> None:
-    """A rule keeps those in whose place it came, as JSON, so that it can be undone; a private chat says whose it is."""
+    """Add the rules that a rule replaced, as JSON, for undo, and the person whose private chat it is."""
     db.execute("ALTER TABLE rule ADD COLUMN replaced TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE chat ADD COLUMN person TEXT NOT NULL DEFAULT ''")
 
@@ -216,7 +216,7 @@ def migrate(db: Database) -> None:
 
 
 def check_schema(db: Database) -> None:
-    """See that a database that is only read has the present schema.
+    """Check that a read-only database has the present schema.
 
     Raises:
         StorageError: when it was written by another version.

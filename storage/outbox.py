@@ -21,17 +21,17 @@ LONGEST_PAUSE_MS = HOUR_MS
 
 READY, SENDING, SENT, DEAD = MessageState.READY, MessageState.SENDING, MessageState.SENT, MessageState.DEAD
 DONE, WAITING = f"('{SENT}', '{DEAD}')", f"('{READY}', '{SENDING}')"
-"""In SQL, for `IN`: states that end a message, and those of one still to be sent."""
+"""For `IN` in SQL: states of finished messages, and of those still to be sent."""
 
 KIND = "CASE WHEN json_valid(body) THEN json_extract(body, '$.kind') END"
-"""What a message is of, in SQL; nothing of one whose facts are damaged."""
+"""A message's kind, in SQL; NULL if its facts are damaged."""
 
 NONCE_BYTES = 12
 """24 hexadecimal characters: Discord takes 25 at most."""
 
 
 def as_json(facts: dict[str, Any]) -> str:
-    """Return facts as JSON. A number that is none is left out by itself: the message says the rest."""
+    """Return facts as JSON. A number that is not finite becomes null, so that the rest can still be sent."""
     try:
         return json.dumps(facts, allow_nan=False)
     except ValueError:
@@ -47,14 +47,14 @@ def _finite(value: Any) -> Any:
 
 
 def add_message(db: Database, chat_id: int, body: dict[str, Any], now: int) -> None:
-    """Store a message that is no alert, such as a test alert; not a second one of its kind while one waits."""
+    """Store a message that is not an alert, such as a test alert, unless one of its kind is unsent."""
     if has_unsent(db, chat_id, body["kind"]):
         return
     insert_message(db, chat_id, as_json(body), now, now + OTHERS_EXPIRE_MS)
 
 
 def insert_message(db: Database, chat_id: int, body: str, now: int, expires: int, due: int | None = None) -> int:
-    """A message's id; with a due time it is held until then."""
+    """Store a message and return its id. With a due time it is held until then."""
     cursor = db.conn.execute(
         "INSERT INTO message (chat_id, body, due, expires, nonce, created_at, held) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -71,7 +71,7 @@ def insert_message(db: Database, chat_id: int, body: str, now: int, expires: int
 
 
 def dead_letters(db: Database, count: int) -> list[DeadLetter]:
-    """The last messages that were given up, newest first."""
+    """Return the last dead letters, newest first."""
     query = (
         f"SELECT message.id, coalesce({KIND}, '?'), "
         "coalesce(CASE WHEN json_valid(body) THEN json_extract(body, '$.asset') END, ''), platform, "
@@ -82,7 +82,7 @@ def dead_letters(db: Database, count: int) -> list[DeadLetter]:
 
 
 def resend(db: Database, message_ids: Sequence[int], now: int) -> int:
-    """Let messages that were given up go out again, rendered anew so that they say how late they are; how many."""
+    """Requeue dead letters and have them rendered again, so that they show how late they are. Return how many."""
     numbers = ", ".join(str(int(number)) for number in message_ids)
     return db.conn.execute(
         f"UPDATE message SET state = '{READY}', due = ?, expires = ?, attempts = 0, plain = 0, error = '', "
@@ -92,7 +92,7 @@ def resend(db: Database, message_ids: Sequence[int], now: int) -> int:
 
 
 def recover_leases(db: Database, platform: str) -> int:
-    """After a start: what was being sent when the process ended goes out again, marked as a possible repeat."""
+    """Requeue messages that were being sent when the process ended, as possible repeats. Return how many."""
     return db.conn.execute(
         f"UPDATE message SET state = '{READY}', repeat = 1 WHERE state = '{SENDING}' "
         "AND chat_id IN (SELECT id FROM chat WHERE platform = ?)",
@@ -101,7 +101,7 @@ def recover_leases(db: Database, platform: str) -> int:
 
 
 def expire(db: Database, platform: str, now: int) -> list[int]:
-    """Give up what is not worth sending any more; the messages' ids."""
+    """Give up messages that have expired. Return their ids."""
     rows = db.conn.execute(
         f"UPDATE message SET state = '{DEAD}', error = 'expired' WHERE state = '{READY}' AND expires < ? "
         "AND chat_id IN (SELECT id FROM chat WHERE platform = ?) RETURNING id",
@@ -128,14 +128,14 @@ CLAIM = f"""
             AND other.id < message.id AND other.state IN {WAITING} AND NOT other.held)
     ORDER BY due, message.id LIMIT 1
 """
-"""The message that has been due longest, of a chat that is not busy: read in the order of an index, whatever waits."""
+"""Selects the message that has been due longest, of a chat that is not busy, reading in the order of an index."""
 
 
 def claim(db: Database, platform: str, now: int, lease_ms: int, busy: Iterable[int] = ()) -> Message | None:
-    """Lease the message that has been due longest, of a chat that is not busy, so that nobody else sends it.
+    """Lease the message that has been due longest, of a chat that is not busy. Return it, or None.
 
-    Only the oldest unsent message of each chat is offered: order is kept within a chat. A lease that ran out
-    counts as cut off. A message that cannot be read is given up, and takes no other with it.
+    Only the oldest unsent message of each chat is eligible, which keeps the order within a chat. A message whose lease
+    ran out is requeued as a possible repeat. One that cannot be read is given up, without affecting the others.
     """
     db.conn.execute(
         f"UPDATE message SET state = '{READY}', repeat = 1 WHERE state = '{SENDING}' AND lease_until < ?", (now,)
@@ -189,12 +189,12 @@ def _message(db: Database, row: sqlite3.Row, now: int) -> Message:
 
 
 def keep_rendered(db: Database, message_id: int, rendered: dict[str, Any]) -> None:
-    """The text as it goes out, kept before it is sent."""
+    """Store the rendered message before it is sent."""
     db.conn.execute("UPDATE message SET rendered = ? WHERE id = ?", (json.dumps(rendered), message_id))
 
 
 def mark_sent(db: Database, message_id: int, remote_id: str, now: int) -> None:
-    """The platform said it has it."""
+    """Mark a message as sent: the platform confirmed it."""
     db.conn.execute(
         f"UPDATE message SET state = '{SENT}', remote_id = ?, sent_at = ?, error = '' "
         f"WHERE id = ? AND state = '{SENDING}'",
@@ -212,7 +212,7 @@ def put_back(
     repeat: bool = False,
     copy: bool = False,
 ) -> None:
-    """It goes out again, not before due. copy: it may have arrived once more."""
+    """Requeue a message, due then. copy: one more copy may have arrived."""
     db.conn.execute(
         f"UPDATE message SET state = '{READY}', due = ?, error = ?, plain = MAX(plain, ?), repeat = MAX(repeat, ?), "
         "copies = copies + ? WHERE id = ?",
@@ -221,11 +221,11 @@ def put_back(
 
 
 PERHAPS = "perhaps delivered"
-"""The error of a message that counts as sent, of which the platform never said that it has it."""
+"""Error of a message that counts as sent, though the platform never confirmed it."""
 
 
 def mark_perhaps(db: Database, message_id: int, now: int) -> None:
-    """It may have arrived, as often as it may: it is not sent again, and counts as told."""
+    """Mark a message as sent that may have arrived, after as many copies as are allowed."""
     db.conn.execute(
         f"UPDATE message SET state = '{SENT}', copies = copies + 1, sent_at = ?, error = ? WHERE id = ?",
         (now, PERHAPS, message_id),
@@ -233,7 +233,7 @@ def mark_perhaps(db: Database, message_id: int, now: int) -> None:
 
 
 def revive(db: Database, message_ids: Sequence[int], now: int) -> int:
-    """Let messages that were given up go on, as far as they are worth sending; return how many."""
+    """Requeue dead letters that have not expired. Return how many."""
     numbers = json.dumps([int(number) for number in message_ids])
     return db.conn.execute(
         f"UPDATE message SET state = '{READY}', due = ?, error = '' "
@@ -243,16 +243,16 @@ def revive(db: Database, message_ids: Sequence[int], now: int) -> int:
 
 
 def give_up(db: Database, message_id: int, error: str) -> None:
-    """It will not be sent; kept, with the reason, for the operator."""
+    """Make a message a dead letter, kept with the reason for the operator."""
     db.conn.execute(f"UPDATE message SET state = '{DEAD}', error = ? WHERE id = ?", (error, message_id))
 
 
 SLICE = 500
-"""Rows that housekeeping touches in one transaction: alerts are not kept waiting for it."""
+"""Rows that housekeeping touches in one transaction, so that alerts do not wait for it."""
 
 
 def thin_out(db: Database, created_before: int) -> int:
-    """Drop the texts of old messages that are done, a slice at a time, keeping what became of them; return how many."""
+    """Delete the texts of a slice of old finished messages, keeping their outcomes. Return how many."""
     return db.conn.execute(
         "UPDATE message SET rendered = NULL, body = json_object('kind', coalesce("
         f"{KIND}, '?'), 'asset', CASE WHEN json_valid(body) THEN json_extract(body, '$.asset') END, 'thin', 1) "
@@ -263,7 +263,7 @@ def thin_out(db: Database, created_before: int) -> int:
 
 
 def forget_sent(db: Database, created_before: int) -> int:
-    """Delete a slice of old messages that are done, with their alerts and events; return how many rows went."""
+    """Delete a slice of old finished messages, with their alerts and events. Return how many rows."""
     done = db.conn.execute(
         "SELECT id FROM message INDEXED BY message_by_age "
         f"WHERE state IN {DONE} AND created_at < ? ORDER BY created_at LIMIT ?",
@@ -287,7 +287,7 @@ def forget_sent(db: Database, created_before: int) -> int:
 
 
 def clock_set_back(db: Database, now: int, back_ms: int) -> int:
-    """Bring messages back that were made, or put off, by a clock that was ahead; return how many.
+    """Correct messages that were created or postponed by a clock that was ahead. Return how many.
 
     Args:
         now: the machine's time as it is now, UTC ms.
@@ -307,13 +307,13 @@ def clock_set_back(db: Database, now: int, back_ms: int) -> int:
 
 
 def has_unsent(db: Database, chat_id: int, kind: str) -> bool:
-    """Whether a message of a kind waits for a chat."""
+    """Return whether a chat has an unsent message of a kind."""
     query = f"SELECT 1 FROM message WHERE chat_id = ? AND state IN {WAITING} AND {KIND} = ? LIMIT 1"
     return db.conn.execute(query, (chat_id, kind)).fetchone() is not None
 
 
 def oldest_due(db: Database, now: int) -> int:
-    """Return since when the message has been due that waits longest, UTC ms; 0 where none does."""
+    """Return since when the longest-waiting message has been due, UTC ms; 0 if there is none."""
     row = db.conn.execute(
         "SELECT MIN(due) FROM message JOIN chat ON chat.id = chat_id "
         f"WHERE state = '{READY}' AND due <= ? AND expires >= ? AND chat.active AND edits IS NULL",
@@ -323,13 +323,13 @@ def oldest_due(db: Database, now: int) -> int:
 
 
 def dead_since(db: Database, at: int) -> int:
-    """Return how many messages made since then were given up, changes of messages left out."""
+    """Return how many messages created since then were given up, edits excluded."""
     query = f"SELECT COUNT(*) FROM message WHERE state = '{DEAD}' AND created_at >= ? AND edits IS NULL"
     return int(db.conn.execute(query, (at,)).fetchone()[0])
 
 
 def counts(db: Database) -> dict[str, int]:
-    """How many messages are in each state, changes of messages left out."""
+    """Return the number of messages by state, edits excluded."""
     query = (
         f"SELECT CASE WHEN state = '{SENT}' AND error = ? THEN 'perhaps' ELSE state END AS fate, COUNT(*) "
         "FROM message WHERE edits IS NULL GROUP BY fate"

@@ -1,4 +1,4 @@
-"""Rules, what they remember of clusters, and mutes."""
+"""Rules, their states, and mutes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NAMED = "id, " + _COLUMNS
 
 
 def _rule(row: tuple[Any, ...]) -> Rule:
-    """A rule from its columns.
+    """Return a rule from its columns.
 
     Raises:
-        ValueError: when it cannot be one.
+        ValueError: when it is not a possible rule.
     """
     number, chat, kind, asset, distance, size, at, level, every_ms, expires_at, paused, side = row
     size = json.loads(size)
@@ -34,18 +34,18 @@ def _rule(row: tuple[Any, ...]) -> Rule:
 
 
 def _rules(db: Database, rows: Iterable[tuple[Any, ...]]) -> list[Rule]:
-    """Rules from their columns; one that cannot be read is set aside."""
-    found = []
+    """Return rules from their rows. Unreadable ones are set aside."""
+    rules = []
     for row in rows:
         try:
-            found.append(_rule(row))
+            rules.append(_rule(row))
         except (ValueError, TypeError, OverflowError) as error:
             set_aside(db, f"alert #{row[0]} of chat #{row[1]}", error)
-    return found
+    return rules
 
 
 def add_rule(db: Database, rule: Rule) -> Rule:
-    """Store a rule; returned with the id it got, which no rule had before: what is known of one is never another's."""
+    """Store a rule. Return it with an id that no rule had before: stored data must never refer to another rule."""
     highest = db.conn.execute(
         "SELECT max(coalesce((SELECT max(id) FROM rule), 0), coalesce((SELECT max(rule_id) FROM alert), 0), "
         "coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?), 0))",
@@ -72,25 +72,25 @@ def _insert(db: Database, rule: Rule) -> None:
 
 
 def add_in_place(db: Database, rule: Rule, gone: Iterable[Rule]) -> Rule:
-    """Store a rule in the place of others, which it can be undone to."""
-    made = add_rule(db, rule)
+    """Store a rule that replaces others, and keep those for undo. Return it."""
+    added = add_rule(db, rule)
     kept = json.dumps([asdict(each) for each in gone])
-    db.conn.execute("UPDATE rule SET replaced = ? WHERE id = ?", (kept, made.id))
-    return made
+    db.conn.execute("UPDATE rule SET replaced = ? WHERE id = ?", (kept, added.id))
+    return added
 
 
 def restore_replaced(db: Database, rule_id: int) -> list[Rule]:
-    """Take a rule away and put back those in whose place it came, under their own ids; return them."""
+    """Delete a rule and restore those it replaced, under their own ids. Return these."""
     row = db.conn.execute("SELECT replaced, chat_id FROM rule WHERE id = ?", (rule_id,)).fetchone()
     before: list[Rule] = []
     try:
         before = [Rule(**{**each, "chat_id": row[1]}) for each in json.loads(row[0] or "[]")] if row else []
     except (ValueError, TypeError) as error:
-        set_aside(db, f"what alert #{rule_id} replaced", error)
+        set_aside(db, f"the rules that alert #{rule_id} replaced", error)
     remove_rules(db, [rule_id])
     back = [rule for rule in before if not rule.why_impossible()]
     taken = {row[0] for row in db.conn.execute("SELECT id FROM rule WHERE chat_id = ?", (row[1],))} if row else set()
-    back = [rule for rule in back if rule.id not in taken]  # of rules that came together, one has put them back
+    back = [rule for rule in back if rule.id not in taken]  # undoing another rule of the same command has restored them
     for rule in back:
         _insert(db, rule)
     return back
@@ -101,33 +101,33 @@ def remove_rules(db: Database, rule_ids: list[int]) -> None:
 
 
 def all_rules(db: Database) -> list[Rule]:
-    """Rules that do not rest, of chats that are switched on, in the order they were made."""
+    """Return rules that are not paused, of active chats, in the order they were created."""
     active = "SELECT id FROM chat WHERE active"
     rows = db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE NOT paused AND chat_id IN ({active}) ORDER BY id")
     return _rules(db, rows.fetchall())
 
 
 def rules_of_chat(db: Database, chat_id: int) -> list[Rule]:
-    """All rules of one chat, switched on or not."""
+    """Return all rules of one chat, paused or not."""
     return _rules(
         db, db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE chat_id = ? ORDER BY id", (chat_id,)).fetchall()
     )
 
 
 def pause_rule(db: Database, rule_id: int, *, paused: bool) -> None:
-    """Let a rule rest, or take it up again."""
+    """Pause or resume a rule."""
     db.conn.execute("UPDATE rule SET paused = ? WHERE id = ?", (int(paused), rule_id))
 
 
 def forget_expired(db: Database, now: int) -> None:
-    """Delete rules whose end has come."""
+    """Delete expired rules."""
     db.conn.execute("DELETE FROM rule WHERE expires_at <= ?", (now,))
 
 
 def last_fired(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, int]:
-    """When each rule (of these, or all) last made an alert that was delivered or still may be.
+    """Return when each rule (of these, or all) last fired an alert that was or may still be delivered, UTC ms.
 
-    What was given up does not count, so that nobody misses the next for one that never came.
+    Alerts that were given up do not count, so that they suppress no later one. Follow-ups do not count either.
     """
     only = "" if rule_ids is None else f"AND rule_id IN ({', '.join(str(int(i)) for i in rule_ids)}) "
     query = (
@@ -138,7 +138,7 @@ def last_fired(db: Database, rule_ids: Iterable[int] | None = None) -> dict[int,
 
 
 def save_states(db: Database, states: Mapping[StateKey, RuleState | None]) -> None:
-    """Store what rules remember; None forgets. States of rules that were deleted meanwhile are dropped."""
+    """Store states of rules; None deletes one. States of rules deleted meanwhile are dropped."""
     gone = [key for key, state in states.items() if state is None]
     kept = ((*key, json.dumps(to_row(state)), key[0]) for key, state in states.items() if state is not None)
     db.conn.executemany("DELETE FROM rule_state WHERE rule_id = ? AND cluster_id = ?", gone)
@@ -150,17 +150,17 @@ def save_states(db: Database, states: Mapping[StateKey, RuleState | None]) -> No
 
 
 def all_states(db: Database) -> dict[StateKey, RuleState]:
-    found = {}
+    states = {}
     for rule_id, cluster_id, text in db.conn.execute("SELECT rule_id, cluster_id, state FROM rule_state").fetchall():
         try:
-            found[rule_id, cluster_id] = from_row(json.loads(text))
+            states[rule_id, cluster_id] = from_row(json.loads(text))
         except (ValueError, TypeError, AttributeError) as error:
-            set_aside(db, f"what alert #{rule_id} remembers of {cluster_id[:40]}", error)
-    return found
+            set_aside(db, f"the state of alert #{rule_id} for {cluster_id[:40]}", error)
+    return states
 
 
 def forget_states(db: Database, before: int) -> None:
-    """Delete what rules remember of clusters that ended long ago."""
+    """Delete states of clusters from before a time. States of metrics and market events stay."""
     db.conn.execute(
         "DELETE FROM rule_state WHERE CASE WHEN json_valid(state) THEN json_extract(state, '$.since') < ? ELSE 1 END "
         "AND cluster_id NOT LIKE '@%'",
@@ -180,7 +180,7 @@ def forget_mutes(db: Database, before: int) -> None:
 
 
 def unmute(db: Database, chat_id: int) -> None:
-    """Let a chat hear everything again."""
+    """Delete all mutes of a chat."""
     db.conn.execute("DELETE FROM mute WHERE chat_id = ?", (chat_id,))
 
 

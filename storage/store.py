@@ -1,4 +1,4 @@
-"""The store as the rest of the program sees it: one asynchronous method per thing it wants done."""
+"""The store that the program uses: one asynchronous method per operation."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ KEEP_SENT_MS = 90 * DAY_MS
 KEEP_STRANGERS_MS = 7 * DAY_MS
 KEEP_TEXT_MS = 7 * DAY_MS
 MAX_SLICES = 40
-"""Slices of one round of housekeeping: what is left is done with the next hour's."""
+"""Slices per round of housekeeping. The next hour's round does the remainder."""
 
 
 class Store:
     """Everything that outlives a restart. wall is the machine's clock: it times deliveries, not the market.
 
-    reading: nothing will be written, so that the database of a running process can be opened. new: begin anew where
-    there has been a database that is gone.
+    reading: read-only, so that the database of a running process can be opened. new: create a new database even where
+    there has been one that is gone.
     """
 
     def __init__(self, path: Path | None, wall: Clock, *, reading: bool = False, new: bool = False) -> None:
@@ -51,16 +51,16 @@ class Store:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the database as a whole, empty where nothing is."""
+        """The problem with the database as a whole; empty if there is none."""
         return self._db.lost or ("another program holds it locked" if self._db.waiting else "")
 
     @property
     def lost(self) -> str:
-        """Why what is open is not what the path names any more, empty while it is."""
+        """Why the path no longer names the open file; empty while it does."""
         return self._db.lost
 
     async def rescue(self, at: str) -> Path | None:
-        """Write what is open beside the path that no longer names it; the file, None for one in memory."""
+        """Copy the open database to a file beside the path that no longer names it. Return it, None if in memory."""
         return await self._db.rescue(at)
 
     async def open(self) -> None:
@@ -92,7 +92,7 @@ class Store:
         await self._db.write(work)
 
     async def priced_until(self) -> dict[str, int]:
-        """Until when each asset's price had been followed when a tick was last stored."""
+        """Return until when each asset's price had been followed, UTC ms, as of the last stored tick."""
         return await self._times(PRICED_UNTIL)
 
     async def stale_since(self) -> dict[str, int]:
@@ -114,11 +114,11 @@ class Store:
         return await self._db.read(lambda db: market.bars_since(db, of, closed_after))
 
     async def add_liquidations(self, events: Sequence[Liquidation]) -> list[Liquidation]:
-        """Store forced orders; those that were not known yet."""
+        """Store liquidation orders. Return the new ones."""
         return await self._db.write(lambda db: market.add_liquidations(db, events)) if events else []
 
     async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:
-        """Reported liquidations of an asset since then."""
+        """Return reported liquidations of an asset since then."""
         return await self._db.read(lambda db: market.reported_since(db, asset, since))
 
     async def liquidations_since(self, asset: str, since: int) -> LiquidationSummary:
@@ -128,18 +128,18 @@ class Store:
         await self._db.write(lambda db: market.save_track_record(db, asset, day, figures))
 
     async def track_records(self, asset: str) -> list[dict[str, Any]]:
-        """An asset's track records, one a day, oldest first."""
+        """Return an asset's track records, one a day, oldest first."""
         return await self._db.read(lambda db: market.track_records(db, asset))
 
     async def save_markets(self, of: Sequence[Market]) -> None:
         await self._db.write(lambda db: market.save_markets(db, of))
 
     async def markets(self) -> list[Market]:
-        """All markets that were ever read."""
+        """Return all markets that were ever read."""
         return await self._db.read(market.markets)
 
     async def liquidations_of(self, of: Market) -> list[Liquidation]:
-        """Single forced orders of a market, oldest first."""
+        """Return the single liquidation orders of a market, oldest first."""
         return await self._db.read(lambda db: market.liquidations_of(db, of))
 
     async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
@@ -149,7 +149,7 @@ class Store:
         return await self._db.read(lambda db: market.tiers_of(db, of))
 
     async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
-        """Store boards' snapshots and drop what they make needless."""
+        """Store boards' snapshots, and delete data that is no longer needed."""
         now = max((at for at, _ in states.values()), default=0)
         wall = self._wall.now()
 
@@ -167,7 +167,7 @@ class Store:
         await self.tidy(wall)
 
     async def tidy(self, wall: int) -> None:
-        """Let old texts and messages go, a slice at a time, so that ticks are not kept waiting; keep the log small."""
+        """Delete old texts and messages slice by slice, so that ticks need not wait, and truncate the log."""
         for _ in range(MAX_SLICES):
             if not await self._db.write(lambda db: outbox.thin_out(db, wall - KEEP_TEXT_MS)):
                 break
@@ -180,7 +180,7 @@ class Store:
         return await self._db.read(lambda db: market.load_checkpoint(db, asset))
 
     async def forget_asset(self, asset: str) -> None:
-        """Drop what would make an asset's return look like a long outage: its checkpoint, how far it was followed."""
+        """Delete an asset's checkpoint and times, so that its return does not look like a long outage."""
 
         def work(db: Utils) -> None:
             market.forget_checkpoint(db, asset)
@@ -192,7 +192,7 @@ class Store:
     # -- rules
 
     async def load_book(self) -> ActiveRules:
-        """All rules with what they remember."""
+        """Return all rules with their states, mutes and last alerts."""
 
         def work(db: Utils) -> ActiveRules:
             return ActiveRules(rules.all_rules(db), rules.all_states(db), rules.all_mutes(db), rules.last_fired(db))
@@ -202,7 +202,7 @@ class Store:
     async def replace_rules(
         self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str], most: int | None = None
     ) -> tuple[list[Rule], list[Rule]]:
-        """Put rules in the place of a chat's rules of those kinds and assets; the new ones and those that went."""
+        """Replace a chat's rules of those kinds and assets. Return the new rules and the replaced ones."""
 
         def work(db: Utils) -> tuple[list[Rule], list[Rule]]:
             assets = {rule.asset for rule in new}
@@ -259,7 +259,7 @@ class Store:
         parent: str = "",
         person: str = "",
     ) -> Chat:
-        """The chat with that id, made if it is new."""
+        """Return the chat with that id, created if it is new."""
         title = "".join(c for c in title if c.isprintable())[:200]
         known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
         if known is not None:
@@ -342,21 +342,21 @@ class Store:
     # -- outbox
 
     async def add_message(self, chat_id: int, body: dict[str, Any]) -> None:
-        """A message that is no alert, such as a test alert."""
+        """Store a message that is not an alert, such as a test alert."""
         now = self._wall.now()
         await self._db.write(lambda db: outbox.add_message(db, chat_id, body, now))
 
     async def recover_leases(self, platform: str) -> int:
-        """After a start: what was being sent when the process ended is ready again; how many."""
+        """Requeue messages that were being sent when the process ended. Return how many."""
         return await self._db.write(lambda db: outbox.recover_leases(db, platform))
 
     async def expire(self, platform: str) -> list[int]:
-        """Give up what is not worth sending any more; the messages' ids."""
+        """Give up messages that have expired. Return their ids."""
         now = self._wall.now()
         return await self._db.write(lambda db: outbox.expire(db, platform, now))
 
     async def claim(self, platform: str, lease_ms: int, busy: Iterable[int]) -> Message | None:
-        """The oldest due message of a chat that is not busy, leased."""
+        """Lease and return the oldest due message of a chat that is not busy, or None."""
         now = self._wall.now()
         return await self._db.write(lambda db: outbox.claim(db, platform, now, lease_ms, tuple(busy)))
 
@@ -386,7 +386,7 @@ class Store:
         await self._db.write(lambda db: outbox.give_up(db, message_id, error))
 
     async def clock_set_back(self, back_ms: int) -> int:
-        """Bring messages back that a clock was ahead of; how many."""
+        """Correct messages that were created or postponed by a clock that was ahead. Return how many."""
         now = self._wall.now()
         return await self._db.write(lambda db: outbox.clock_set_back(db, now, back_ms))
 
@@ -411,5 +411,5 @@ class Store:
         return await self._db.read(lambda db: outbox.dead_since(db, at))
 
     async def counts(self) -> dict[str, int]:
-        """How many messages are in each state."""
+        """Return the number of messages by state."""
         return await self._db.read(outbox.counts)

@@ -1,4 +1,4 @@
-"""What all tests share: no network, a recorded history if there is one, small helpers."""
+"""Shared by all tests: no network, the recorded history if there is one, small helpers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_fixtures = pytest.mark.skipif(not FIXTURES.exists(), reason="raw exchange 
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only this machine itself can be reached."""
+    """Allow connections to this machine only, and clear our settings and proxies from the environment."""
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: object) -> None:
@@ -41,7 +41,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def recorded() -> History:
-    """Four months of recorded hourly Bitcoin."""
+    """Return four months of recorded hourly Bitcoin bars."""
     return read_history(HISTORY)
 
 

@@ -17,11 +17,11 @@ from tests.servers.telegram import TelegramServer
 ROOT = Path(__file__).resolve().parents[1]
 
 WARNINGS = ("-W", "error", "-W", "ignore:'audioop' is deprecated:DeprecationWarning")
-"""Warnings are errors in the program too, but for discord.py's import of a module it does not use here."""
+"""Warnings are errors in the program too, except for a module that discord.py imports and we do not use."""
 
 
 class Platforms(Protocol):
-    """Servers that the whole program is connected to, and the rehearsal's clock."""
+    """Servers that the program connects to, and the rehearsal's clock."""
 
     telegram: TelegramServer
     discord: DiscordServer
@@ -30,7 +30,7 @@ class Platforms(Protocol):
 
 
 def connected(of: Platforms, folder: Path, database: Path, history_days: int, script: Path | None = None) -> Process:
-    """The program with both chats and three venues of a loopback market, asked once a minute of its time."""
+    """Return the program with both chats and three venues of a loopback market, polled once a market minute."""
     return Process(
         folder,
         script or ROOT / "bot.py",
@@ -51,7 +51,7 @@ def connected(of: Platforms, folder: Path, database: Path, history_days: int, sc
 
 
 class Process:
-    """`bot.py run` with settings, what it prints kept."""
+    """`bot.py run` with settings. Keeps its output."""
 
     def __init__(self, folder: Path, script: Path = ROOT / "bot.py", **settings: str) -> None:
         self._folder, self._script = folder, script
@@ -62,7 +62,7 @@ class Process:
         self.output = ""
 
     async def start(self, *command: str, typing: bool = False) -> None:
-        """Start it; typing: with a standard input that is open and says nothing."""
+        """Start it. typing: with an open standard input that sends nothing."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CLIFFWATCH_")}
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -92,20 +92,20 @@ class Process:
         return self._process is not None and self._process.returncode is None
 
     async def kill(self) -> None:
-        """Pull the plug."""
+        """Kill it."""
         assert self._process is not None
         self._process.kill()
         await self.ended()
 
     async def terminate(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; its exit status."""
+        """Ask it to end. Return its exit status."""
         assert self._process is not None
         self._process.send_signal(number)
         async with asyncio.timeout(20):
             return await self.ended()
 
     async def ended(self) -> int:
-        """Wait until it has ended by itself; its exit status."""
+        """Wait until it has ended by itself. Return its exit status."""
         assert self._process is not None
         status = await self._process.wait()
         if self._reading is not None:

@@ -1,1 +1,1 @@
-"""Once a day, pure: how the map is tied to what feeds report, and how well that did. No chat, no network."""
+"""Daily calibration of the map against reported liquidations, and its skill. Pure: no chat, no network."""

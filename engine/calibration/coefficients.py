@@ -1,8 +1,8 @@
-"""F(P) held against new ground: what was reported beyond a span's earlier extreme, against what F said would be.
+"""Calibration of F(P): liquidations reported beyond a span's earlier extreme, compared with F.
 
-For each hour's close and each span, price went to its furthest on either side; F says what is forced out on the way.
-Of each hour's reports only the share counts that fell beyond the span's earlier extreme. The rest is churn: positions
-opened and lost again on the same ground, which belong to no level and are shown beside F.
+From each hour's close, each span has a furthest price on either side, and F gives the liquidations expected up to it.
+Of each hour's reports, only the share beyond the span's earlier extreme counts. The rest is churn: positions opened and
+liquidated again at already-swept levels, which belong to no level and are shown beside F.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from engine.liquidation.prior import FORCED, ForcedPrior
 from engine.market import HOUR_MS, SIDES, Side
 
 MIN_DISTANCE = 0.001
-"""Moves of under two levels say more about rounding than about the map."""
+"""Shortest move used, log distance: under two levels, rounding matters more than the map."""
 
 DISTANCES = ((MIN_DISTANCE, 0.01), (0.01, 0.03), (0.03, 1.0))
 SPANS = (1, 4, 24)
 FOLDS = 5
 PRIOR_SPREAD = (0.3, 0.2, 0.4)
-"""How far the coefficients a, g and f may be from the prior's, standard deviations of their logs."""
+"""Spread of the coefficients a, g and f around the prior's: standard deviations of their logs."""
 
 STEPS = 25
 HELD_OUT_DAYS = 14
@@ -41,14 +41,14 @@ class Moves:
     """Moves of one span, both sides.
 
     Attributes:
-        at: (n,) int64, when the span began, UTC ms.
+        at: (n,) int64, start of the span, UTC ms.
         short: (n,) bool, upward moves.
         distance: (n,) float64, log distance to the furthest price.
-        mass, near: (n,) float64, USD open on the way, and within ten basis points of where it began; weighed so that
-            the venues in the sum stand for those that F speaks of.
-        interest: (n,) float64, open interest, USD, weighed alike.
-        forced: (n,) float64, USD reported on new ground.
-        churn: (n,) float64, USD reported on ground that the span had been over already.
+        mass, near: (n,) float64, USD open over the move, and within ten basis points of its start, both scaled by
+            Snapshot.weight.
+        interest: (n,) float64, open interest, USD, scaled alike.
+        forced: (n,) float64, USD reported at newly reached levels.
+        churn: (n,) float64, USD reported at levels the span had already swept.
     """
 
     at: np.ndarray
@@ -64,12 +64,12 @@ class Moves:
         return len(self.at)
 
     def where(self, which: np.ndarray) -> Moves:
-        """Some of them."""
+        """Return the selected moves."""
         return Moves(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
 
 def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedPrior = FORCED) -> Moves:
-    """The moves of each span of so many hours that has no gap, beginning at a snapshot's time."""
+    """Return the moves of every gapless span of `span` hours that begins at a snapshot."""
     by_close = {int(at) + HOUR_MS: i for i, at in enumerate(hours.at)}
     near_levels = round(prior.near_distance / BIN)
     rows = []
@@ -99,9 +99,9 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
 
 
 def churn_usd(hours: Hours, span: int) -> dict[Side, float] | None:
-    """USD reported in the last so many hours on ground that they had been over already.
+    """Return the churn of the last `span` hours by side: USD reported at levels they had already swept.
 
-    None where an hour is missing, or not all of it was heard.
+    None if an hour is missing or its reports are incomplete.
     """
     first = len(hours) - span
     if first < 1 or hours.at[-1] - hours.at[first] != (span - 1) * HOUR_MS:
@@ -114,7 +114,7 @@ def churn_usd(hours: Hours, span: int) -> dict[Side, float] | None:
 
 
 def _new_ground(hours: Hours, later: slice, side: int, mark: float) -> tuple[float, float, float]:
-    """How far price went, in logs, and what was reported beyond each earlier extreme and on old ground, USD."""
+    """Return the log distance price went, and USD reported beyond earlier extremes and at already-swept levels."""
     step = -1 if side == 0 else 1
     reached = step * np.log((hours.low if side == 0 else hours.high)[later] / mark)
     before = np.concatenate([[0.0], np.maximum.accumulate(np.maximum(reached, 0.0))[:-1]])
@@ -125,7 +125,7 @@ def _new_ground(hours: Hours, later: slice, side: int, mark: float) -> tuple[flo
 
 
 def expected(of: Moves, prior: ForcedPrior = FORCED) -> np.ndarray:
-    """F of each move, (n,) float64, USD."""
+    """Return F of each move, (n,) float64, USD."""
     held = of.mass + prior.near_boost * np.minimum(of.mass, of.near)
     factor = prior.scale * np.where(of.short, prior.short_factor, prior.long_factor)
     forced: np.ndarray = factor * (held + prior.ground * _ground(of, prior))
@@ -138,21 +138,21 @@ def _ground(of: Moves, prior: ForcedPrior) -> np.ndarray:
 
 
 def refit(of: Moves, prior: ForcedPrior = FORCED) -> ForcedPrior:
-    """a, g and f fitted to moves, drawn to the prior; the other coefficients stay as they are.
+    """Fit a, g and f to moves, shrunk towards the prior. Return the prior with these three replaced.
 
-    Gauss-Newton on the penalised Tweedie deviance in the logs of the three; its dispersion is Pearson's.
+    Gauss-Newton on the penalised Tweedie deviance in the logs of the three, with Pearson's dispersion.
     """
-    shift, made = np.zeros(3), prior
+    shift, refitted = np.zeros(3), prior
     for _ in range(STEPS):
-        made = replace(
+        refitted = replace(
             prior,
             scale=prior.scale * float(np.exp(shift[0])),
             short_factor=prior.short_factor * float(np.exp(shift[1])),
             ground=prior.ground * float(np.exp(shift[2])),
         )
-        mean = expected(of, made)
-        factor = made.scale * np.where(of.short, made.short_factor, made.long_factor)
-        slopes = np.stack([np.ones(len(of)), of.short, factor * made.ground * _ground(of, made) / mean], axis=1)
+        mean = expected(of, refitted)
+        factor = refitted.scale * np.where(of.short, refitted.short_factor, refitted.long_factor)
+        slopes = np.stack([np.ones(len(of)), of.short, factor * refitted.ground * _ground(of, refitted) / mean], axis=1)
         weight = mean ** (2 - POWER)
         residual = (of.forced - mean) / mean
         dispersion = float((weight * residual**2).mean())
@@ -162,19 +162,19 @@ def refit(of: Moves, prior: ForcedPrior = FORCED) -> ForcedPrior:
         shift = shift + np.clip(step, -0.5, 0.5)
         if np.abs(step).max() < 1e-6:
             break
-    return made
+    return refitted
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Coefficients for one asset with how they were come by.
+    """Coefficients for one asset and where they come from.
 
     Attributes:
-        coefficients: the fitted ones, or the prior's where a fit did worse than they on what it had not seen.
-        fitted: whether they are fitted.
-        why: what decided, for people.
-        start, end: the window fitted on, UTC ms; both 0 for the prior.
-        held_out, held_out_prior: mean deviance on the last two weeks, of a fit on what came before and of the prior.
+        coefficients: fitted, or the prior's if a fit was impossible or did worse on held-out data.
+        fitted: True if they are fitted.
+        why: reason for the choice, for people.
+        start, end: the window fitted on, UTC ms, both 0 for the prior.
+        held_out, held_out_prior: mean deviance on the last two weeks, of a fit to earlier data and of the prior.
     """
 
     coefficients: ForcedPrior
@@ -187,14 +187,14 @@ class Calibration:
 
 
 def calibrate_from(hours: Hours, snapshots: Sequence[Snapshot]) -> Calibration:
-    """Fit an asset's coefficients to its own hours; one fit serves all spans."""
-    found = [moves(hours, snapshots, span) for span in SPANS]
-    columns = (np.concatenate([getattr(of, name) for of in found]) for name in Moves.__dataclass_fields__)
+    """Fit an asset's coefficients to its own hours, one fit for all spans. Return the calibration."""
+    by_span = [moves(hours, snapshots, span) for span in SPANS]
+    columns = (np.concatenate([getattr(of, name) for of in by_span]) for name in Moves.__dataclass_fields__)
     return calibrate(Moves(*columns))
 
 
 def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:
-    """Fit an asset's own coefficients; never worse than the prior on two weeks that the fit has not seen."""
+    """Fit an asset's own coefficients, or keep the prior if a fit does worse on two held-out weeks."""
     if not len(of) or of.at.max() - of.at.min() < MIN_DAYS * 24 * HOUR_MS:
         return Calibration(prior, fitted=False, why="too few days of reports")
     start, end = int(of.at.min()), int(of.at.max())
@@ -202,24 +202,24 @@ def calibrate(of: Moves, prior: ForcedPrior = FORCED) -> Calibration:
     seen, unseen = of.where(of.at < cut - 24 * HOUR_MS), of.where(of.at >= cut)
     if (seen.forced > 0).sum() < 100 or not len(unseen):
         return Calibration(prior, fitted=False, why="too few liquidations to fit to")
-    scores = [deviance(expected(unseen, made), unseen.forced) / len(unseen) for made in (refit(seen, prior), prior)]
+    scores = [deviance(expected(unseen, trial), unseen.forced) / len(unseen) for trial in (refit(seen, prior), prior)]
     if not scores[0] <= scores[1]:
         return Calibration(prior, False, "a fit did worse than the shipped coefficients", 0, 0, *scores)
-    made = refit(of, prior)
-    if not np.isfinite([made.scale, made.short_factor, made.ground]).all():
+    trial = refit(of, prior)
+    if not np.isfinite([trial.scale, trial.short_factor, trial.ground]).all():
         return Calibration(prior, False, "a fit did not settle", 0, 0, *scores)
-    return Calibration(made, True, "fitted to reports", start, end, *scores)
+    return Calibration(trial, True, "fitted to reports", start, end, *scores)
 
 
 @dataclass(frozen=True, slots=True)
 class SpanReport:
-    """How F did over one span.
+    """Skill of F over one span.
 
     Attributes:
-        removed: share of deviance removed from c·d^p per side, each of the rolling folds, fitted on what came before.
-        over: reported over expected, by distance and side.
-        coverage: share of moves within the 80 % band, by distance and side; None where there were fewer than twenty.
-        churn: USD a move that was reported on old ground, the mean by distance and side; None without a move.
+        removed: share of deviance removed from c·d^p per side, by rolling fold, both fitted to earlier data only.
+        over: reported over expected, by distance and side, None without moves.
+        coverage: share of moves within the 80 % band, by distance and side, None for fewer than twenty moves.
+        churn: mean churn per move, USD, by distance and side, None without moves.
         count: moves, by distance and side.
     """
 
@@ -239,7 +239,7 @@ def report(
     end: int | None = None,
     prior: ForcedPrior = FORCED,
 ) -> SpanReport:
-    """Hold F against new ground from start to end, with rolling folds that are fitted on what came before only."""
+    """Score F at newly reached levels from start to end, in rolling folds fitted to earlier data only."""
     every = moves(hours, snapshots, span, prior)
     last = end if end is not None else np.iinfo(np.int64).max
     later = every.where((every.at >= start) & (every.at + span * HOUR_MS <= last))
@@ -248,12 +248,12 @@ def report(
     edges = np.linspace(start, int(later.at.max()) + 1, FOLDS + 1)
     removed, guesses = [], np.full(len(later), np.nan)
     for left, right in pairwise(edges):
-        known = every.where(every.at < left - span * HOUR_MS)
+        earlier = every.where(every.at < left - span * HOUR_MS)
         which = (later.at >= left) & (later.at < right)
         fold = later.where(which)
-        made = calibrate(known, prior).coefficients
-        guesses[which] = expected(fold, made)
-        removed.append(1 - deviance(guesses[which], fold.forced) / deviance(_rival(known, fold), fold.forced))
+        fitted = calibrate(earlier, prior).coefficients
+        guesses[which] = expected(fold, fitted)
+        removed.append(1 - deviance(guesses[which], fold.forced) / deviance(_rival(earlier, fold), fold.forced))
     low, high = band_factors(later.distance)
     inside = (later.forced >= guesses * low) & (later.forced <= guesses * high)
     over: dict[str, float | None] = {}
@@ -272,16 +272,16 @@ def report(
     return SpanReport(span, tuple(removed), over, coverage, churn, count)
 
 
-def _rival(known: Moves, of: Moves) -> np.ndarray:
-    """What c·d^p per side says, fitted to the known moves."""
+def _rival(earlier: Moves, of: Moves) -> np.ndarray:
+    """Return the reference forecast c·d^p per side, fitted to earlier moves, (n,) float64, USD."""
     out = np.zeros(len(of))
     for short in (False, True):
-        if not known.forced[known.short == short].any():
-            continue  # nothing seen on that side: nothing said
-        mine, theirs = known.short == short, of.short == short
-        features = np.stack([np.ones(len(known)), np.log(known.distance)], axis=1)
-        made = fit(features[mine], known.forced[mine], np.ones(int(mine.sum())), 0.0)
-        out[theirs] = made.predict(np.stack([np.ones(int(theirs.sum())), np.log(of.distance[theirs])], axis=1))
+        if not earlier.forced[earlier.short == short].any():
+            continue  # no reports on that side: predict 0
+        mine, theirs = earlier.short == short, of.short == short
+        features = np.stack([np.ones(len(earlier)), np.log(earlier.distance)], axis=1)
+        regression = fit(features[mine], earlier.forced[mine], np.ones(int(mine.sum())), 0.0)
+        out[theirs] = regression.predict(np.stack([np.ones(int(theirs.sum())), np.log(of.distance[theirs])], axis=1))
     return out
 
 

@@ -1,4 +1,4 @@
-"""A market hour by hour: what its prices reached, what the map held there, and what feeds reported."""
+"""Hourly rows of an asset: price range, USD on the map within it, and reported liquidations."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Hours:
 
     Attributes:
         at: (n,) int64, opening time, UTC ms.
-        before: (n,) float64, the close before the hour, USD.
+        before: (n,) float64, previous close, USD.
         high, low: (n,) float64, USD.
-        reached: (n, 2) float64, USD that the map held, long and short, at levels the hour's own low and high reached.
-        stir: (n,) float64, ln of the range of open interest within the hour over open interest; NaN where unknown.
-        reported: (n, 2) float64, USD that feeds reported as forced out; NaN where there was no feed.
+        reached: (n, 2) float64, USD on the map at levels reached by the hour's low (longs) and high (shorts).
+        stir: (n,) float64, ln of the range of open interest within the hour over open interest, NaN if unknown.
+        reported: (n, 2) float64, reported liquidations, USD, long and short, NaN if incomplete or without a feed.
     """
 
     at: np.ndarray
@@ -42,7 +42,7 @@ class Hours:
 
     @property
     def swept(self) -> np.ndarray:
-        """(n, 2) float64, log distance from the close before down to the low and up to the high."""
+        """Log distance from the previous close down to the low and up to the high, (n, 2) float64."""
         down, up = np.log(self.before / self.low), np.log(self.high / self.before)
         swept: np.ndarray = np.maximum(np.stack([down, up], axis=1), 0.0)
         return swept
@@ -53,7 +53,7 @@ STIR_FLOOR = 1e-5
 
 @dataclass
 class Part:
-    """One market within the running hour: its levels as they stood when the hour began, and what happened since."""
+    """One market within the running hour: its levels at the start of the hour, and its bars since."""
 
     market: Market
     edges: dict[Side, int]
@@ -69,18 +69,18 @@ class Part:
     summed: bool = True
 
     def reached_usd(self, side: Side) -> float:
-        """USD that the map held, when the hour began, at levels that the hour reached."""
+        """Return the USD on the map, at the start of the hour, at levels the hour has reached."""
         reach = outward(side, bin_of(self.low if side == "long" else self.high))
         return held_usd(self.market, side, self.edges[side], self.contracts[side], reach)
 
 
 @dataclass
 class HourBuilder:
-    """Puts bars of up to an hour together into hours.
+    """Aggregates bars of up to an hour into hours.
 
-    What the map held is read once an hour, as it stood when the hour began: entries of the hour itself are not known
-    beforehand. One market, the largest when the hour began, gives the hour's prices. An hour that its bars do not cover
-    whole has no report.
+    The map is read once, at the start of each hour, because entries made within the hour cannot be predicted. The
+    reference market, the largest at the start of the hour, gives its prices. An hour not fully covered by that market's
+    bars has no report.
     """
 
     rows: list[list[float]] = field(default_factory=list)
@@ -90,11 +90,11 @@ class HourBuilder:
 
     @property
     def running_at(self) -> int:
-        """When the running hour began, 0 before the first."""
+        """Start of the running hour, UTC ms, 0 before the first."""
         return self._at if self._parts else 0
 
     def begin(self, market_map: MarketMap, bar: Bar) -> None:
-        """Note a market as it stands before a bar steps it."""
+        """Record a market and its map before a bar steps it."""
         at = bar.opened_at // HOUR_MS * HOUR_MS
         if at < self._at or not market_map.opened:
             return
@@ -122,9 +122,9 @@ class HourBuilder:
         part.summed = part.summed and bar.long_liquidations_usd is not None and bar.short_liquidations_usd is not None
 
     def rescale(self, key: str, ratio: float) -> None:
-        """A market's contracts have another size: what the running hour saw of its open interest is counted in those.
+        """Convert a market's open interest in the running hour to a new contract size.
 
-        What the map held when the hour began stays with the market as it was then.
+        Its levels at the start of the hour stay in the old contracts, with the market as it was then.
         """
         part = self._parts.get(key)
         if part is not None:
@@ -132,45 +132,45 @@ class HourBuilder:
 
     @property
     def leader(self) -> str:
-        """The market whose prices are the hour's: the largest when it began."""
+        """Key of the reference market: the largest at the start of the hour."""
         return max(self._parts, key=lambda key: (self._parts[key].size_usd, key))
 
     @property
     def whole(self) -> bool:
-        """Whether the leading market's bars cover the running hour."""
+        """True if the reference market's bars cover the running hour."""
         return bool(self._parts) and self._parts[self.leader].covered_ms >= HOUR_MS
 
     def summed(self, keys: Collection[str]) -> bool:
-        """Whether every bar of those markets said itself what was forced out."""
+        """Return True if every bar of these markets in the running hour has liquidation totals."""
         return all(self._parts[key].summed for key in keys if key in self._parts)
 
     def finish(self, reported: Mapping[Side, float] | None, weight: float) -> None:
-        """End the running hour.
+        """Close the running hour and store its row.
 
         Args:
-            reported: USD reported within the hour, None where not all of it was heard.
-            weight: what held USD counts for, so that the venues in the sum stand for those whose feeds are counted.
+            reported: USD reported within the hour by side, or None if reports are incomplete.
+            weight: factor that scales USD summed over all venues to the amount the coefficients expect (scale_for).
         """
         part = self._parts[self.leader]
         values = {"at": float(self._at), "before": self._close or part.close, "high": part.high, "low": part.low}
-        known = self.whole
+        covered = self.whole
         values["stir"] = math.nan
-        if known and part.interest and part.most:
+        if covered and part.interest and part.most:
             values["stir"] = math.log((part.most - part.least) / part.interest + STIR_FLOOR)
         for side in SIDES:
             reached = sum(each.reached_usd(side) for each in self._parts.values())
             values[f"reached_{side}"] = reached * weight
-            values[f"reported_{side}"] = reported[side] if reported is not None and known else math.nan
+            values[f"reported_{side}"] = reported[side] if reported is not None and covered else math.nan
         self.rows.append([values[name] for name in COLUMNS])
         self._close, self._parts = part.close, {}
 
     @property
     def last_closed_at(self) -> int:
-        """End of the last closed hour, UTC ms; 0 before the first."""
+        """End of the last closed hour, UTC ms, 0 before the first."""
         return int(self.rows[-1][0]) + HOUR_MS if self.rows else 0
 
     def hours(self, count: int | None = None) -> Hours:
-        """All closed hours, or the last so many."""
+        """Return all closed hours, or the last `count`."""
         rows = self.rows if count is None else self.rows[-count:]
         table = np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
         column = {name: table[:, i] for i, name in enumerate(COLUMNS)}
@@ -185,12 +185,12 @@ class HourBuilder:
         )
 
     def forget_before(self, at: int) -> None:
-        """Drop hours that opened before then."""
+        """Drop hours that opened before `at`, UTC ms."""
         while self.rows and self.rows[0][0] < at:
             del self.rows[0]
 
     def snapshot(self) -> dict[str, Any]:
-        """State for a checkpoint; arrays stay arrays."""
+        """Return the state for a checkpoint, rows as an array."""
         return {
             "rows": np.array(self.rows, dtype=np.float64).reshape(-1, len(COLUMNS)),
             "close": self._close,
@@ -200,6 +200,6 @@ class HourBuilder:
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> HourBuilder:
-        """The same again."""
+        """Return the builder that snapshot() stored."""
         parts = {key: Part(**{**part, "market": Market(**part["market"])}) for key, part in state["parts"].items()}
         return cls([list(row) for row in state["rows"]], state["close"], state["at"], parts)

@@ -1,7 +1,8 @@
-"""How well predictions match what was reported, against rivals that know no map.
+"""Skill of predictions: their fit to reported liquidations against reference forecasts that use no map.
 
-d2 is the share of Tweedie deviance that predictions remove from a rival that knows the distance swept; d2_path from one
-that knows the whole price path (both sides of the hour, six past extremes), but neither open interest nor a map.
+d2 is the share of Tweedie deviance that predictions remove from a reference given the distance swept. d2_path is the
+same for a reference given the whole price path (both sides of the hour, six past extremes). Neither reference has open
+interest or a map.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MIN_SCORED = 24
 MIN_KNOWN = 24 * 14
 RIVAL_RIDGE = 1e-3
 NOTHING = 1e-6
-"""A rival that leaves less deviance than this share of what there is has nothing to be beaten in."""
+"""Lowest deviance of a reference, as a share of the sum of sqrt(reported), that leaves something to improve."""
 
 BAND_DAYS = 60
 BAND_NEIGHBOURS = 300
@@ -29,16 +30,16 @@ BAND_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Figures of one stretch of hours.
+    """Skill over one stretch of hours.
 
     Attributes:
         bars: hours scored.
-        r, r_baseline: correlation of predicted and reported USD, both sides pooled; of the plain rival.
-        d2, d2_path: share of deviance removed from the plain rival and from the one that knows the path.
-        d2_scaled: d2 after both are given the right total.
+        r, r_baseline: correlation of predicted and reported USD, both sides pooled, and that of the plain reference.
+        d2, d2_path: share of deviance removed from the plain reference and from the one given the path.
+        d2_scaled: d2 after scaling both forecasts to the reported total.
         spearman: rank correlation.
         bias: predicted total over reported total.
-        coverage: share of reports within their 80 % band, None where no band was known.
+        coverage: share of reports within their 80 % band, None if there was no band.
     """
 
     bars: int
@@ -53,25 +54,25 @@ class Score:
 
 
 def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None) -> Score:
-    """Score predictions of the hours that opened at or after start and before end; rivals are fitted before start.
+    """Score predictions of hours that opened in start <= at < end, against references fitted to earlier hours.
 
     Args:
         expected: (n, 2) float64, USD.
         start, end: UTC ms.
 
     Raises:
-        HistoryError: when there is too little to score or to fit rivals on, or an hour has no prediction.
+        HistoryError: when there is too little to score or to fit references to, or an hour has no prediction.
     """
-    known = hours.at < start
+    training = hours.at < start
     scored = (hours.at >= start) & (hours.at < (end if end is not None else np.iinfo(np.int64).max))
     reported = ~np.isnan(hours.reported).any(axis=1)
-    known, scored = known & reported, scored & reported
-    if scored.sum() < MIN_SCORED or known.sum() < MIN_KNOWN:
+    training, scored = training & reported, scored & reported
+    if scored.sum() < MIN_SCORED or training.sum() < MIN_KNOWN:
         raise HistoryError("a score needs 24 hours with reports, and two weeks of them before")
     missing = scored & np.isnan(expected).any(axis=1)
     if missing.any():
         raise HistoryError(f"{int(missing.sum())} hours have no prediction: too little came before them")
-    plain, path = (rival(hours, known, path=flag)[scored].ravel() for flag in (False, True))
+    plain, path = (rival(hours, training, path=flag)[scored].ravel() for flag in (False, True))
     x, y = expected[scored].ravel(), hours.reported[scored].ravel()
     if y.sum() < FLOOR_USD * len(y):
         raise HistoryError("too little was liquidated to tell predictions apart")
@@ -94,8 +95,8 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
     )
 
 
-def rival(hours: Hours, known: np.ndarray, *, path: bool) -> np.ndarray:
-    """What a regression without a map predicts, (n, 2) float64, USD; fitted on the known hours."""
+def rival(hours: Hours, training: np.ndarray, *, path: bool) -> np.ndarray:
+    """Return the reference forecast, a regression without a map fitted to some hours, (n, 2) float64, USD."""
     swept, seen = hours.swept, hours.reported
     width = np.log(swept.sum(axis=1) + SMALL)
     out = np.zeros_like(seen)
@@ -110,20 +111,20 @@ def rival(hours: Hours, known: np.ndarray, *, path: bool) -> np.ndarray:
             size = np.log(np.maximum(swept[:, side], 1e-5))
             edge = (beyond(hours, 24)[:, side] > 0).astype(float)
             columns = [size, size**2, edge, edge * size]
-        if not seen[known, side].any():
-            out[:, side] = FLOOR_USD  # it has seen none of that side
+        if not seen[training, side].any():
+            out[:, side] = FLOOR_USD  # no reports of that side to fit to
             continue
         features = np.stack([np.ones(len(hours)), *columns], axis=1)
-        made = fit(features[known], seen[known, side], np.ones(int(known.sum())), RIVAL_RIDGE)
-        out[:, side] = np.clip(made.predict(features), FLOOR_USD, 4 * seen[known, side].max())
+        model = fit(features[training], seen[training, side], np.ones(int(training.sum())), RIVAL_RIDGE)
+        out[:, side] = np.clip(model.predict(features), FLOOR_USD, 4 * seen[training, side].max())
     return out
 
 
 def bands(hours: Hours, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """80 % bands of one-hour predictions, two (n, 2) float64 arrays, USD; NaN before there were enough to tell from.
+    """Return 80 % bands of one-hour predictions, two (n, 2) float64 arrays, USD, NaN while there are too few.
 
-    From the ratios of reported to expected among the 300 past predictions of like size, of 60 days, both sides, anew
-    each day.
+    Recomputed daily from the ratios of reported to expected of the 300 past predictions closest in size, both sides,
+    over 60 days.
     """
     low, high = np.full_like(expected, np.nan), np.full_like(expected, np.nan)
     tail = (1 - BAND_SHARE) / 2
@@ -146,7 +147,7 @@ def bands(hours: Hours, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks, ties at their mean."""
+    """Return ranks from 0, ties at their mean."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     first, last = (np.searchsorted(ordered, ordered, side) for side in ("left", "right"))

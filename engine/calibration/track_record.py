@@ -1,4 +1,4 @@
-"""An asset's track record: how the last month's hours were predicted, each from what came before it."""
+"""An asset's track record: skill of the last month's hourly predictions, each made from earlier hours only."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from engine.market import DAY_MS, HOUR_MS
 
 SCORED_DAYS = 30
 MIN_DAYS = (MIN_KNOWN + MIN_SCORED) / 24
-"""Of reports, before there is anything to say."""
+"""Days of reports needed for a score."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """How an asset's hours were predicted.
+    """Skill of an asset's hourly predictions.
 
     Attributes:
-        asset: what people call it.
-        at: end of the last hour in it, UTC ms.
-        days: of reports there have been.
-        score: None where there is none; why says the reason.
-        expected_usd, reported_usd: totals over the hours scored, longs and shorts.
-        days_usd: by day: UTC ms, then USD expected of longs and shorts, and reported of each.
+        asset: the coin's ticker.
+        at: end of its last hour, UTC ms.
+        days: days of reports so far.
+        score: skill, or None if there is none yet.
+        expected_usd, reported_usd: totals over the hours counted, longs and shorts.
+        days_usd: one row per day: UTC ms, then USD expected of longs and shorts, and reported of each.
+        why: reason for having no score, for people, empty with one.
     """
 
     asset: str
@@ -42,33 +43,33 @@ class TrackRecord:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """JSON values."""
+        """All fields as JSON values."""
         return asdict(self)
 
 
 def track_record(asset: str, hours: Hours) -> TrackRecord:
-    """Walk through the hours that are known. Takes seconds for half a year: not for the event loop."""
-    heard = ~np.isnan(hours.reported).any(axis=1)
+    """Predict and score an asset's hours. Takes seconds for half a year: do not run it on the event loop."""
+    complete = ~np.isnan(hours.reported).any(axis=1)
     at = int(hours.at[-1]) + HOUR_MS if len(hours) else 0
-    days = float(heard.sum()) / 24
-    first = int(hours.at[heard][0]) if heard.any() else at
+    days = float(complete.sum()) / 24
+    first = int(hours.at[complete][0]) if complete.any() else at
     start = max(at - SCORED_DAYS * DAY_MS, first + MIN_KNOWN * HOUR_MS)
     expected = walk_forward(hours).expected
-    found, why = None, f"{days:.0f} of {MIN_DAYS:.0f} days of liquidation reports so far"
+    skill, why = None, f"{days:.0f} of {MIN_DAYS:.0f} days of liquidation reports so far"
     if days >= MIN_DAYS:
         try:
-            found, why = score(hours, expected, start), ""
+            skill, why = score(hours, expected, start), ""
         except HistoryError as error:
             why = str(error)
-    scored = heard & ~np.isnan(expected).any(axis=1) & (hours.at >= (start if found else at - SCORED_DAYS * DAY_MS))
+    scored = complete & ~np.isnan(expected).any(axis=1) & (hours.at >= (start if skill else at - SCORED_DAYS * DAY_MS))
     return TrackRecord(
         asset,
         at,
         days,
-        found,
+        skill,
         (float(expected[scored, 0].sum()), float(expected[scored, 1].sum())),
         (float(hours.reported[scored, 0].sum()), float(hours.reported[scored, 1].sum())),
-        _by_day(hours.at[scored], expected[scored], hours.reported[scored]) if found else (),
+        _by_day(hours.at[scored], expected[scored], hours.reported[scored]) if skill else (),
         why,
     )
 

@@ -1,8 +1,8 @@
-"""Tweedie regression with a log link: what ties a map to reported liquidations, and measures how well it does.
+"""Tweedie regression with a log link: fits the map to reported liquidations and scores the fit.
 
-Liquidations are a heap of zeros and small sums with a few enormous ones; a Tweedie deviance of power 1.5 weighs both.
-Source: Dunn and Smyth, "Series evaluation of Tweedie exponential dispersion model densities" (2005); the fit is the
-usual iteratively reweighted least squares.
+Most hourly liquidations are zero or small and a few are enormous; a Tweedie deviance of power 1.5 accounts for both.
+Source: Dunn and Smyth, "Series evaluation of Tweedie exponential dispersion model densities" (2005). The fit is by
+iteratively reweighted least squares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 POWER = 1.5
 FLOOR_USD = 1e3
-"""A prediction below this counts as this: the deviance is infinite at zero."""
+"""Lower limit of predictions: the deviance is infinite at zero."""
 
 CEILING_USD = 1e11
 STEPS = 60
@@ -21,7 +21,7 @@ ENOUGH = 1e-8
 
 
 def deviance(mean: np.ndarray, seen: np.ndarray) -> float:
-    """Tweedie deviance of power 1.5, summed; both arrays of one shape, USD."""
+    """Return the summed Tweedie deviance of power 1.5 of two arrays of one shape, USD."""
     mean = np.maximum(mean, FLOOR_USD)
     a, b = 1 - POWER, 2 - POWER
     return float(2 * (seen**b / (a * b) - seen * mean**a / a + mean**b / b).sum())
@@ -32,8 +32,8 @@ class Fit:
     """A fitted regression.
 
     Attributes:
-        coefficients: (k,) float64 in natural units; the first column of features is 1.
-        centre, scale: (k,) float64, of the columns it was fitted on.
+        coefficients: (k,) float64 in natural units. The first column of features is 1.
+        centre, scale: (k,) float64, mean and spread of the feature columns.
     """
 
     coefficients: np.ndarray
@@ -41,24 +41,24 @@ class Fit:
     scale: np.ndarray
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Expected USD for features (..., k)."""
+        """Return expected USD for features (..., k)."""
         eta = features @ self.coefficients
         predicted: np.ndarray = np.exp(np.clip(eta, np.log(FLOOR_USD), np.log(CEILING_USD)))
         return predicted
 
 
 def fit(features: np.ndarray, seen: np.ndarray, weights: np.ndarray, ridge: float, start: Fit | None = None) -> Fit:
-    """Fit by iteratively reweighted least squares.
+    """Fit by iteratively reweighted least squares. Return the fit.
 
     Args:
         features: (n, k) float64, the first column 1.
         seen: (n,) float64, USD.
         weights: (n,) float64, 0 leaves a row out.
-        ridge: pull towards zero of the standardised coefficients but the first, per unit of weight.
-        start: where to begin, such as the fit before.
+        ridge: penalty on the standardised coefficients except the first, per unit of weight.
+        start: starting point, such as the previous fit.
 
     Raises:
-        ValueError: when nothing was seen.
+        ValueError: when nothing was liquidated in the weighted rows.
     """
     total = weights.sum()
     if not total or not (weights * seen).sum():

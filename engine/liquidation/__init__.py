@@ -1,1 +1,1 @@
-"""Margin, the map, forced flow and clusters. Pure: no exchange library, no event loop, no clock."""
+"""Margin, liquidation map, expected liquidations and clusters. Pure: no exchange library, event loop or clock."""

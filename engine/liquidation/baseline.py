@@ -1,4 +1,4 @@
-"""What is usual for an asset: F and density by distance over the last 30 days, sampled on the hour."""
+"""Baseline of an asset: medians of F and density by distance over the last 30 days, sampled on the hour."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from engine.market import DAY_MS, HOUR_MS, SIDES, Side
 
 DAYS = 30
 DISTANCES = np.geomspace(0.001, 0.3, 48)
-"""Log distances at which F is kept."""
+"""Log distances at which F is sampled."""
 
 DENSITY_LEVELS = 700
-"""Levels outward from the close at which density is kept: to 35 %."""
+"""Levels outward from the close whose density is stored: to 35 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An asset's map as it stood at a close.
+    """An asset's map at a close.
 
     Attributes:
-        weight: what open USD counts for, so that the venues in the sum stand for those that F speaks of.
+        weight: factor that scales USD summed over all venues to the amount F's coefficients expect (scale_for).
         density: per side, (DENSITY_LEVELS,) float32, USD by level outward from the mark.
     """
 
@@ -42,7 +42,7 @@ class Snapshot:
 class Baseline:
     """Rolling medians of F and of density, per side, from hourly snapshots.
 
-    The median is refreshed once a day: it moves slowly, and a figure that two answers share must not jump.
+    Medians are refreshed once a day: they move slowly, and a figure shown in two answers must not jump.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,11 @@ class Baseline:
 
     @property
     def since(self) -> int | None:
-        """Time of the oldest snapshot kept."""
+        """Time of the oldest snapshot, UTC ms, or None."""
         return self._at[0] if self._at else None
 
     def add(self, view: MapView) -> None:
-        """Take a snapshot; forget those older than 30 days."""
+        """Add a snapshot and drop those older than 30 days."""
         self._at.append(view.at)
         self._marks.append(view.mark)
         self._interest.append(sum(view.interest_usd.values()))
@@ -79,7 +79,7 @@ class Baseline:
             self._refresh(view.at)
 
     def forced_usd(self, side: Side, distance: float) -> float | None:
-        """Median of F at that log distance over the last 30 days, USD; None before the first snapshot."""
+        """Return the 30-day median of F at a log distance, USD, or None before the first snapshot."""
         if side not in self._forced_median:
             return None
         clipped = min(max(distance, DISTANCES[0]), DISTANCES[-1])
@@ -87,13 +87,13 @@ class Baseline:
         return float(np.exp(logs))
 
     def interest_rank(self, usd: float) -> float | None:
-        """Share of the last 30 days' hours with less open interest than that; None before a day of them."""
+        """Return the share of hours in the last 30 days with less open interest, or None before 24 hours."""
         if len(self._interest) < 24:
             return None
         return sum(before < usd for before in self._interest) / len(self._interest)
 
     def remeasure(self, coefficients: ForcedPrior) -> dict[Side, Callable[[float], float]]:
-        """Take F of the past as these coefficients have it; how much its median changes, by side and log distance."""
+        """Recompute past F with new coefficients. Return new over old median as a function of log distance, by side."""
         before = dict(self._forced_median)
         for side in SIDES:
             self._forced[side] = [self._remeasured(i, side, coefficients) for i in range(len(self._at))]
@@ -103,7 +103,7 @@ class Baseline:
 
     def _remeasured(self, i: int, side: Side, coefficients: ForcedPrior) -> np.ndarray:
         if not self._weights[i]:
-            return self._forced[side][i]  # taken before weights were kept
+            return self._forced[side][i]  # from before weights were stored
         density = np.zeros(WINDOW)
         density[:DENSITY_LEVELS] = self._density[side][i]
         scale = self._weights[i] * coefficients.scale
@@ -118,16 +118,16 @@ class Baseline:
         return float(np.interp(np.log(distance), np.log(DISTANCES), ratios))
 
     def density(self, side: Side) -> np.ndarray | None:
-        """Median USD by level outward from the close, (DENSITY_LEVELS,) float64; None before the first snapshot."""
+        """Return median USD by level outward from the close, (DENSITY_LEVELS,) float64, or None before any snapshot."""
         return self._density_median.get(side)
 
     def growth(self, side: Side, first: int, last: int, hours: int) -> float | None:
-        """Change of what lies on some levels, outward coordinates, within so many hours, a fraction.
+        """Return the change of USD open on levels first..last (outward coordinates) over some hours, as a fraction.
 
-        None where nothing is known from then, or nothing lay there.
+        None if there is no snapshot of exactly then, or nothing was open there.
         """
         if len(self._at) <= hours or self._at[-1] - self._at[-1 - hours] != hours * HOUR_MS:
-            return None  # an hour is missing between them
+            return None  # an hour in between is missing
         then, now = (self._lying(i, side, first, last) for i in (len(self._at) - 1 - hours, len(self._at) - 1))
         return now / then - 1 if then > 0 else None
 
@@ -136,7 +136,7 @@ class Baseline:
         return float(self._density[side][number][max(first - start, 0) : max(last + 1 - start, 0)].sum())
 
     def past(self, count: int) -> list[Snapshot]:
-        """The last snapshots, oldest first."""
+        """Return up to `count` of the latest snapshots, oldest first."""
         first = max(len(self._at) - count, 0)
         return [
             Snapshot(
@@ -156,7 +156,7 @@ class Baseline:
             self._density_median[side] = np.median(np.stack(self._density[side]), axis=0).astype(np.float64)
 
     def snapshot(self) -> dict[str, Any]:
-        """State for a checkpoint; arrays stay arrays."""
+        """Return the state for a checkpoint, arrays as arrays."""
         return {
             "at": np.array(self._at, dtype=np.int64),
             "marks": np.array(self._marks),
@@ -171,17 +171,17 @@ class Baseline:
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Baseline:
-        """The same medians and snapshots again."""
-        made = cls()
-        made._at = [int(at) for at in state["at"]]
-        made._marks = [float(mark) for mark in state["marks"]]
-        made._interest = [float(usd) for usd in state.get("interest", np.zeros(len(made._at)))]
-        made._weights = [float(weight) for weight in state.get("weights", np.zeros(len(made._at)))]
-        made._refreshed_at = state["refreshed_at"]
+        """Return the baseline that snapshot() stored."""
+        baseline = cls()
+        baseline._at = [int(at) for at in state["at"]]
+        baseline._marks = [float(mark) for mark in state["marks"]]
+        baseline._interest = [float(usd) for usd in state.get("interest", np.zeros(len(baseline._at)))]
+        baseline._weights = [float(weight) for weight in state.get("weights", np.zeros(len(baseline._at)))]
+        baseline._refreshed_at = state["refreshed_at"]
         for side in SIDES:
-            made._forced[side] = list(state["forced"][side])
-            made._density[side] = list(state["density"][side])
+            baseline._forced[side] = list(state["forced"][side])
+            baseline._density[side] = list(state["density"][side])
             if side in state["forced_median"]:
-                made._forced_median[side] = state["forced_median"][side]
-                made._density_median[side] = state["density_median"][side]
-        return made
+                baseline._forced_median[side] = state["forced_median"][side]
+                baseline._density_median[side] = state["density_median"][side]
+        return baseline

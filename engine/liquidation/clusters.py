@@ -1,4 +1,4 @@
-"""Clusters over time: dense runs with an identity, from birth to fading or sweep."""
+"""Tracks clusters over time, from birth until they fade or are swept."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from engine.liquidation.view import MapView
 from engine.market import HOUR_MS, SIDES, Side
 
 MATURE_MS = 2 * HOUR_MS
-"""Fresh mass trails the price at the distances of high leverage: a younger cluster is new, not near."""
+"""Age at which a cluster counts as near: new high-leverage positions trail the price, so younger ones do not."""
 
 FADE_MS = 6 * HOUR_MS
 FOLLOWED_MS = 25 * HOUR_MS
-"""So long a faded cluster is still followed: whoever was told of it before is told of its end within a day."""
+"""How long a faded cluster is still tracked, so that chats notified about it get a follow-up within a day."""
 
 MIN_OVERLAP = 0.30
 SWEPT_SHARE = 0.80
 FORGET_DISTANCE = 0.01
 LABEL_MOVE = 10
-"""Levels, half a per cent: counted, as a distance in logs of just so much is decided by rounding."""
+"""Levels (0.5 %). An integer count, because comparing log distances at the limit would depend on rounding."""
 
 
 DETECT_LEVELS = 400
-"""Levels outward from the close in which clusters are looked for: to 20 %."""
+"""Levels outward from the close searched for clusters: to 20 %."""
 
 MarkKind = Literal["entered", "swept", "wick"]
 
@@ -39,18 +39,18 @@ class Cluster:
     """A run of dense levels with an identity. first, peak and last are outward coordinates, first nearest to price.
 
     Attributes:
-        id: made of asset, side, time and place of birth, so that the same bars give the same id again.
+        id: built from asset, side, time and place of birth, so the same bars always give the same id.
         born_distance: log distance from the close to the near edge at birth.
         farthest: largest such distance since.
-        label_price: what it is called by, USD; frozen until the peak has moved by over 0.5 %.
+        label_price: price shown as its name, USD, fixed until the peak moves by over 0.5 % or out of the cluster.
         forced_usd: F over its levels from the last closed bar's close: the number people see.
-        open_usd: what lies there, USD.
-        size_usd: F from the near edge plus the asset's usual alert distance to the far edge: what tiers compare.
-        entry_usd: what lay there when price first entered, 0 while it has not.
-        swept_usd: how much of that has been swept.
-        reached: outward coordinate up to which that has been counted.
-        entry_forced_usd: F over its levels, with its band, as it stood when price first entered.
-        faded_at: when it was found not to be dense any more, UTC ms; 0 while it is.
+        open_usd: USD open on its levels.
+        size_usd: F from the asset's usual alert distance before the near edge to the far edge: compared with tiers.
+        entry_usd: USD open on its levels when price first entered, 0 before.
+        swept_usd: how much of entry_usd has been swept.
+        reached: outward coordinate up to which swept_usd is counted.
+        entry_forced_usd: F over its levels when price first entered; low and high are its band.
+        faded_at: when it was declared faded, UTC ms, 0 while it is live.
     """
 
     id: str
@@ -78,7 +78,7 @@ class Cluster:
 
     @property
     def near_price(self) -> float:
-        """The edge that price meets first, USD."""
+        """Near edge: the one price reaches first, USD."""
         return self._inner(self.first)
 
     @property
@@ -102,7 +102,7 @@ class Cluster:
         return self.entry_usd > 0
 
     def distance(self, price: float) -> float:
-        """Log distance from price out to the near edge; negative once price is inside or past it."""
+        """Return the log distance from price out to the near edge, negative once price is inside or past it."""
         return distance_outward(self.side, price, self.near_price)
 
     def mature(self, at: int) -> bool:
@@ -115,7 +115,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class ClusterEvent:
-    """Something that happened to a cluster on a price path: entered, swept, or wick (entered and left again)."""
+    """An event of a cluster on a price path: entered, swept, or wick (entered and left again)."""
 
     kind: MarkKind
     cluster: Cluster
@@ -123,7 +123,7 @@ class ClusterEvent:
 
 
 class ClusterTracker:
-    """Live clusters of one asset. detect() is called on the hour, follow() on every tick."""
+    """Live clusters of one asset. Call detect() on the hour and follow() on every tick."""
 
     def __init__(self, asset: str) -> None:
         self.asset = asset
@@ -141,18 +141,18 @@ class ClusterTracker:
 
     @property
     def faded(self) -> tuple[Cluster, ...]:
-        """Clusters that are not dense any more, and that price has not come to since; none overlaps a live one."""
+        """Clusters that are no longer dense and not swept since. After detect() none overlaps a live one."""
         return tuple(self._faded.values())
 
     def take_successors(self) -> dict[str, str]:
-        """Return, once, which faded clusters a live one has taken the place of, by id."""
+        """Return and clear the ids of faded clusters that a live cluster replaced, mapped to its id."""
         taken, self._successors = self._successors, {}
         return taken
 
     def follow(self, path: Sequence[float], view: MapView) -> list[ClusterEvent]:
-        """Move the clusters' own account of entry and sweep along a path of prices, oldest first.
+        """Update entry and sweep of all clusters along a path of prices, oldest first. Return the events.
 
-        view must show the map before the path: what lies there is what the path sweeps.
+        view must be the map from before the path, which still contains the positions that the path sweeps.
         """
         marks: list[ClusterEvent] = []
         for price in path:
@@ -197,11 +197,11 @@ class ClusterTracker:
             yield ClusterEvent("swept", moved, price)
 
     def detect(self, view: MapView, usual: dict[Side, Any]) -> None:
-        """Match dense runs of the map to the live clusters; let new ones be born and unseen ones fade."""
+        """Match the map's peaks to live clusters, add new clusters and fade those unseen for six hours."""
         for side in SIDES:
             origin = outward(side, bin_of(view.mark)) + 1
-            found = find_peaks(view.open_usd[side][:DETECT_LEVELS], _near(usual.get(side)))
-            peaks = [peak.moved(origin) for peak in found]
+            raw_peaks = find_peaks(view.open_usd[side][:DETECT_LEVELS], _near(usual.get(side)))
+            peaks = [peak.moved(origin) for peak in raw_peaks]
             self._match(side, peaks, view)
         for cluster in self.live:
             if view.at - cluster.seen_at >= FADE_MS:
@@ -211,7 +211,7 @@ class ClusterTracker:
         self._succeed(view.at)
 
     def _succeed(self, now: int) -> None:
-        """Let live clusters take the place of faded ones, and forget those that faded long ago."""
+        """Replace faded clusters by live ones that overlap them, and drop those that faded long ago."""
         for faded in self.faded:
             heirs = [other for other in self.live if other.side == faded.side and _shared(faded, other) > 0]
             if heirs:
@@ -238,7 +238,7 @@ class ClusterTracker:
                 self._birth(side, peak, view)
 
     def _seen(self, cluster: Cluster, peak: Peak, view: MapView) -> Cluster:
-        if cluster.entered:  # its extent is the one that is being swept
+        if cluster.entered:  # keep the extent that is being swept
             return replace(cluster, seen_at=view.at)
         moved = replace(cluster, first=peak.first, peak=peak.peak, last=peak.last, seen_at=view.at)
         apart = abs(outward(cluster.side, bin_of(cluster.label_price)) - moved.peak)
@@ -268,10 +268,10 @@ class ClusterTracker:
             self._live[new.id] = replace(new, born_distance=distance, farthest=distance, label_price=new.peak_price)
 
     def measure(self, view: MapView, usual_distance: float) -> None:
-        """Renew what each cluster holds and is expected to force, from a closed bar's view.
+        """Recompute each cluster's open USD and F from the view at a bar close.
 
         Args:
-            usual_distance: log distance at which alerts of this asset are usually set, for size_usd.
+            usual_distance: log distance at which alerts for this asset are usually set, for size_usd.
         """
         for cluster in self.live:
             curve = view.curves[cluster.side]
@@ -297,18 +297,18 @@ class ClusterTracker:
 
     @classmethod
     def restore(cls, asset: str, state: dict[str, Any]) -> ClusterTracker:
-        made = cls(asset)
-        made._live = {row["id"]: Cluster(**row) for row in state["live"]}
-        made._faded = {row["id"]: Cluster(**row) for row in state.get("faded", ())}
-        made._successors = dict(state.get("successors", {}))
-        made.born, made.ended, made.relabelled = state["counts"]
-        return made
+        tracker = cls(asset)
+        tracker._live = {row["id"]: Cluster(**row) for row in state["live"]}
+        tracker._faded = {row["id"]: Cluster(**row) for row in state.get("faded", ())}
+        tracker._successors = dict(state.get("successors", {}))
+        tracker.born, tracker.ended, tracker.relabelled = state["counts"]
+        return tracker
 
 
 def alert_size_usd(view: MapView, cluster: Cluster, distance: float) -> float:
-    """F from the alert price (near edge plus distance) to the far edge, USD.
+    """Return F from the alert price (near edge plus distance) to the far edge, USD.
 
-    Not from the last close: that would leak how large the move already is.
+    Measuring from the last close instead would leak how large the move already is.
     """
     curve = view.curves[cluster.side]
     start = cluster.first - round(distance / BIN)
@@ -320,10 +320,10 @@ def _near(usual: np.ndarray | None) -> np.ndarray | None:
 
 
 def _overlap(peak: Peak, cluster: Cluster) -> float:
-    """Shared levels over the shorter of the two."""
+    """Return the shared levels as a share of the shorter run."""
     return _shared(peak, cluster) / min(peak.last - peak.first + 1, cluster.last - cluster.first + 1)
 
 
 def _shared(one: Peak | Cluster, other: Peak | Cluster) -> int:
-    """How many levels two runs of a side share."""
+    """Return how many levels two runs of one side share."""
     return max(min(one.last, other.last) - max(one.first, other.first) + 1, 0)

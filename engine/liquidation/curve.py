@@ -1,7 +1,8 @@
-"""F(P): what the liquidation feeds are expected to report if price goes straight from the mark to P.
+"""F(P): the liquidations that feeds are expected to report if price goes straight from the mark to P.
 
-F = scale · side · [M(d) + c · min(M(d), M10) + f · OI · (d / 1 %)^r], additive over levels, never falling with
-distance or mass by its form, zero at the mark. The last term is what no map knows: positions opened on the way.
+F = scale · side · [M(d) + c · min(M(d), M10) + f · OI · (d / 1 %)^r] is additive over levels, never falls with
+distance or mass, and is zero at the mark. The last term is for positions opened during the move, which the map cannot
+contain.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class LiquidationCurve:
     """F on one side of a mark.
 
     Args:
-        side: whose positions.
+        side: side of the positions.
         mark: reference price, USD.
         open_usd: (WINDOW,) float64, USD by level outward from the mark's own level.
-        interest_usd: open interest of the venues summed, USD.
+        interest_usd: open interest summed over venues, USD.
         scale: ratio of reported to open, for these venues.
     """
 
@@ -54,24 +55,24 @@ class LiquidationCurve:
         self._near_levels = round(prior.near_distance / BIN)
 
     def levels_to(self, price: float) -> int:
-        """How many levels lie on the way: those outward of the mark's own, up to and including the price's own."""
+        """Return the number of levels between the mark's own (excluded) and the price's own (included)."""
         return min(max(outward(self.side, bin_of(price)) - self._origin, 0), WINDOW)
 
     def mass_usd(self, price: float) -> float:
-        """M(d): USD open between the mark and the price."""
+        """Return M(d), the USD open between the mark and the price."""
         return float(self._mass[self.levels_to(price)])
 
     def forced_usd(self, price: float) -> float:
-        """F(P), USD; 0 on the other side of the mark."""
+        """Return F(P), USD, 0 for prices on the other side of the mark."""
         return float(self._forced(np.array([self.levels_to(price)]), np.array([self._distance(price)]))[0])
 
     def map_share(self, price: float) -> float:
-        """Share of F that comes from the map; the rest is ground that no map knows. 0 where F is 0."""
+        """Return the share of F that comes from the map, not from positions opened during the move. 0 where F is 0."""
         total = self.forced_usd(price)
         return 1 - float(self._ground(np.array([self._distance(price)]))[0]) / total if total else 0.0
 
     def between(self, first: int, last: int) -> float:
-        """F over the levels first..last (outward coordinates): a difference of F, so that shares add up."""
+        """Return F over the levels first..last (outward coordinates), as a difference of F so that shares add up."""
         ends = np.array([first - 1, last])
         levels = np.clip(ends - self._origin, 0, WINDOW)
         bounds = np.array([self._inner_bound(first), self._inner_bound(last + 1)])
@@ -79,9 +80,9 @@ class LiquidationCurve:
         return float(outer - inner)
 
     def from_level(self, start: int, last: int) -> float:
-        """F as it would be with the mark just inside the level `start`, up to and including the level `last`.
+        """Return F up to and including the level `last` if the mark were just inside the level `start`, USD.
 
-        Both are outward coordinates; levels inward of this curve's own mark hold nothing.
+        Both are outward coordinates. Levels inward of this curve's own mark count as empty.
         """
         levels = np.clip(np.array([start, start + self._near_levels, last]) - self._origin, 0, WINDOW)
         inside, near, all_of_it = self._mass[levels]
@@ -91,21 +92,21 @@ class LiquidationCurve:
         return float(self._factor * boosted + ground[0])
 
     def forced_from(self, price: float, last: int) -> tuple[float, float, float]:
-        """F and its 80 % band from a mark at that price, up to and including the level `last`, USD."""
+        """Return F from a mark at `price` up to and including the level `last`, with its 80 % band, USD."""
         start = outward(self.side, bin_of(price))
         forced = self.from_level(start, last)
         low, high = band_factors(np.array([max(last - start, 1) * BIN]))
         return forced, forced * float(low[0]), forced * float(high[0])
 
     def at_distances(self, distances: np.ndarray) -> np.ndarray:
-        """F at log distances outward from the mark, (n,) float64."""
+        """Return F at log distances outward from the mark, (n,) float64, USD."""
         step = outward(self.side, 1)
         prices = np.log(self.mark) + step * distances
         levels = step * np.floor(prices / BIN).astype(int) - self._origin
         return self._forced(np.clip(levels, 0, WINDOW), distances)
 
     def band(self, price: float) -> tuple[float, float]:
-        """80 % band of F(P) from the prior's spread, USD; never falls with distance."""
+        """Return the 80 % band of F(P) from the prior's spread, USD. It never falls with distance."""
         distance, levels = self._distance(price), self.levels_to(price)
         if distance <= 0:
             return 0.0, 0.0
@@ -137,15 +138,15 @@ class LiquidationCurve:
         return max(distance_outward(self.side, self.mark, price), 0.0)
 
     def _inner_bound(self, coordinate: int) -> float:
-        """Log distance from the mark to where a level begins."""
+        """Return the log distance from the mark to a level's inner bound."""
         level = outward(self.side, coordinate)
         edge = (level + 1 if self.side == "long" else level) * BIN
         return outward(self.side, 1) * (edge - math.log(self.mark))
 
 
 def band_factors(distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """80 % band as factors of F, interpolated in log distance, wider beyond what was measured."""
-    logs, known = np.log(distances), np.log(BAND_DISTANCES)
-    low, high = np.interp(logs, known, BAND_LOW), np.interp(logs, known, BAND_HIGH)
+    """Return the 80 % band as factors of F, interpolated in log distance and widened beyond the measured range."""
+    logs, log_knots = np.log(distances), np.log(BAND_DISTANCES)
+    low, high = np.interp(logs, log_knots, BAND_LOW), np.interp(logs, log_knots, BAND_HIGH)
     far = distances > BAND_WIDER_BEYOND
     return np.where(far, low / BAND_WIDER_BY, low), np.where(far, high * BAND_WIDER_BY, high)

@@ -1,4 +1,4 @@
-"""Where new positions will be forced out: the prior over leverage, turned into distances by a market's margin rules."""
+"""Where new positions get liquidated: the prior over leverage, turned into distances by a market's margin rules."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from engine.market import Kind, Market, Side
 
 @lru_cache(maxsize=512)
 def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float, prior: MapPrior = MAP) -> np.ndarray:
-    """Share of an entry that is forced out in the j-th level outward from it, (WINDOW,) float64, sums to 1.
+    """Return the share of an entry liquidated in each level outward from it, (WINDOW,) float64, sums to 1.
 
-    The kernel is a lognormal over the distance x that a leverage has under the reference tier,
+    The kernel is a lognormal over the distance x that a leverage L has under the reference tier,
     1/L = 1 - (1 - m0) exp(-x).
-    A market with another maintenance rate, the short side and inverse contracts put the same leverage elsewhere;
-    leverages that the market does not offer get no weight.
+    Other maintenance rates, the short side and inverse contracts map the same leverage to other distances.
+    Leverages that the market does not offer get no weight.
     """
     edges = np.arange(WINDOW + 1) * BIN
     inverse_leverage = _inverse_leverage(side, kind, maintenance, edges)
     offered = np.clip(inverse_leverage, 1 / max_leverage, None)
-    # A margin of 1 or more is a leverage of at most one: beyond the far end of the kernel on every venue.
+    # A margin of 1 or more means a leverage of at most 1: beyond the far end of the kernel on every venue.
     inside = np.clip(offered, 1e-12, 1 - 1e-12)
     reference = -np.log((1 - inside) / (1 - REFERENCE_MAINTENANCE))
     share = np.array([_cumulative(x, prior) for x in reference])
@@ -35,12 +35,12 @@ def weights(side: Side, kind: Kind, maintenance: float, max_leverage: float, pri
 
 
 def for_market(market: Market, side: Side, prior: MapPrior = MAP) -> np.ndarray:
-    """The kernel of one side of a market, (WINDOW,) float64, sums to 1."""
+    """Return the kernel of one side of a market, (WINDOW,) float64, sums to 1."""
     return weights(side, market.kind, market.maintenance_rate + market.fee_rate, market.max_leverage, prior)
 
 
 def _inverse_leverage(side: Side, kind: Kind, maintenance: float, distance: np.ndarray) -> np.ndarray:
-    """1/L of an isolated position forced out at that log distance: the forms of margin.isolated_price, solved for L."""
+    """Return 1/L of isolated positions liquidated at a log distance: margin.isolated_price solved for L."""
     s = 1 if side == "long" else -1
     if kind == "linear":
         share: np.ndarray = s * (1 - np.exp(-s * distance) * (1 - s * maintenance))
@@ -50,7 +50,7 @@ def _inverse_leverage(side: Side, kind: Kind, maintenance: float, distance: np.n
 
 
 def _cumulative(distance: float, prior: MapPrior) -> float:
-    """Lognormal distribution function over the kernel's range, 0 before it and 1 after it."""
+    """Return the lognormal distribution function cut to the kernel's range, 0 before it and 1 after it."""
     first, last = prior.kernel_range
     low, high, here = (_lognormal(x, prior) for x in (first, last, min(max(distance, first), last)))
     return (here - low) / (high - low)

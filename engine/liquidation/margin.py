@@ -1,11 +1,11 @@
-"""At what price a position is forced out.
+"""Liquidation price of a position.
 
-Sources: Binance, "How to calculate liquidation price of USDⓈ-M futures contracts" (maintenance amounts); Bybit,
-"Liquidation price (USDT contract)" (maintenance of the value at entry); OKX, "Isolated margin mode, estimated
-liquidation price", and Gate, "Liquidation price" (taker fee added to the maintenance rate); Hyperliquid, "Liquidations"
-(half the initial margin at maximum leverage); Kraken, "Equity protection process"; HTX, "Margin ratio" (adjustment
-factor over leverage in place of a rate). The isolated forms without amounts follow by dividing by the position. Numbers
-that these venues publish are tests.
+Sources: Binance, "How to calculate liquidation price of USDⓈ-M futures contracts" (maintenance amounts). Bybit,
+"Liquidation price (USDT contract)" (maintenance of the value at entry). OKX, "Isolated margin mode, estimated
+liquidation price", and Gate, "Liquidation price" (taker fee added to the maintenance rate). Hyperliquid, "Liquidations"
+(half the initial margin at maximum leverage). Kraken, "Equity protection process". HTX, "Margin ratio" (adjustment
+factor over leverage in place of a rate). The isolated forms without amounts follow by dividing by the position. The
+venues' published examples are tests.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ EDGE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One row of a venue's risk limits: from this notional on, this maintenance rate and amount.
+    """One row of a venue's risk limits: maintenance rate and amount from a notional on.
 
-    Notional and amount are in what the contract is settled in: USD if linear, coins if inverse.
+    Notional and amount are in the settlement currency: USD if linear, coins if inverse.
     """
 
     floor: float
@@ -34,25 +34,25 @@ class Tier:
 
 
 def with_amounts(tiers: Sequence[Tier]) -> list[Tier]:
-    """Tiers with the maintenance amounts that make the margin rise without a jump, lowest first.
+    """Return tiers, lowest first, with the maintenance amounts that make the margin rise without a jump.
 
-    Each is the one below plus floor · (rate - rate below); venues publish rates and leave the amounts to be worked
-    out (Binance, "How to calculate liquidation price of COIN-M futures contracts", maintenance amount formula).
+    Each amount is the one below plus floor · (rate - rate below). Venues publish only the rates; the formula is from
+    Binance, "How to calculate liquidation price of COIN-M futures contracts", maintenance amount.
     """
-    made: list[Tier] = []
+    completed: list[Tier] = []
     for tier in sorted(tiers, key=lambda row: row.floor):
-        below = made[-1] if made else replace(tier, floor=0.0, maintenance_amount=0.0)
+        below = completed[-1] if completed else replace(tier, floor=0.0, maintenance_amount=0.0)
         amount = below.maintenance_amount + tier.floor * (tier.maintenance_rate - below.maintenance_rate)
-        made.append(replace(tier, maintenance_amount=amount))
-    return made
+        completed.append(replace(tier, maintenance_amount=amount))
+    return completed
 
 
 def isolated_price(entry: float, leverage: float, side: Side, maintenance_rate: float, kind: Kind = "linear") -> float:
-    """Liquidation price of an isolated position in the lowest tier, USD.
+    """Return the liquidation price of an isolated position in the lowest tier, USD.
 
     Linear: E (1 - s/L) / (1 - s m), from margin + s Q (P - E) = m Q P.
     Inverse: E (1 + s m) / (1 + s/L), from Q/(E L) + s Q (1/E - 1/P) = m Q / P.
-    s is +1 long and -1 short, m the maintenance rate with the fee where the venue adds one.
+    s is +1 long and -1 short, m the maintenance rate, plus the fee if the venue adds one.
 
     Raises:
         ImplausibleError: when entry is not positive, leverage is below 1, or its margin does not cover m.
@@ -66,12 +66,12 @@ def isolated_price(entry: float, leverage: float, side: Side, maintenance_rate: 
     if kind == "linear":
         return entry * (1 - s / leverage) / (1 - s * maintenance_rate)
     if s < 0 and leverage <= 1:
-        raise ImplausibleError("an inverse short at 1x is never forced out")
+        raise ImplausibleError("an inverse short at 1x is never liquidated")
     return entry * (1 + s * maintenance_rate) / (1 + s / leverage)
 
 
 def valued_at_entry(market: Market) -> bool:
-    """Whether a venue demands maintenance of a position's value at entry rather than at the liquidation price."""
+    """Return True if the venue applies the maintenance rate to the value at entry, not at the liquidation price."""
     return market.venue == "bybit" and market.kind == "linear"
 
 
@@ -86,17 +86,17 @@ def position_price(
     *,
     at_entry: bool = False,
 ) -> float | None:
-    """Liquidation price of one position under full tiers, USD; None when it cannot be forced out.
+    """Return the liquidation price of a position under all tiers, USD, or None if it cannot be liquidated.
 
     Linear, amount Q in coins, margin W in USD: (W + cum - s Q E) / (Q m - s Q), from W + s Q (P - E) = m Q P - cum.
     Inverse, amount Q in USD, margin W in coins: Q (1 + s m) / (Q/E + s (W + cum)), from W + s Q (1/E - 1/P) =
     m Q/P - cum (Binance and Bybit give these forms; OKX and Gate add the fee to m). The tier is that of the notional at
-    the liquidation price; s is +1 long and -1 short.
-    At entry (Bybit's USDT contracts): E - s (W - (Q E m - cum)) / Q, the tier being that of the notional at entry.
+    the liquidation price. s is +1 long and -1 short.
+    At entry (Bybit's USDT contracts): E - s (W - (Q E m - cum)) / Q, with the tier of the notional at entry.
 
     Args:
-        fee_rate: what the venue adds to the maintenance rate.
-        at_entry: whether maintenance is of the value at entry; linear contracts only.
+        fee_rate: fee that the venue adds to the maintenance rate, a fraction.
+        at_entry: apply the maintenance rate to the value at entry. Linear contracts only.
 
     Raises:
         ImplausibleError: when a figure is not positive, there is no tier, or the margin does not cover maintenance at
@@ -126,7 +126,7 @@ def position_price(
             coins = amount / entry + s * held
             price = amount * (1 + s * rate) / coins if coins > 0 else math.inf
         notional = amount * price if kind == "linear" else amount / price if price > 0 else math.inf
-        # Amounts make the margin continuous, so that a bound belongs to both tiers; rounding must not lose it.
+        # The margin is continuous, so a bound belongs to both tiers; tolerate rounding there.
         if 0 < price < math.inf and tier.floor * (1 - EDGE) <= notional <= ceiling * (1 + EDGE):
             return price
     return None

@@ -1,4 +1,4 @@
-"""The liquidation map of one market: contracts by level and side, moved on by closed bars."""
+"""The liquidation map of one market: contracts by liquidation price and side, updated by closed bars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TurnoverSource = Literal["range", "rate"]
 
 @lru_cache(maxsize=8)
 def exit_urge(prior: MapPrior) -> np.ndarray:
-    """How readily positions leave, by level outward from the last close, (WINDOW,) float64."""
+    """Return the exit weight of positions by level outward from the last close, (WINDOW,) float64."""
     urge: np.ndarray = 1 + prior.exit_urge * np.exp(-np.arange(WINDOW) * BIN / prior.exit_reach)
     urge.setflags(write=False)
     return urge
@@ -27,10 +27,10 @@ def exit_urge(prior: MapPrior) -> np.ndarray:
 
 @dataclass(slots=True)
 class Ledger:
-    """Contracts that came and went on one side since the map was opened.
+    """Running totals of contracts on one side since the map was opened.
 
-    entered = swept + exited + within + held, up to rounding: the balance of contracts.
-    within counts what was opened and forced out inside one bar, on the wrong side of its close.
+    They balance up to rounding: entered = swept + exited + within + held.
+    within counts contracts opened and liquidated inside one bar, on the wrong side of its close.
     """
 
     entered: float = 0.0
@@ -41,7 +41,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one bar did: contracts swept by side, opened and closed, and from what the turnover was estimated."""
+    """Effect of one bar: contracts swept by side, opened and closed, and the basis of the turnover estimate."""
 
     swept: dict[Side, float]
     opened: float
@@ -50,7 +50,7 @@ class Step:
 
 
 def held_usd(market: Market, side: Side, edge: int, contracts: np.ndarray, reach: int) -> float:
-    """USD that a window holds up to an outward coordinate, each level at its own price.
+    """Return the USD in a window up to an outward coordinate, each level valued at its own price.
 
     Args:
         edge: outward coordinate of the window's first level.
@@ -66,9 +66,9 @@ def held_usd(market: Market, side: Side, edge: int, contracts: np.ndarray, reach
 
 
 class MarketMap:
-    """Contracts by level for both sides of one market. The first bar opens it, each further one steps it.
+    """Contracts by level for both sides of one market. The first bar opens it, each later bar steps it.
 
-    The order within a bar is sweep, exit, enter, place: no extreme older than an entry sweeps it.
+    The order within a bar is sweep, exit, enter, place, so that no extreme sweeps entries made after it.
     """
 
     def __init__(self, market: Market, prior: MapPrior = MAP) -> None:
@@ -87,10 +87,10 @@ class MarketMap:
         return bool(self.windows)
 
     def open(self, bar: Bar, contracts: float) -> Step:
-        """Seed the opening inventory as entries at the bar's opening price, then step the bar.
+        """Seed the map with all open interest as entries at the bar's opening price, then step the bar.
 
-        When those positions were opened is not known: what matters is that both sides hold all of the open
-        interest from the first bar on, and that turnover replaces the guess within days.
+        The true entry prices are unknown. This way both sides contain all open interest from the first bar on, and
+        turnover replaces the guess within days.
         """
         self.contracts = contracts
         self.close = bar.open
@@ -101,9 +101,9 @@ class MarketMap:
         return self.step(bar)
 
     def step(self, bar: Bar) -> Step:
-        """Move the map over one closed bar.
+        """Update the map with one closed bar. Return its effect.
 
-        A bar that does not know its open interest changes none: a gap is not closed positions.
+        A bar without open interest leaves it unchanged: missing data does not mean closed positions.
 
         Raises:
             ValueError: when the bar is not later than the last one.
@@ -125,12 +125,12 @@ class MarketMap:
         return Step(swept, opened, closed, source)
 
     def adopt(self, market: Market) -> None:
-        """Take up new margin rules: they place what is opened from now on, and move nothing that is there."""
+        """Use new margin rules for positions opened from now on. Contracts already on the map stay in place."""
         self.market = market
         self._kernels = {side: PaddedKernel(for_market(market, side, self._prior)) for side in SIDES}
 
     def rescale(self, ratio: float) -> None:
-        """Count everything in contracts of another size, so many of which make one of those before."""
+        """Convert all counts to a new contract size. One old contract equals `ratio` new ones."""
         self.contracts *= ratio
         for window in self.windows.values():
             window.contracts *= ratio
@@ -140,11 +140,11 @@ class MarketMap:
                 setattr(ledger, name, getattr(ledger, name) * ratio)
 
     def held(self, side: Side) -> float:
-        """Contracts the map holds on one side; never more than open interest."""
+        """Return the contracts on one side of the map, never more than open interest."""
         return self.windows[side].held()
 
     def held_usd(self, side: Side, levels: np.ndarray) -> np.ndarray:
-        """USD held at single outward coordinates, each at its own price, (n,) float64."""
+        """Return the USD at each of some outward coordinates, each at its own price, (n,) float64."""
         window = self.windows[side]
         places = levels - window.edge
         inside = (places >= 0) & (places < WINDOW)
@@ -155,7 +155,7 @@ class MarketMap:
         return usd * np.exp((outward(side, 1) * levels + 0.5) * BIN)
 
     def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
-        """Contracts opened and closed again within the bar; never more than what was open and stayed open."""
+        """Return the contracts both opened and closed within the bar, capped at open interest before and after."""
         turnover = self._prior.turnover_per_hour * after * bar.step_ms / HOUR_MS
         source: TurnoverSource = "rate"
         if bar.contracts_high is not None and bar.contracts_low is not None:
@@ -175,7 +175,7 @@ class MarketMap:
         self.ledgers[side].within += self.windows[side].place(contracts, self._kernels[side], first, last)
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything needed to go on as if there had been no restart; arrays are copies and stay arrays."""
+        """Return the full state for a checkpoint. Arrays are copies."""
         return {
             "market": asdict(self.market),
             "contracts": self.contracts,
@@ -187,11 +187,11 @@ class MarketMap:
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> MarketMap:
-        """The map that snapshot() described."""
-        made = cls(Market(**state["market"]))
-        made.contracts, made.close, made.closed_at = state["contracts"], state["close"], state["closed_at"]
+        """Return the map that snapshot() stored."""
+        restored = cls(Market(**state["market"]))
+        restored.contracts, restored.close, restored.closed_at = state["contracts"], state["close"], state["closed_at"]
         for side in SIDES:
             if side in state["windows"]:
-                made.windows[side] = SideWindow(**state["windows"][side])
-            made.ledgers[side] = Ledger(**state["ledgers"][side])
-        return made
+                restored.windows[side] = SideWindow(**state["windows"][side])
+            restored.ledgers[side] = Ledger(**state["ledgers"][side])
+        return restored

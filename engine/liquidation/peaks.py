@@ -1,7 +1,7 @@
-"""Dense levels in one picture of the map: prominent peaks of density against its own usual value.
+"""Finds dense levels in one state of the map: prominent peaks of density relative to its baseline.
 
 Compared on four months of Bitcoin with median-and-MAD peaks, quantile runs, full detrending and a detector without
-any map; all of those flicker more.
+a map, all of which flicker more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CORE_WIDTH = (4, 12)
 """Levels: 0.2 to 0.6 % wide."""
 MIN_SHARE = 0.01
 REACH = 0.10
-"""Clusters are born within this log distance."""
+"""Largest log distance at which a cluster can be born."""
 STAY_PROMINENCE = 0.10
 BIRTH_PROMINENCE = 0.20
 
@@ -31,7 +31,7 @@ _REACH_LEVELS = round(REACH / BIN)
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A dense run: levels counted outward from the close's own, first and last included."""
+    """A dense run of levels, counted outward from the close's own level. first and last are included."""
 
     first: int
     peak: int
@@ -39,16 +39,16 @@ class Peak:
     prominence: float
 
     def moved(self, origin: int) -> Peak:
-        """The same run in outward coordinates, given the coordinate of the first level."""
+        """Return the run in outward coordinates, given the coordinate of level 0."""
         return Peak(self.first + origin, self.peak + origin, self.last + origin, self.prominence)
 
 
 def find_peaks(density: np.ndarray, usual: np.ndarray | None) -> list[Peak]:
-    """Dense runs of one side, nearest first.
+    """Return the dense runs of one side, nearest first.
 
     Args:
         density: (n,) float64, USD by level outward from the close.
-        usual: (n,) float64, its median at that distance; None where there is no history, then its own shape is all.
+        usual: (n,) float64, baseline density by level, or None without history: then the smoothed density serves.
     """
     if not density.any():
         return []
@@ -56,25 +56,25 @@ def find_peaks(density: np.ndarray, usual: np.ndarray | None) -> list[Peak]:
     usual = smooth if usual is None else usual
     floor = USUAL_FLOOR * float(np.median(usual[:_REACH_LEVELS]))
     expected = _box(np.maximum(usual, max(floor, 1.0)), SMOOTH_USUAL)
-    # Raw density finds one wide shelf a side and full detrending follows the price: the root is the compromise.
+    # Raw density gives one wide shelf per side, full detrending follows the price; the root is a compromise.
     excess = _box(smooth / np.sqrt(expected), SMOOTH_USUAL)
     logs = np.log(excess + LOG_FLOOR * float(np.median(excess[excess > 0])))
     least = MIN_SHARE * float(density[:_REACH_LEVELS].sum())
-    found = []
+    peaks = []
     for top, prominence in _prominences(logs):
         if prominence < STAY_PROMINENCE:
             continue
         first, last = _core(excess, *_extent(logs, top, prominence))
         if density[first : last + 1].sum() >= least:
-            found.append(Peak(first, top if first <= top <= last else (first + last) // 2, last, prominence))
-    return _without_overlap(found)
+            peaks.append(Peak(first, top if first <= top <= last else (first + last) // 2, last, prominence))
+    return _without_overlap(peaks)
 
 
 def _prominences(values: np.ndarray) -> list[tuple[int, float]]:
-    """Local maxima and how far each stands above the higher of the two valleys that part it from higher ground."""
+    """Return local maxima with their prominence: height above the higher valley between them and a higher value."""
     inner = values[1:-1]
     tops = np.flatnonzero((inner > values[:-2]) & (inner >= values[2:])) + 1
-    found = []
+    maxima = []
     for top in tops:
         higher = np.flatnonzero(values > values[top])
         left = higher[higher < top]
@@ -82,19 +82,19 @@ def _prominences(values: np.ndarray) -> list[tuple[int, float]]:
         start = left[-1] if left.size else 0
         end = right[0] if right.size else len(values) - 1
         base = max(values[start : top + 1].min(), values[top : end + 1].min())
-        found.append((int(top), float(values[top] - base)))
-    return found
+        maxima.append((int(top), float(values[top] - base)))
+    return maxima
 
 
 def _extent(logs: np.ndarray, top: int, prominence: float) -> tuple[int, int]:
-    """The run around a peak that stays within half its prominence of it."""
+    """Return the first and last level of the run around a peak that stays within half its prominence."""
     below = np.flatnonzero(logs < logs[top] - max(prominence / 2, EXTENT_DROP_LEAST))
     left, right = below[below < top], below[below > top]
     return (int(left[-1]) + 1 if left.size else 0), (int(right[0]) - 1 if right.size else len(logs) - 1)
 
 
 def _core(excess: np.ndarray, first: int, last: int) -> tuple[int, int]:
-    """The shortest window of a run with 80 % of what stands above its lowest level, within the allowed widths."""
+    """Return the shortest window of allowed width that has 80 % of a run's excess above its minimum."""
     above = excess[first : last + 1] - excess[first : last + 1].min()
     running = np.concatenate([[0.0], np.cumsum(above)])
     wanted = CORE_SHARE * running[-1]
@@ -108,7 +108,7 @@ def _core(excess: np.ndarray, first: int, last: int) -> tuple[int, int]:
 
 
 def _without_overlap(peaks: list[Peak]) -> list[Peak]:
-    """Keep the more prominent of two runs that overlap; nearest first."""
+    """Drop the less prominent of overlapping runs. Return the others, nearest first."""
     kept: list[Peak] = []
     for peak in sorted(peaks, key=lambda p: -p.prominence):
         if all(peak.last < other.first or other.last < peak.first for other in kept):

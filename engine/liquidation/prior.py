@@ -1,7 +1,7 @@
 """Coefficients that ship with the project: fitted on recorded hourly Bitcoin, 4 December 2025 to 31 March 2026.
 
-They are a prior, not a fit of what is being watched: answers say so until there is a track record.
-One venue's open interest (Binance) was seen against three venues' liquidation feeds (Binance, Bybit, OKX).
+They are a prior, not a fit to the tracked asset: answers say so until there is a track record.
+The fit related one venue's open interest (Binance) to three venues' liquidation feeds (Binance, Bybit, OKX).
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ FORCED = ForcedPrior()
 
 @dataclass(frozen=True, slots=True)
 class MapPrior:
-    """How positions come, are spread over levels, and leave.
+    """How positions are opened, spread over levels and closed.
 
     Attributes:
-        turnover_per_hour: share of open interest opened and closed again in an hour beyond what open interest shows.
+        turnover_per_hour: share of open interest opened and closed within an hour without changing open interest.
         range_share: share of the range of open interest within a bar, less its change, that counts as turnover.
-        exit_urge, exit_reach: how much more readily positions leave at their forced price than far from it, and the
-            log distance over which that fades by e: stops, added margin and second thoughts come before the exchange.
-        kernel_median, kernel_sigma, kernel_range: log distance at which positions are taken to be forced out, a
-            lognormal, cut and normalised to the range. It puts the median leverage at 13, the upper quartile at 27 and
-            the 90th percentile at 52. What is known of isolated positions on Hyperliquid, weighted by notional, is
-            8.3, 18.5 and 48; other venues offer more leverage than it does.
+        exit_urge, exit_reach: extra exit weight of positions at their liquidation price over those far from it, and
+            the log distance over which it falls by e. Stops, added margin and early exits precede liquidation.
+        kernel_median, kernel_sigma, kernel_range: lognormal over the log distance at which positions get liquidated,
+            cut and normalised to the range. It puts the median leverage at 13, the upper quartile at 27 and the 90th
+            percentile at 52. Isolated positions on Hyperliquid, weighted by notional, have 8.3, 18.5 and 48; other
+            venues offer more leverage.
     """
 
     turnover_per_hour: float = 0.002
@@ -61,11 +61,11 @@ MAP = MapPrior()
 
 @dataclass(frozen=True, slots=True)
 class HourlyPrior:
-    """The bare tie's coefficients, for hours and assets with too few reports of their own.
+    """Coefficients of the hourly model without its level, for hours and assets with too few reports of their own.
 
     Attributes:
-        until: end of the hours it was fitted on, UTC ms; it says nothing of hours before.
-        mean_log_held: mean log of what the map held there at the levels an hour reached, USD.
+        until: end of the hours it was fitted on, UTC ms. It makes no predictions for earlier hours.
+        mean_log_held: mean log of the USD on the map at levels an hour reached, in the data it was fitted on.
         coefficients: in the order of engine.calibration.hourly_model, natural units.
     """
 
@@ -86,14 +86,15 @@ TIE = HourlyPrior(
 """Fitted to recorded hourly Bitcoin until the end of March 2026; `make bench ARGS=variants` prints it."""
 
 REFERENCE_MAINTENANCE = 0.004
-"""The lowest tier under which the kernel was fitted (Binance BTCUSDT): a distance there stands for a leverage."""
+"""Maintenance rate of the lowest Binance BTCUSDT tier, for which the kernel was fitted over distance."""
 
 VENUE_SHARE = {"binanceusdm": 0.615, "bybit": 0.184, "okx": 0.201}
-"""Usual share of the three venues' open interest in Bitcoin, each contract counted once: of 0.52, 0.31 and 0.17 that
-were measured while Bybit's figures counted both sides, its half."""
+"""Typical shares of the three venues in their Bitcoin open interest, each contract counted once.
+
+Measured as 0.52, 0.31 and 0.17, but Bybit's figure counted both sides, so it is halved."""
 
 REPORTING = frozenset({*VENUE_SHARE, ""})
-"""Whose feeds F speaks of; what does not name its venue is taken to be theirs."""
+"""Venues whose feeds F predicts. Reports without a venue count as theirs."""
 
 BAND_DISTANCES = (0.0037, 0.007, 0.012, 0.02, 0.03)
 BAND_LOW = (0.13, 0.33, 0.49, 0.54, 0.54)
@@ -104,11 +105,11 @@ BAND_WIDER_BY = 1.15
 
 
 def scale_for(interest_usd: Mapping[str, float], scale: float = FORCED.scale) -> float:
-    """The scale that makes F mean "what the feeds of Binance, Bybit and OKX report", from these venues' interest.
+    """Return the scale that makes F predict the feeds of Binance, Bybit and OKX, given each venue's open interest.
 
-    It was fitted with Binance's open interest alone. Those of the three that are in the sum say, by their usual
-    shares, what Binance's would be; all venues together give the shape, and are scaled to that amount. Without any
-    of the three nothing is known of that ratio: the sum is taken as if it were Binance's.
+    The scale was fitted to Binance's open interest alone. Binance's amount is estimated from those of the three that
+    are present and their typical shares; the sum over all venues gives the shape and is scaled to that amount. With
+    none of the three present, the sum is treated as Binance's.
     """
     share = sum(VENUE_SHARE[venue] for venue in interest_usd if venue in VENUE_SHARE)
     total = sum(interest_usd.values())

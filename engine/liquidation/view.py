@@ -1,4 +1,4 @@
-"""All markets of an asset added up as seen from one mark price: what a question or a rule is answered from."""
+"""The combined map of an asset's markets around one mark price. Commands and rules read from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.market import SIDES, Side
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Extremes of one market's price since its map's last bar closed."""
+    """Price extremes of one market since its map's last bar close, USD."""
 
     low: float
     high: float
@@ -25,15 +25,15 @@ class Touched:
 
 @dataclass(frozen=True)
 class MapView:
-    """An asset's open positions by level around a mark. Immutable; made once a tick.
+    """An asset's open positions by level around a mark. Immutable, built once per tick.
 
     Attributes:
-        asset: what people call it.
-        at: time of the figures, UTC ms.
+        asset: the coin's ticker.
+        at: time of the data, UTC ms.
         mark: reference price, USD.
         by_venue: per side and venue, (WINDOW,) float64, USD open in the levels outward from the mark's own.
-        interest_usd: open interest of each venue at the mark.
-        coefficients: of F, the shipped ones or those fitted to this asset.
+        interest_usd: open interest of each venue at the mark, USD.
+        coefficients: coefficients of F, shipped or fitted to this asset.
     """
 
     asset: str
@@ -49,7 +49,7 @@ class MapView:
 
     @cached_property
     def open_usd(self) -> dict[Side, np.ndarray]:
-        """USD open by level outward from the mark, per side, (WINDOW,) float64; additive over venues."""
+        """USD open by level outward from the mark, per side, (WINDOW,) float64, summed over venues."""
         return {
             side: np.sum([self.by_venue[side][venue] for venue in self.venues], axis=0)
             if self.venues
@@ -59,26 +59,26 @@ class MapView:
 
     @cached_property
     def curves(self) -> dict[Side, LiquidationCurve]:
-        """F(P) on both sides."""
-        total, made = sum(self.interest_usd.values()), self.coefficients
-        scale = scale_for(self.interest_usd, made.scale)
-        return {side: LiquidationCurve(side, self.mark, self.open_usd[side], total, scale, made) for side in SIDES}
+        """F(P) by side."""
+        total, coeffs = sum(self.interest_usd.values()), self.coefficients
+        scale = scale_for(self.interest_usd, coeffs.scale)
+        return {side: LiquidationCurve(side, self.mark, self.open_usd[side], total, scale, coeffs) for side in SIDES}
 
     def side_of(self, price: float) -> Side:
-        """Whose positions are forced out on the way to a price."""
+        """Return the side that gets liquidated if price moves to `price`."""
         return "long" if price < self.mark else "short"
 
     def forced_usd(self, price: float) -> float:
-        """What is expected to be reported as forced out if price goes straight there from the mark, USD."""
+        """Return F: liquidations expected to be reported if price goes straight from the mark to `price`, USD."""
         return self.curves[self.side_of(price)].forced_usd(price)
 
     def mass_between(self, side: Side, first: int, last: int) -> float:
-        """USD open in the outward coordinates first..last, both included; levels at or inside the mark hold none."""
+        """Return the USD open in outward coordinates first..last, both included. Levels up to the mark are empty."""
         base = outward(side, bin_of(self.mark)) + 1
         return float(self.open_usd[side][max(first - base, 0) : max(last - base + 1, 0)].sum())
 
     def venue_shares(self, price: float) -> dict[str, float]:
-        """Each venue's share of forced_usd(price), by open mass on the way; by open interest where there is none."""
+        """Return each venue's share of forced_usd(price), by USD open up to there or else by open interest."""
         side = self.side_of(price)
         count = self.curves[side].levels_to(price)
         mass = {venue: float(self.by_venue[side][venue][:count].sum()) for venue in self.venues}
@@ -98,7 +98,7 @@ def combine(
     touched: Mapping[str, Touched] | None = None,
     coefficients: ForcedPrior = FORCED,
 ) -> MapView:
-    """Add up the maps of an asset's markets around a mark; levels touched since the last bar count as swept."""
+    """Combine an asset's market maps into a view around a mark. Levels touched since the last bar count as swept."""
     touched = touched or {}
     by_venue: dict[Side, dict[str, np.ndarray]] = {side: {} for side in SIDES}
     interest: dict[str, float] = {}
@@ -112,7 +112,7 @@ def combine(
 
 
 def _usd_outward(market_map: MarketMap, side: Side, mark: float, touched: Touched | None) -> np.ndarray:
-    """One market's USD by level outward from the mark's own level, (WINDOW,) float64."""
+    """Return one market's USD by level outward from the mark's own level, (WINDOW,) float64."""
     window, market = market_map.windows[side], market_map.market
     base = outward(side, bin_of(mark)) + 1
     first = base - window.edge

@@ -1,4 +1,4 @@
-"""One side of one market's map: contracts by level in a contiguous window, and a scalar for what lies beyond."""
+"""One side of one market's map: contracts by level in a contiguous window, and one total for those beyond it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from engine.liquidation.grid import WINDOW
 
 _PAD = 2 * WINDOW
-"""A kernel's levels and a window's together: further out the share is 0 or 1, and the slice is held there."""
+"""Levels of a kernel plus a window. Further out the share is 0 or 1, and slices are clamped."""
 
 
 class PaddedKernel:
     """A kernel's running sum, padded so that any window of it is one slice.
 
-    share_before(i) is the share that lies in the first i levels outward from an entry: 0 for i <= 0, 1 past the end.
+    share_before(i) is the share in the first i levels outward from an entry: 0 for i <= 0, 1 past the end.
     """
 
     def __init__(self, weights: np.ndarray) -> None:
@@ -24,24 +24,24 @@ class PaddedKernel:
         self._running = np.concatenate([np.zeros(_PAD), running, np.ones(_PAD)])
 
     def below(self, first: int) -> np.ndarray:
-        """share_before for first, first + 1, …, (WINDOW,) float64."""
+        """Return share_before of first, first + 1, …, (WINDOW,) float64."""
         start = min(max(first + _PAD, 0), len(self._running) - WINDOW)
         return self._running[start : start + WINDOW]
 
     def share_before(self, levels: np.ndarray) -> np.ndarray:
-        """Share within the first so many levels, for each of levels, (n,) float64."""
+        """Return the share within the first i levels, for each i in levels, (n,) float64."""
         share: np.ndarray = self._running[np.clip(levels + _PAD, 0, len(self._running) - 1)]
         return share
 
 
 @dataclass(slots=True)
 class SideWindow:
-    """Contracts that would be forced out, by outward coordinate.
+    """Contracts by outward coordinate of their liquidation price.
 
     Attributes:
-        edge: outward coordinate of the first level kept.
+        edge: outward coordinate of the first level in the window.
         contracts: (WINDOW,) float64, open contracts by level from the edge outwards.
-        beyond: contracts that lie further out than the window reaches.
+        beyond: contracts further out than the window.
         beyond_from: outward coordinate of the nearest of those.
     """
 
@@ -51,11 +51,11 @@ class SideWindow:
     beyond_from: int = 2**31
 
     def held(self) -> float:
-        """All contracts of this side, those beyond included."""
+        """Return all contracts of this side, including those beyond the window."""
         return float(self.contracts.sum()) + self.beyond
 
     def sweep(self, reach: int) -> float:
-        """Clear every level up to and including the outward coordinate that price reached; contracts cleared."""
+        """Clear levels up to and including the outward coordinate that price reached. Return contracts cleared."""
         count = min(max(reach - self.edge + 1, 0), WINDOW)
         swept = float(self.contracts[:count].sum())
         self.contracts[:count] = 0.0
@@ -64,12 +64,12 @@ class SideWindow:
         return swept
 
     def leave(self, share: float, urge: np.ndarray) -> float:
-        """Let a share of all contracts leave, each level's in proportion to its urge; contracts that left.
+        """Close a share of all contracts, weighting each level by its exit weight. Return contracts closed.
 
         Args:
-            share: of what is held, 0 to 1.
-            urge: (WINDOW,) float64, by level from the edge outwards, never rising and at least 1, which is what the
-                contracts beyond have.
+            share: share of all contracts, 0 to 1.
+            urge: (WINDOW,) float64, exit weight by level from the edge outwards. It never rises and is at least 1,
+                the weight of contracts beyond the window.
         """
         before = self.held()
         wanted = share * before
@@ -85,7 +85,7 @@ class SideWindow:
         return self._leave_nearest_first(wanted, urge, pull)
 
     def _leave_nearest_first(self, wanted: float, urge: np.ndarray, pull: np.ndarray) -> float:
-        """The same where the nearest levels would give more than they hold: they empty, the others give the rest."""
+        """Close contracts where the nearest levels have fewer than their quota: empty them, take the rest outward."""
         emptied = np.concatenate([[0.0], np.cumsum(self.contracts)])
         left_to_pull = float(pull.sum()) + self.beyond - np.concatenate([[0.0], np.cumsum(pull)])
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -100,7 +100,7 @@ class SideWindow:
         return wanted
 
     def move(self, edge: int) -> None:
-        """Let the window begin at another edge. Levels inward of the new edge must have been swept."""
+        """Move the window to another edge. Levels inward of the new edge must have been swept."""
         shift = edge - self.edge
         if shift == 0:
             return
@@ -117,10 +117,10 @@ class SideWindow:
         self.contracts, self.edge = moved, edge
 
     def place(self, contracts: float, kernel: PaddedKernel, first: int, last: int) -> float:
-        """Add entries spread evenly over the outward coordinates first..last; contracts forced out at once.
+        """Add entries spread evenly over outward coordinates first..last. Return contracts liquidated at once.
 
-        The level p receives sum(kernel[p - e] for e in first..last), a difference of the kernel's running sum.
-        What lands inward of the edge, on the wrong side of the close, is not held but returned.
+        Level p receives sum(kernel[p - e] for e in first..last), a difference of the kernel's running sum.
+        Contracts inward of the edge, on the wrong side of the close, are liquidated at once and not stored.
         """
         spread = contracts / (last - first + 1)
         self.contracts += spread * (kernel.below(self.edge - first + 1) - kernel.below(self.edge - last))

@@ -1,4 +1,4 @@
-"""Binance COIN-M: the other Binance's format with contracts of 100 or 10 USD."""
+"""Binance COIN-M: the USDⓈ-M format with contracts of 100 or 10 USD."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.loopback.format import INVERSE_COINS, Answer, Contract, Query, numbe
 
 
 class BinanceCoinM(BinanceUsdm):
-    """Everything is counted in contracts; premiumIndex is a list even for one."""
+    """Amounts in contracts. premiumIndex is a list even for a single symbol."""
 
     venue = "binancecoinm"
     only_inverse = True
@@ -27,7 +27,7 @@ class BinanceCoinM(BinanceUsdm):
 
     def contract(self, coin: str, *, inverse: bool) -> Contract | None:
         if inverse or coin not in INVERSE_COINS:
-            return None  # listed once: there is no other kind here
+            return None  # inverse only and listed once, in the first pass
         return Contract(f"{coin}USD_PERP", coin, inverse=True, size=100.0 if coin == "BTC" else 10.0)
 
     def _symbol(self, contract: Contract) -> dict[str, Any]:

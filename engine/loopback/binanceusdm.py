@@ -1,4 +1,4 @@
-"""Binance futures, USDⓈ-M and COIN-M: REST under /fapi or /dapi and /futures, forced orders on a websocket."""
+"""Binance futures, USDⓈ-M and COIN-M: REST under /fapi or /dapi and /futures, liquidation orders on a websocket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HISTORY_MS = 30 * 24 * HOUR_MS
 
 
 class BinanceUsdm(Format):
-    """Amounts in base units; a query without limit gets 500 candles or 30 rows of open interest."""
+    """Amounts in base units. A query without limit returns 500 candles or 30 rows of open interest."""
 
     venue = "binanceusdm"
     stream_prefix = "/market/ws/"
@@ -116,7 +116,7 @@ class BinanceUsdm(Format):
         }
 
     def funding_info(self, query: Query) -> Answer:  # noqa: ARG002
-        """Markets whose funding is paid in other intervals than eight hours."""
+        """Return the markets with funding intervals other than eight hours: none."""
         return 200, []
 
     def day_tickers(self, query: Query) -> Answer:

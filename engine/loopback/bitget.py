@@ -1,4 +1,4 @@
-"""Bitget v2 mix: REST under /api/v2/mix/market; amounts in coins, or in lots of them."""
+"""Bitget v2 mix: REST under /api/v2/mix/market, amounts in coins or in lots of coins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEPS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "1H": HOU
 
 
 class Bitget(Format):
-    """Every answer is wrapped with code, msg and requestTime; the end of a window is not included."""
+    """Responses are wrapped in code, msg and requestTime. Windows exclude their end."""
 
     venue = "bitget"
     rest: ClassVar[Mapping[str, str]] = {

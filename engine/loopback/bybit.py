@@ -1,4 +1,4 @@
-"""Bybit v5, linear and inverse: REST under /v5/market, liquidations on websockets (side is the position's)."""
+"""Bybit v5, linear and inverse: REST under /v5/market, liquidations on websockets (with the position's side)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _INTEREST = {"5min": 5 * MINUTE_MS, "15min": 15 * MINUTE_MS, "30min": 30 * MINUT
 
 
 class Bybit(Format):
-    """Amounts in base units, of inverse contracts in USD; lists newest first; a window keeps its newest rows.
+    """Amounts in base units, or in USD for inverse contracts. Lists are newest first.
 
-    Open interest counts longs and shorts together, in tickers beside a figure of one side, in history alone.
+    A limit keeps a window's newest rows of open interest but its oldest candles. Open interest counts both longs and
+    shorts; tickers also give it for one side, history does not.
     """
 
     venue = "bybit"
@@ -78,9 +79,9 @@ class Bybit(Format):
         last = int(query.get("endTime", self.now))
         first = int(query["startTime"]) if "startTime" in query else last - limit * step
         rows = self.steps(contract, step, first, last)[-limit:]
-        found = [{"openInterest": number(2 * self._open(contract, at)), "timestamp": str(at)} for at in reversed(rows)]
+        items = [{"openInterest": number(2 * self._open(contract, at)), "timestamp": str(at)} for at in reversed(rows)]
         category = query.get("category", "linear")
-        return self._wrap({"symbol": contract.id, "category": category, "list": found, "nextPageCursor": ""})
+        return self._wrap({"symbol": contract.id, "category": category, "list": items, "nextPageCursor": ""})
 
     def tickers(self, query: Query) -> Answer:
         rows = [
@@ -96,8 +97,8 @@ class Bybit(Format):
         last = int(query.get("end", self.now))
         first = int(query["start"]) if "start" in query else last - last % step - (limit - 1) * step
         rows = self.candles(contract, step, first, min(last, first + (limit - 1) * step))
-        found = [[str(c.at), *(number(p) for p in (c.open, c.high, c.low, c.close))] for c in reversed(rows)]
-        return self._wrap({"symbol": contract.id, "category": query.get("category", "linear"), "list": found})
+        items = [[str(c.at), *(number(p) for p in (c.open, c.high, c.low, c.close))] for c in reversed(rows)]
+        return self._wrap({"symbol": contract.id, "category": query.get("category", "linear"), "list": items})
 
     def risk_limit(self, query: Query) -> Answer:
         contract = self.found(query)
@@ -184,7 +185,7 @@ class Bybit(Format):
         return [c for c in self.contracts.values() if c.inverse == (query.get("category") == "inverse")]
 
     def _open(self, contract: Contract, at: int | None = None) -> float:
-        """Open interest, each contract once: lots of coins, of inverse contracts USD."""
+        """Return open interest with each contract counted once: lots of coins, or USD for inverse contracts."""
         return self.usd(contract, at) if contract.inverse else self.lots(contract, at)
 
     def _amount(self, contract: Contract, coins: float, price: float) -> float:

@@ -1,4 +1,4 @@
-"""Deribit v2: REST under /api/v2/public; inverse contracts in USD, linear ones in coins."""
+"""Deribit v2: REST under /api/v2/public, inverse contracts in USD, linear contracts in coins."""
 
 from __future__ import annotations
 

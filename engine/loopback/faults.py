@@ -1,4 +1,4 @@
-"""Every way a venue has been seen to fail, as switches of the loopback exchange. Tests and rehearsals only."""
+"""Observed venue failures as switches of the loopback exchange. For tests and rehearsals only."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ Fault = Literal[
     "silent stream",
     "cut stream",
 ]
-"""down: 503, streams cut. hangs: no answer at all. country: refused as coming from the wrong one. html, empty and
-truncated come with status 200. missing, nan, zero and negative change the figures of an otherwise good answer. ahead:
-the venue's clock is; frozen: it hands out an old answer. twice: rows are doubled and out of order, events come again.
-silent stream: nothing comes, not even a pong. cut stream: the socket is closed after each burst."""
+"""down: 503, and streams closed. hangs: no response at all. country: refused because of the location.
+
+html, empty and truncated come with status 200. missing, nan, zero and negative change figures in a valid response.
+ahead: the venue's clock is ahead. frozen: responses are stuck at an old time. twice: rows are doubled and out of order,
+events repeated. silent stream: no messages, not even a pong. cut stream: the socket is closed after each burst."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -56,7 +57,7 @@ FIGURES = frozenset(
         "sumOpenInterest",
     }
 )
-"""Fields in which venues say marks and open interest."""
+"""Response fields for marks and open interest."""
 
 _HTML = "<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
 
@@ -80,7 +81,7 @@ _CHANGED: dict[str, Callable[[Any], Any]] = {
 
 
 async def instead(fault: Fault | None) -> web.Response | None:
-    """What a venue with that fault answers instead of what was asked for; None where it does answer."""
+    """Return the response that a fault puts in place of the venue's own, or None."""
     if fault == "hangs":
         await asyncio.sleep(3600)
     if fault in _STATUS:
@@ -94,7 +95,7 @@ async def instead(fault: Fault | None) -> web.Response | None:
 
 
 def spoiled(fault: Fault | None, payload: Any) -> str:
-    """An answer's text with the fault in it."""
+    """Return a response's text with the fault applied."""
     if fault == "truncated":
         text = json.dumps(payload)
         return text[: max(len(text) * 2 // 3, 1)]
@@ -125,7 +126,7 @@ def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _twice(value: Any) -> Any:
-    """Lists of rows doubled and turned round; what is no list of rows stays as it is."""
+    """Return a value with lists of more than two rows doubled and put out of order."""
     if isinstance(value, dict):
         return {key: _twice(item) for key, item in value.items()}
     if isinstance(value, list) and len(value) > 2 and isinstance(value[0], dict | list):

@@ -1,4 +1,4 @@
-"""Gate v4: REST under /api/v4/futures/<settle>; bare lists, seconds, amounts in contracts, no times in tickers."""
+"""Gate v4: REST under /api/v4/futures/<settle>, bare lists, seconds, amounts in contracts, tickers without time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_SECONDS = 3600
 
 
 class Gate(Format):
-    """Windows include both ends; a row of statistics is named by its beginning and holds its end."""
+    """Windows include both ends. A statistics row is timestamped at its start but has the values at its end."""
 
     venue = "gate"
     rest: ClassVar[Mapping[str, str]] = {

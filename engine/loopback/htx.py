@@ -1,4 +1,4 @@
-"""HTX: REST under several roots; mark candles are the newest ones, whatever the window."""
+"""HTX: REST under several roots. Mark candles are always the newest ones; windows are ignored."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Htx(Format):
                 "id": str(event.at),
                 "contract_code": contract.id,
                 "liquidation_time": str(event.at),
-                # The order's side: a long is closed by selling.
+                # The order's side: a sell closes a long.
                 "side": "sell" if event.side == "long" else "buy",
                 "position_side": event.side,
                 "volume": str(event.amount_base / contract.size),

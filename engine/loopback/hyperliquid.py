@@ -1,4 +1,4 @@
-"""Hyperliquid: one POST to /info with a type; everything in coins, no times."""
+"""Hyperliquid: one POST to /info with a type, amounts in coins, market figures without time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.market import HOUR_MS, MINUTE_MS
 
 _STEPS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "1h": HOUR_MS}
 KEPT = 5000
-"""Candles of a step that can be asked for."""
+"""Candles available per interval."""
 
 
 class Hyperliquid(Format):

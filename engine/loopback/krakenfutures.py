@@ -1,4 +1,4 @@
-"""Kraken Futures: REST under /derivatives and /api/charts; funding in USD (or coins) per contract and hour."""
+"""Kraken Futures: REST under /derivatives and /api/charts, funding in USD (or coins) per contract and hour."""
 
 from __future__ import annotations
 

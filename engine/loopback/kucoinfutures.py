@@ -1,4 +1,4 @@
-"""KuCoin Futures: REST under /api/v1 and /api/ua/v1; amounts in lots of a part of a coin."""
+"""KuCoin Futures: REST under /api/v1 and /api/ua/v1, amounts in contracts of a fraction of a coin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEPS = {"1min": MINUTE_MS, "5min": 5 * MINUTE_MS, "15min": 15 * MINUTE_MS, "1h
 
 
 class KucoinFutures(Format):
-    """Mark candles come newest first, in seconds and in the order open, close, high, low."""
+    """Mark candles are newest first, in seconds, with prices in the order open, close, high, low."""
 
     venue = "kucoinfutures"
     rest: ClassVar[Mapping[str, str]] = {

@@ -12,7 +12,7 @@ from engine.market import HOUR_MS, MINUTE_MS
 
 CONTRACT_BASE = 0.01
 CHEAP_CONTRACT_BASE = 10_000_000.0
-"""Coins in a contract; cheap coins come in large ones."""
+"""Coins per contract of a cheap coin."""
 
 _STEPS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS, "1H": HOUR_MS, "4H": 4 * HOUR_MS}
 

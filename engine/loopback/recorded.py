@@ -1,4 +1,4 @@
-"""A recorded history as a source: each bar drawn as a path through its prices."""
+"""A recorded history as a source, with each bar turned into a path through its prices."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ RECORDED_VENUE = "binanceusdm"
 
 
 class RecordedSource:
-    """Minutes of a history. Open interest was recorded at one venue; the others' is taken in the usual proportion.
+    """Minutes of a history. Open interest is from one venue, and other venues get theirs in typical proportions.
 
-    Forced orders of a bar are spread over the minutes in which it made its extreme, as one order a minute and venue.
-    A gap is served as a still price: a loopback exchange has no other way to be silent about one hour.
+    Liquidations of a bar are spread over minutes that set a new extreme, one order per minute and venue.
+    A gap becomes a straight line between its two prices, because the loopback exchange cannot leave out single hours.
     """
 
     def __init__(self, history: History, start: int | None = None) -> None:
@@ -64,7 +64,7 @@ class RecordedSource:
 
 
 def _path(bar: Bar, count: int) -> np.ndarray:
-    """(count, 4) minutes along the bar's path; each turn falls on the end of a minute, so that extremes are exact."""
+    """Return minutes along a bar's path, (count, 4). Turns are at the end of minutes, so extremes are exact."""
     turns = bar.path
     lengths = np.abs(np.diff(np.log(turns))) + 1e-9
     ends = np.round(np.cumsum(lengths) / lengths.sum() * count).astype(int)

@@ -1,4 +1,4 @@
-"""The loopback exchange: every venue format on one port of 127.0.0.1, as /<venue>/<path>."""
+"""The loopback exchange: all venue formats on one port of 127.0.0.1, as /<venue>/<path>."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class LoopbackExchange:
     """Serves tapes by coin until stopped.
 
     Attributes:
-        requests: how many requests each venue has had.
+        requests: number of requests by venue, stream connections included.
     """
 
     def __init__(self, tapes: Mapping[str, Tape], clock: Clock, *, inverse: bool = False) -> None:
-        self._clocks = {made.venue: _VenueClock(clock) for made in FORMATS}
-        self._formats = {made.venue: made(tapes, self._clocks[made.venue], inverse=inverse) for made in FORMATS}
+        self._clocks = {kind.venue: _VenueClock(clock) for kind in FORMATS}
+        self._formats = {kind.venue: kind(tapes, self._clocks[kind.venue], inverse=inverse) for kind in FORMATS}
         self._runner: web.AppRunner | None = None
         self._sockets: set[web.WebSocketResponse] = set()
         self._faults: dict[str, Fault] = {}
@@ -75,11 +75,11 @@ class LoopbackExchange:
 
     @property
     def url(self) -> str:
-        """The address to give as the venues' gateway."""
+        """Address to configure as the venues' gateway."""
         return f"http://127.0.0.1:{self.port}"
 
     def fail(self, venue: str, fault: Fault | None) -> None:
-        """Have a venue fail from now on, or with None be well again."""
+        """Make a venue fail from now on, or recover if the fault is None."""
         clock = self._clocks[venue]
         clock.offset_ms, clock.frozen_at = 0, None
         if fault is None:
@@ -92,16 +92,16 @@ class LoopbackExchange:
             clock.frozen_at = clock.now()
 
     def recover(self) -> None:
-        """Have every venue be well again."""
+        """Make every venue recover."""
         for venue in tuple(self._faults):
             self.fail(venue, None)
 
     def listeners(self, venue: str) -> int:
-        """How many websockets of a venue have subscribed to something."""
-        return sum(1 for name, heard in self._subscribed if name == venue and (heard.everything or heard.ids))
+        """Return the number of a venue's websockets with a subscription."""
+        return sum(1 for name, sub in self._subscribed if name == venue and (sub.everything or sub.ids))
 
     def delist(self, venue: str, coin: str) -> None:
-        """Take a coin's contracts off a venue."""
+        """Remove a coin's contracts from a venue."""
         listed = self._formats[venue].contracts
         for contract in [c for c in listed.values() if c.coin == coin]:
             del listed[contract.id]
@@ -122,40 +122,40 @@ class LoopbackExchange:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         venue, path = request.match_info["venue"], "/" + request.match_info["path"]
-        found = self._formats.get(venue)
-        if found is None:
+        wire_format = self._formats.get(venue)
+        if wire_format is None:
             raise web.HTTPNotFound
         self.requests[venue] += 1
         fault = self._faults.get(venue)
-        if path.startswith(found.stream_prefix) and fault != "down":
-            return await self._stream(request, found)
+        if path.startswith(wire_format.stream_prefix) and fault != "down":
+            return await self._stream(request, wire_format)
         odd = await instead(fault)
         if odd is not None:
             return odd
         query: dict[str, Any] = dict(request.query)
         if request.method == "POST":
             query |= await request.json()
-        answer = found.answer(path, query)
+        answer = wire_format.answer(path, query)
         if answer is None:
             raise web.HTTPNotFound
         status, payload = answer
         return web.Response(status=status, text=spoiled(fault, payload), content_type="application/json")
 
-    async def _stream(self, request: web.Request, found: Format) -> web.WebSocketResponse:
+    async def _stream(self, request: web.Request, wire_format: Format) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self._sockets.add(socket)
         subscription = Subscription()
-        self._subscribed.append((found.venue, subscription))
-        pump = asyncio.create_task(self._pump(socket, found, subscription))
+        self._subscribed.append((wire_format.venue, subscription))
+        pump = asyncio.create_task(self._pump(socket, wire_format, subscription))
         try:
             async for message in socket:
-                if self._faults.get(found.venue) == "silent stream":
+                if self._faults.get(wire_format.venue) == "silent stream":
                     continue
                 if message.type == WSMsgType.PING:
                     await socket.pong(message.data)
                 if message.type == WSMsgType.TEXT:
-                    for reply in found.hear(message.data, subscription):
+                    for reply in wire_format.hear(message.data, subscription):
                         await socket.send_str(reply)
         finally:
             pump.cancel()
@@ -163,23 +163,23 @@ class LoopbackExchange:
             self._subscribed = [row for row in self._subscribed if row[1] is not subscription]
         return socket
 
-    async def _pump(self, socket: web.WebSocketResponse, found: Format, subscription: Subscription) -> None:
-        clock = self._clocks[found.venue]
-        told = clock.now()
+    async def _pump(self, socket: web.WebSocketResponse, wire_format: Format, subscription: Subscription) -> None:
+        clock = self._clocks[wire_format.venue]
+        sent_until = clock.now()
         while not socket.closed:
             await asyncio.sleep(STREAM_SECONDS)
-            fault = self._faults.get(found.venue)
+            fault = self._faults.get(wire_format.venue)
             if fault == "down":
                 await socket.close()
                 return
             now = clock.now()
             frames = [
-                found.tell(contract, event)
-                for contract in found.contracts.values()
+                wire_format.tell(contract, event)
+                for contract in wire_format.contracts.values()
                 if subscription.wants(contract.id)
-                for event in found.forced(contract, told, now)
+                for event in wire_format.forced(contract, sent_until, now)
             ]
-            told = now
+            sent_until = now
             if fault == "silent stream":
                 continue
             for frame in frames * (2 if fault == "twice" else 1):

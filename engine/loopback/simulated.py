@@ -18,14 +18,14 @@ SUBSTEPS = 4
 DAILY_VOLATILITY = 0.02
 INTEREST_BASE = 90_000.0
 WARM_UP_STEPS = 1000
-"""Steps before the first minute in which the crowd gathers at a still price."""
+"""Steps before the first minute, in which traders open positions around a constant price."""
 
 
 class SimulatedSource:
-    """Minutes of a made-up market. The same seed and start make the same market, bit for bit.
+    """Minutes of a simulated market. The same arguments give the same market, bit for bit.
 
     Args:
-        now: when the demo begins; the market has existed for `days` before, and stands at `price` then.
+        now: start of the demo, UTC ms. The market begins `days` earlier and has reached `price` by then.
     """
 
     def __init__(self, seed: int, now: int, days: int, price: float = 90_400.0, asset: str = "BTC") -> None:
@@ -35,9 +35,9 @@ class SimulatedSource:
         self._days: dict[int, np.ndarray] = {}
         self._volatility = 0.0
         self._rng = np.random.default_rng([seed, 1])
-        known = (now - self._start) // MINUTE_MS
-        # Prices are made in logs; the level is chosen so that the market stands at `price` when the demo begins.
-        self._level = math.log(price) - self._log_close(known - 1)
+        minutes_before = (now - self._start) // MINUTE_MS
+        # Prices are generated in logs; the level makes the price equal `price` when the demo begins.
+        self._level = math.log(price) - self._log_close(minutes_before - 1)
         self._traders = Traders(np.random.default_rng([seed, 2]), INTEREST_BASE)
         first = math.exp(self._level)
         for _ in range(WARM_UP_STEPS):
@@ -58,7 +58,7 @@ class SimulatedSource:
 
     @property
     def crowd(self) -> Crowd:
-        """Who holds what as of the last minute made: the truth that a map is judged by."""
+        """Open positions as of the last minute generated: the truth to score a map against."""
         return self._traders.crowd
 
     def minutes(self, until: int) -> Sequence[Minutes]:
@@ -95,7 +95,7 @@ class SimulatedSource:
         return float(self._day(day)[(index + 1) * SUBSTEPS])
 
     def _day(self, day: int) -> np.ndarray:
-        """Log prices of one day, from its first moment to the next day's first, made once."""
+        """Return the log prices of one day, from its first moment to the next day's first, generated once."""
         if day not in self._days:
             start = float(self._day(day - 1)[-1]) if day else 0.0
             self._days[day] = self._make_day(day, start)
@@ -108,6 +108,6 @@ class SimulatedSource:
         scale = DAILY_VOLATILITY * math.exp(self._volatility) / math.sqrt(count)
         hours = np.repeat(np.exp(0.35 * rng.standard_normal(24)), count // 24)
         steps = rng.standard_t(4, count) / math.sqrt(2) * scale * hours
-        # A weak pull to where the market began keeps a long demo near its price.
+        # A weak pull towards the starting price keeps a long demo near it.
         steps -= 0.1 * start / count
         return np.concatenate([[start], start + np.cumsum(steps)])

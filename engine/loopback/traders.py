@@ -1,7 +1,7 @@
-"""A market of leveraged traders: who opens what, with which margin, and when each of them is forced out.
+"""A market of leveraged traders: their positions, margins and liquidations.
 
-Written without a look at the model that is judged by it: nothing here comes from engine.liquidation. Traders draw
-side, size, leverage, isolated or cross margin, stops, targets and patience; the truth is each one's own margin.
+Written independently of the model it tests: it uses nothing from engine.liquidation. Traders draw side, size, leverage,
+isolated or cross margin, stops, targets and patience. Each trader's own margin determines the liquidation price.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ MAINTENANCE = 0.004
 LEVERAGES = (2, 3, 5, 10, 20, 25, 50, 75, 100)
 LEVERAGE_ODDS = (0.10, 0.14, 0.22, 0.24, 0.13, 0.06, 0.06, 0.02, 0.03)
 PATIENCE_STEPS = (12, 120, 900, 4000)
-"""Mean number of five-minute steps that scalpers, day traders, swing traders and holders keep a position."""
+"""Mean holding time of scalpers, day traders, swing traders and holders, five-minute steps."""
 
 PATIENCE_ODDS = (0.30, 0.35, 0.25, 0.10)
 CROSS_ODDS = 0.45
 STOP_ODDS = 0.35
 TARGET_ODDS = 0.30
 HEDGED_SHARE = 0.15
-"""Share of new positions whose owner holds the opposite elsewhere: they add margin and are not forced out."""
+"""Share of new positions hedged elsewhere: their owners add margin and are not liquidated."""
 
 MEAN_SIZE_BASE = 20.0
 
@@ -32,7 +32,8 @@ MEAN_SIZE_BASE = 20.0
 class Crowd:
     """Open positions as arrays of one length.
 
-    side is +1 or -1; amount in base units; forced, stop and target are prices, stop and target 0 where there is none.
+    side is +1 or -1, amount is in base units, leaving is the chance to close in a step. forced is the liquidation
+    price; stop and target are prices, 0 for none.
     """
 
     side: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -45,19 +46,19 @@ class Crowd:
     venue: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
 
     def keep(self, which: np.ndarray) -> None:
-        """Forget all others."""
+        """Drop all other positions."""
         for name in vars(self):
             setattr(self, name, getattr(self, name)[which])
 
     def join(self, other: Crowd) -> None:
-        """Take up more positions."""
+        """Add more positions."""
         for name in vars(self):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
 
 
 @dataclass(frozen=True, slots=True)
 class Casualties:
-    """Who was forced out in a step: side, price, base units, venue number; arrays of one length."""
+    """Positions liquidated in a step: side, price, base units, index in VENUES. Arrays of one length."""
 
     side: np.ndarray
     price: np.ndarray
@@ -66,7 +67,7 @@ class Casualties:
 
 
 class Traders:
-    """The crowd and how it behaves. step() lets five minutes pass."""
+    """The crowd and its behaviour. step() simulates five minutes."""
 
     def __init__(self, rng: np.random.Generator, interest_base: float) -> None:
         self.crowd = Crowd()
@@ -75,19 +76,19 @@ class Traders:
 
     @property
     def interest_base(self) -> float:
-        """Open interest: the larger side; market makers, hedged elsewhere, hold what the other side lacks."""
+        """Open interest, base units: the larger side. Market makers, hedged elsewhere, fill up the smaller one."""
         longs = float(self.crowd.amount[self.crowd.side > 0].sum())
         shorts = float(self.crowd.amount[self.crowd.side < 0].sum())
         return max(longs, shorts)
 
     def step(self, opened: float, high: float, low: float, close: float) -> Casualties:
-        """Let price go from open through high and low to close; returns who was forced out."""
+        """Move price from open through high and low to close. Return the positions liquidated."""
         casualties = self._force_out(high, low)
         self._enter(opened, close, low, high)
         return casualties
 
     def _force_out(self, high: float, low: float) -> Casualties:
-        """Take out who is forced out, and who leaves."""
+        """Remove positions that are liquidated or closed. Return those liquidated."""
         crowd = self.crowd
         hit = np.where(crowd.side > 0, crowd.forced >= low, (crowd.forced <= high) & (crowd.forced > 0))
         stopped = np.where(
@@ -96,12 +97,12 @@ class Traders:
             (crowd.stop > 0) & (crowd.stop < crowd.forced) & (crowd.stop <= high),
         )
         hit &= ~stopped
-        found = Casualties(crowd.side[hit], crowd.forced[hit], crowd.amount[hit], crowd.venue[hit])
+        casualties = Casualties(crowd.side[hit], crowd.forced[hit], crowd.amount[hit], crowd.venue[hit])
         crowd.keep(~(hit | self._leaving(high, low)))
-        return found
+        return casualties
 
     def _leaving(self, high: float, low: float) -> np.ndarray:
-        """Who is stopped out, has reached a target, or has had enough."""
+        """Return the positions that hit a stop or target or close at random, (n,) bool."""
         crowd = self.crowd
         stopped = np.where(crowd.side > 0, crowd.stop >= low, (crowd.stop > 0) & (crowd.stop <= high))
         done = np.where(crowd.side > 0, (crowd.target > 0) & (crowd.target <= high), crowd.target >= low)
@@ -110,7 +111,7 @@ class Traders:
         return leaving
 
     def _enter(self, opened: float, close: float, low: float, high: float) -> None:
-        """New positions: more when there is less open than usual, and more when price moves."""
+        """Open new positions: more while open interest is below its target, and more while price moves."""
         lacking = max(self._wanted - self.interest_base, 0.0) / self._wanted
         excitement = min((high / low - 1) / 0.0015, 4.0)
         count = self._rng.poisson((3 + 40 * lacking) * (0.5 + 0.5 * excitement))
@@ -128,7 +129,7 @@ class Traders:
         leverage = rng.choice(LEVERAGES, count, p=LEVERAGE_ODDS)
         spare = np.where(rng.random(count) < CROSS_ODDS, rng.uniform(1.0, 5.0, count), 1.0)
         margin_share = np.minimum(spare / leverage, 0.95)
-        # Forced out when margin + s (P - E) per unit has fallen to the maintenance share of P.
+        # Liquidated when margin + s (P - E) per unit has fallen to the maintenance share of P.
         forced = entry * (1 - side * margin_share) / (1 - side * MAINTENANCE)
         hedged = rng.random(count) < HEDGED_SHARE
         forced = np.where(hedged, np.where(side > 0, 0.0, np.inf), forced)

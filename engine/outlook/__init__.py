@@ -1,1 +1,1 @@
-"""What may follow: resting orders, later cascades and risk. Pure: no ccxt, no asyncio."""
+"""Order-book depth, cascade estimate and risk score. Pure: no ccxt, no asyncio."""

@@ -1,8 +1,8 @@
-"""A cascade, in a plain version: where forced orders that begin at a price would stop eating through resting ones.
+"""A simple cascade estimate: where liquidation orders that start at a price would be absorbed by resting orders.
 
-Reaching P forces out what lies there; those orders eat through what rests beyond, further levels follow, until what was
-forced out is no more than what rests on the way: the smallest d from P on with L + F(d) - F(P) <= B(d) - B(P). Books
-are seen to a few per cent; beyond, B is taken to go on by the power of distance that fits its outer part.
+Price at P liquidates the positions there. Their orders consume resting orders further out, which liquidates more
+levels, until resting orders absorb them all: the smallest d from P on with L + F(d) - F(P) <= B(d) - B(P). Order books
+reach a few per cent; beyond, B is extrapolated with the power of distance that fits its outer part.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from engine.market import Side
 from engine.outlook.depth import Depth
 
 REACH = 0.3
-"""Log distance up to which an end is looked for."""
+"""Log distance searched for an end."""
 
 AT_LEVEL = 0.0025
-"""What lies so near to P, on either side, is forced out when P is reached."""
+"""Log distance around P, on either side, within which positions count as liquidated once price reaches P."""
 
 POWERS = (0.5, 2.0)
-"""Between which the power of distance is believed."""
+"""Lower and upper limit of the fitted power of distance."""
 
 FITTED_FROM = 0.25
-"""The outer part of a book, as a share of its reach, on which the power is fitted."""
+"""Start of the outer part of a book, to which the power is fitted, as a share of its reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """What would follow if price reached a level.
+    """The estimated cascade if price reaches a level.
 
     Attributes:
         start, end: log distances from the mark, outward.
-        first_usd: forced out at the level itself.
-        total_usd: forced out in all.
-        resting_usd: what rests between start and end.
-        ends: whether an end was found within reach.
+        first_usd: expected liquidations at the level itself.
+        total_usd: expected liquidations in total.
+        resting_usd: resting orders between start and end.
+        ends: True if there is an end within REACH.
     """
 
     side: Side
@@ -53,12 +53,12 @@ class Cascade:
 
     @property
     def amplification(self) -> float:
-        """How many times what lies at the level."""
+        """Total liquidations as a multiple of those at the level."""
         return self.total_usd / self.first_usd if self.first_usd else 1.0
 
 
 def resting_curve(books: Sequence[Depth], side: Side, distances: np.ndarray) -> np.ndarray | None:
-    """USD resting up to log distances, summed over books and carried on beyond what they show; None without books.
+    """Return USD of resting orders up to log distances, summed over extrapolated books, or None without books.
 
     Args:
         distances: (n,) float64, rising.
@@ -79,7 +79,7 @@ def resting_curve(books: Sequence[Depth], side: Side, distances: np.ndarray) -> 
 
 
 def _power(levels: np.ndarray, reach: float) -> float:
-    """The power of distance with which a book's running sum grows in its outer part."""
+    """Return the power of distance with which a book's running sum grows in its outer part."""
     last = min(round(reach / BIN), len(levels))
     first = max(round(FITTED_FROM * reach / BIN), 1)
     if last - first < 2 or levels[first - 1] <= 0:
@@ -90,7 +90,7 @@ def _power(levels: np.ndarray, reach: float) -> float:
 
 
 def cascade(curve: LiquidationCurve, books: Sequence[Depth], start: float) -> Cascade | None:
-    """What follows if price goes to a log distance from the mark; None where no book is known."""
+    """Return the cascade if price goes to a log distance from the mark, or None without order books."""
     steps = math.ceil((REACH - start) / BIN)
     distances = start + BIN * np.arange(max(steps, 1))
     resting = resting_curve(books, curve.side, distances)

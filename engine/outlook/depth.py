@@ -1,4 +1,4 @@
-"""Resting orders as depth in log price: what forced orders would meet on their way."""
+"""Order books as depth in log price: the resting orders that liquidation orders would hit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.liquidation.grid import BIN
 from engine.market import Market, Side, positive
 
 LEVELS = 1000
-"""To 50 % either way; order books that venues hand out seldom reach further than a few percent."""
+"""Levels per side: to 50 % either way. Order books from venues seldom reach further than a few per cent."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Depth:
 
     Attributes:
         at: UTC ms.
-        middle: between best bid and best ask, USD.
-        bids_usd, asks_usd: (LEVELS,) float64, USD resting by level outward from the middle.
-        reach: log distance up to which each side of the book was shown, bids and asks.
+        middle: mid price between best bid and best ask, USD.
+        bids_usd, asks_usd: (LEVELS,) float64, USD of resting orders by level outward from the middle.
+        reach: log distance that the book covers, bids and asks.
     """
 
     market: Market
@@ -35,7 +35,7 @@ class Depth:
     reach: tuple[float, float]
 
     def within(self, side: Side, distance: float) -> float:
-        """USD resting up to a log distance: bids, which meet forced sells of longs, for the side long."""
+        """Return USD of resting orders up to a log distance: bids, which absorb liquidated longs, for long."""
         book = self.bids_usd if side == "long" else self.asks_usd
         return float(book[: max(round(distance / BIN), 0)].sum())
 
@@ -43,7 +43,7 @@ class Depth:
 def aggregate(
     market: Market, at: int, bids: Iterable[tuple[float, float]], asks: Iterable[tuple[float, float]]
 ) -> Depth:
-    """An order book by level.
+    """Return an order book by level.
 
     Args:
         bids, asks: price and USD of each row, best first.
@@ -71,5 +71,5 @@ def _by_level(rows: Sequence[tuple[float, float]], middle: float) -> np.ndarray:
 
 
 def resting_usd(books: Iterable[Depth], side: Side, distance: float) -> float:
-    """USD resting in several books up to a log distance from each one's own middle."""
+    """Return USD of resting orders in several books up to a log distance from each one's own middle."""
     return sum(book.within(side, distance) for book in books)

@@ -1,7 +1,7 @@
-"""Risk of an asset from 0 to 100, in a plain version: the mean of what is known of it, each part from 0 to 1.
+"""A simple risk score of an asset from 0 to 100: the mean of its available parts, each from 0 to 1.
 
-It says how much leverage stands about and how crowded it is, not where price goes. It is not fitted, and not yet held
-against what followed.
+It measures how leveraged and how crowded the market is, not where price goes. It is not fitted, and not yet validated
+against later prices.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FUNDING_FULL = 0.0005
-"""Funding per 8 hours, on either side, that counts as extreme."""
+"""Funding per 8 hours, either sign, that counts as extreme."""
 
 NEAR_FULL = 3.0
-"""Times the usual amount within an alert's distance that counts as extreme."""
+"""Multiple of the baseline within an alert's distance that counts as extreme."""
 
 RECENT_FULL = 10.0
-"""Times a day's hourly mean of forced orders within the last hour that counts as extreme."""
+"""Liquidations of the last hour that count as extreme, as a multiple of the last day's hourly mean."""
 
 MIN_PARTS = 3
 
@@ -27,7 +27,7 @@ class Risk:
 
     Attributes:
         score: 0 to 100.
-        parts: by name, 0 to 1; what is not known is left out.
+        parts: by name, 0 to 1. Unknown parts are omitted.
     """
 
     score: float
@@ -41,14 +41,14 @@ def risk(
     forced_usd: tuple[float, float] | None,
     recent_ratio: float | None,
 ) -> Risk | None:
-    """The score, None where fewer than three parts are known.
+    """Return the score, or None if fewer than three parts are available.
 
     Args:
         interest_rank: share of the last 30 days with less open interest than now.
         funding_rate: per 8 hours, a fraction.
-        near_ratio: forced_usd within an alert's distance over what is usual there, of the side where it is larger.
-        forced_usd: forced_usd within some distance, longs and shorts: how one-sided it is.
-        recent_ratio: forced orders of the last hour over the last day's hourly mean.
+        near_ratio: F within an alert's distance over its baseline, the larger of both sides.
+        forced_usd: F within some distance, longs and shorts, USD, for one-sidedness.
+        recent_ratio: liquidations of the last hour over the last day's hourly mean.
     """
     parts: dict[str, float] = {}
     if interest_rank is not None:

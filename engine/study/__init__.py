@@ -1,1 +1,1 @@
-"""A history, measured: clusters and what they are worth, the skill of the map, where forced orders fell."""
+"""Offline experiments on a recorded history: value of clusters, skill of the map, location of liquidations."""

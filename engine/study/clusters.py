@@ -1,4 +1,4 @@
-"""Number, width, life and churn of clusters over a history."""
+"""Number, width, lifetime and turnover of clusters over a history."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from engine.market import DAY_MS, HOUR_MS, SIDES
 from engine.replay import update_of
 
 WARM_UP_DAYS = 30
-"""First days of a history that are not counted: clusters and what is usual are still forming."""
+"""Days left out at the start of a history, while clusters and the baseline are still forming."""
 
 
 def cluster_figures(history: History, map_prior: MapPrior = MAP) -> dict[str, Any]:
-    """Number, width, life and churn of clusters over a history, the first 30 days left out of the counts."""
+    """Return number, width, lifetime and turnover of clusters over a history, leaving out a warm-up.
+
+    The warm-up is the first 30 days, or half of a shorter history.
+    """
     board = AssetBoard(history.market.asset)
     board.map_prior = map_prior
     first, end = history.bars[0].opened_at, history.bars[-1].closed_at

@@ -1,4 +1,4 @@
-"""Intervals over resampled days: what happens within one day hangs together."""
+"""Bootstrap intervals over whole days, because events within one day are correlated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUANTILES = (0.05, 0.95)
 
 
 def day_weights(at: np.ndarray) -> np.ndarray:
-    """How often each row counts in each resampling of the days, (RESAMPLES, n) float64.
+    """Return how often each row counts in each resample of days, (RESAMPLES, n) float64.
 
     Args:
         at: (n,) int64, UTC ms.
@@ -24,5 +24,5 @@ def day_weights(at: np.ndarray) -> np.ndarray:
 
 
 def middle(values: np.ndarray) -> list[float]:
-    """The middle 90 % of what was drawn."""
+    """Return the bounds of the middle 90 % of resampled values."""
     return [round(float(value), 3) for value in np.nanquantile(values, QUANTILES)]

@@ -1,4 +1,4 @@
-"""How often levels are entered once price has come near: clusters, placebo levels, any level."""
+"""How often price enters levels after coming near them: clusters, placebo levels, any level."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from engine.study.days import day_weights, middle
 
 SPANS_HOURS = (1, 4, 24)
 PLACEBO_STEP = 0.0031
-"""Log distance between placebo levels: no round number, and none of the map's."""
+"""Log distance between placebo levels: not round, and unrelated to the map's grid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approach:
-    """Price came within some distance of a level: when, and where the level begins."""
+    """A price move to within some distance of a level: time, side of the level, and its near edge, USD."""
 
     at: int
     side: Side
@@ -34,11 +34,11 @@ class Approach:
 
 
 def entry_figures(history: History, distance: float) -> dict[str, Any]:
-    """How often levels are entered after price has come within a distance: clusters', placebo levels', any time.
+    """Return how often levels are entered after price comes within a distance: clusters, placebos, any time.
 
-    Placebo levels lie on a fixed lattice that knows nothing of the map, and go through the same near rule: armed when
-    price is twice as far away, told when it comes within the distance. Any time: from each close to a level that far
-    off. Intervals are the middle 90 % over resampled days. The first 30 days are left out, as clusters warm up.
+    Placebo levels are on a fixed lattice independent of the map and use the same near rule: armed when price is twice
+    as far away, fired when it comes within the distance. Any time means from each close to a level at that distance.
+    Intervals are the middle 90 % over resampled days. The first 30 days are left out while clusters warm up.
     """
     start = history.bars[0].opened_at + WARM_UP_DAYS * DAY_MS
     groups = {
@@ -46,18 +46,18 @@ def entry_figures(history: History, distance: float) -> dict[str, Any]:
         "placebo_levels": _near_placebos(history, distance),
         "any_time": _any_time(history, distance),
     }
-    found: dict[str, Any] = {"asset": history.market.asset, "distance": distance}
+    figures: dict[str, Any] = {"asset": history.market.asset, "distance": distance}
     for name, approaches in groups.items():
         kept = [approach for approach in approaches if approach.at >= start]
-        found[name] = {"count": len(kept), **_entered(history, kept, after=name == "any_time")}
-    return found
+        figures[name] = {"count": len(kept), **_entered(history, kept, after=name == "any_time")}
+    return figures
 
 
 def _near_clusters(history: History, distance: float) -> list[Approach]:
-    """Every near alert of mature clusters, whatever their size, as the live rule would fire it."""
+    """Return every near alert of mature clusters of any size, as the live rule would fire it."""
     asset = history.market.asset
     board, rule = AssetBoard(asset), Rule(1, 1, "near", asset, distance, "busy")
-    book, found = ActiveRules([rule]), []
+    book, approaches = ActiveRules([rule]), []
     for step in history.steps():
         now = step.bar.closed_at
         tick = board.advance(update_of(step), now)
@@ -68,13 +68,13 @@ def _near_clusters(history: History, distance: float) -> list[Approach]:
         for decision in decisions.fired:
             if decision.kind == "near":
                 edge = decision.cluster.high if decision.cluster.side == "long" else decision.cluster.low
-                found.append(Approach(step.bar.opened_at, decision.cluster.side, edge))
-    return found
+                approaches.append(Approach(step.bar.opened_at, decision.cluster.side, edge))
+    return approaches
 
 
 def _near_placebos(history: History, distance: float) -> list[Approach]:
-    """The same rule on levels of a lattice: told once price comes within the distance from twice as far."""
-    found: list[Approach] = []
+    """Return approaches to lattice levels: armed at twice the distance, fired within it."""
+    approaches: list[Approach] = []
     armed: set[tuple[Side, int]] = set()
     close = history.bars[0].close
     for bar in history.bars:
@@ -88,13 +88,13 @@ def _near_placebos(history: History, distance: float) -> list[Approach]:
                     armed.add(key)
                 if key in armed and sign_of * math.log(extreme / edge) <= distance:
                     armed.discard(key)
-                    found.append(Approach(bar.opened_at, key[0], edge))
+                    approaches.append(Approach(bar.opened_at, key[0], edge))
         close = bar.close
-    return found
+    return approaches
 
 
 def _any_time(history: History, distance: float) -> list[Approach]:
-    """A level on either side at each close."""
+    """Return an approach on either side at each close."""
     return [
         Approach(bar.opened_at, side, bar.close * math.exp(-sign(side) * distance))
         for bar in history.bars
@@ -103,16 +103,17 @@ def _any_time(history: History, distance: float) -> list[Approach]:
 
 
 def _entered(history: History, approaches: Sequence[Approach], *, after: bool) -> dict[str, Any]:
-    """Share of levels that price reached within each span, with the middle 90 % over resampled days.
+    """Return the share of levels that price reached within each span, with the middle 90 % over resampled days.
 
-    after: the bar of the approach had closed before it and does not count.
+    Args:
+        after: True if the approach is at its bar's close, so that this bar does not count.
     """
     bars = history.bars
     at = np.array([bar.opened_at for bar in bars])
     low, high = np.array([bar.low for bar in bars]), np.array([bar.high for bar in bars])
     first = np.searchsorted(at, [approach.at for approach in approaches]) + int(after)
     weights = day_weights(np.array([approach.at for approach in approaches]))
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for hours in SPANS_HOURS:
         count = max(hours * HOUR_MS // history.step_ms, 1)
         hit = np.array(
@@ -123,6 +124,6 @@ def _entered(history: History, approaches: Sequence[Approach], *, after: bool) -
                 for i, a in zip(first, approaches, strict=True)
             ]
         )
-        found[f"within_{hours}h"] = round(float(hit.mean()), 3) if len(hit) else None
-        found[f"within_{hours}h_90"] = middle(weights @ hit / weights.sum(axis=1)) if len(hit) else None
-    return found
+        figures[f"within_{hours}h"] = round(float(hit.mean()), 3) if len(hit) else None
+        figures[f"within_{hours}h_90"] = middle(weights @ hit / weights.sum(axis=1)) if len(hit) else None
+    return figures

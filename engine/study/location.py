@@ -1,4 +1,4 @@
-"""Where among the levels that price reached single forced orders fell."""
+"""Where single liquidation orders occurred among the levels that price reached."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from engine.study.sweeps import untraded_hours
 
 MIN_LEVELS = 4
 SPREAD = 0.05
-"""Share of each guess that is spread evenly: no guess may call a level impossible."""
+"""Share of each forecast that is spread evenly, so that no level has probability 0."""
 
 
 def location_figures(history: History, orders: Sequence[ForcedOrder]) -> dict[str, Any]:
-    """Where among the levels that a bar reached its forced orders fell: the map against distance and freshness alone.
+    """Return how well the map locates liquidation orders among the levels a bar reached, in nats.
 
-    Distance alone calls every level reached as likely as the others; freshness alone goes by the hours a level had not
-    been traded. Figures are mean log likelihood over distance alone, in nats, weighed by USD and one an order. The map
-    stands as it did before the bar. Orders outside the levels that the bar reached from its opening are left out.
+    References are distance alone, where all reached levels are equally likely, and freshness alone, where likelihood
+    follows hours since a level last traded. Figures are mean log-likelihood gains over distance alone, by USD and by
+    order. The map is that from before the bar. Orders outside the levels reached from the previous close are left out.
     """
     board = AssetBoard(history.market.asset)
     gains: dict[str, list[float]] = {"map": [], "freshness": []}
@@ -57,7 +57,7 @@ def location_figures(history: History, orders: Sequence[ForcedOrder]) -> dict[st
 def _placed(
     board: AssetBoard, bar: Bar, side: Side, orders: Sequence[ForcedOrder]
 ) -> list[tuple[ForcedOrder, dict[str, float]]]:
-    """The orders that fell on levels the bar reached, with what each guess gained over an even one, nats."""
+    """Return orders at levels the bar reached, with each forecast's gain over an even one, nats."""
     market_map = board.maps[next(iter(board.maps))]
     first = outward(side, bin_of(market_map.close)) + 1
     count = outward(side, bin_of(bar.low if side == "long" else bar.high)) - first + 1
@@ -68,10 +68,10 @@ def _placed(
     shares = {
         name: weight / weight.sum() if weight.any() else np.full(count, 1 / count) for name, weight in guesses.items()
     }
-    found = []
+    placed = []
     for order in orders:
         place = outward(side, bin_of(order.price)) - first
         if 0 <= place < count:
             gain = {name: math.log((1 - SPREAD) * share[place] * count + SPREAD) for name, share in shares.items()}
-            found.append((order, gain))
-    return found
+            placed.append((order, gain))
+    return placed

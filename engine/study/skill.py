@@ -1,4 +1,4 @@
-"""How well one-hour predictions and F(P) match what was reported, over a history."""
+"""Skill of one-hour predictions and of F(P) against reported liquidations over a history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from engine.replay import update_of
 
 @dataclass(frozen=True)
 class Walked:
-    """A history gone through once, without looking ahead.
+    """The result of one pass through a history, without look-ahead.
 
     Attributes:
         snapshots: the map at each hour's close, oldest first.
@@ -39,14 +39,13 @@ class Walked:
 
 
 def walk_history(history: History, map_prior: MapPrior = MAP, form: Form = FORM) -> Walked:
-    """Step the map through a history and predict each hour from what came before it.
+    """Step the map through a history and predict each hour from earlier data only. Return the results.
 
     Args:
-        map_prior, form: what the map takes positions to do, and what the tie is made of; others than those in use can
-            be tried.
+        map_prior, form: assumptions of the map and options of the hourly model, to try others than those in use.
 
     Raises:
-        HistoryError: when there is nothing to hold a prediction against, or bars are longer than an hour.
+        HistoryError: when no liquidations are recorded, or bars are longer than an hour.
     """
     if history.step_ms > HOUR_MS:
         raise HistoryError(f"bars of {history.step_ms // HOUR_MS} hours are too long: predictions are by the hour")
@@ -65,14 +64,14 @@ def walk_history(history: History, map_prior: MapPrior = MAP, form: Form = FORM)
 
 
 def skill_figures(walked: Walked, start: int, end: int | None) -> dict[str, Any]:
-    """Skill of one-hour predictions from start to end, as engine.calibration.skill defines it."""
+    """Return the skill of one-hour predictions from start to end, as defined by engine.calibration.skill."""
     figures = asdict(score(walked.hours, walked.walk.expected, start, end))
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
 
 
 def span_figures(walked: Walked, spans: Sequence[int], start: int, end: int | None = None) -> list[dict[str, Any]]:
-    """F(P) against new ground for each span of hours, rolling folds from start to end."""
-    found = []
+    """Return the skill of F(P) for each span of hours, in rolling folds from start to end."""
+    rows = []
     for span in spans:
         report = report_span(walked.hours, walked.snapshots, span, start, end)
         row = {
@@ -82,8 +81,8 @@ def span_figures(walked: Walked, spans: Sequence[int], start: int, end: int | No
         }
         for name in ("over", "coverage", "churn", "count"):
             row[name] = {key: _rounded(value) for key, value in getattr(report, name).items()}
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _rounded(value: float | None) -> float | None:
@@ -91,7 +90,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def write_predictions(walked: Walked, path: Path) -> None:
-    """One row an hour that has a prediction: its opening time, and the USD expected of longs and of shorts."""
+    """Write a CSV row for each hour with a prediction: opening time, USD expected of longs and of shorts."""
     with path.open("w", newline="", encoding="utf-8") as handle:
         rows = csv.writer(handle)
         rows.writerow(("time", "long_usd", "short_usd"))

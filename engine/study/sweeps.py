@@ -1,9 +1,9 @@
-"""What is reported when price sweeps a cluster, against like moves through other levels.
+"""Liquidations reported when price sweeps a cluster, compared with similar moves through other levels.
 
-Each bar's move on either side is one row: how far it went, how long the levels it reached had gone untraded, what was
-reported. Moves that swept a mature cluster are held against their nearest others: moves of equal length, moves of equal
-length through equally untraded levels, and moves that swept a placebo (a cluster's own run, mirrored to the other side
-of the price at which it was born, where no cluster is).
+Each bar's move on either side is one row: its length, how long the levels it reached had gone untraded, and reported
+liquidations. Moves that swept a mature cluster are compared with their nearest controls: moves of equal length, moves
+of equal length through equally untraded levels, and moves that swept a placebo (a cluster's own run, mirrored to the
+other side of the price at its birth, where there is no cluster).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from engine.study.days import day_weights, middle
 
 NEIGHBOURS = 10
 CANDIDATES = 80
-"""Nearest other moves kept for each: more than ten, as a resampled day may leave some of them out."""
+"""Nearest controls stored per move: more than NEIGHBOURS, because a resample may leave out some days."""
 
 Run = tuple[Side, int, int]
-"""A side, and the outward coordinates of a run's first and last level."""
+"""Side, and outward coordinates of a run's first and last level."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class SweptMoves:
     Attributes:
         at: (n,) int64, UTC ms.
         short: (n,) bool.
-        length: (n,) float64, log distance from the close before to the extreme.
+        length: (n,) float64, log distance from the previous close to the extreme.
         untraded: (n,) float64, mean over the levels reached of ln(hours untraded).
         reported: (n,) float64, USD.
-        cluster, placebo: (n,) bool, whether the move went through all of one.
+        cluster, placebo: (n,) bool, True if the move went through all of one.
     """
 
     at: np.ndarray
@@ -57,7 +57,9 @@ class SweptMoves:
 
 
 def sweep_figures(history: History) -> dict[str, Any]:
-    """Reported at sweeps of mature clusters over reported at like moves, with the middle 90 % over resampled days.
+    """Return reported liquidations at sweeps of mature clusters over those at similar moves, with intervals.
+
+    Intervals are the middle 90 % over resampled days.
 
     Raises:
         HistoryError: when no cluster was swept, or nothing was reported.
@@ -69,7 +71,7 @@ def sweep_figures(history: History) -> dict[str, Any]:
     length, untraded = np.log(moves.length), moves.untraded
     plain = ~moves.cluster
     mirrored = replace(moves, cluster=plain & moves.placebo)
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "cluster_sweeps": int(swept.sum()),
         "reported_median_usd": round(float(np.median(moves.reported[swept]))),
         "over_equal_moves": ratio_over(moves, plain, [length]),
@@ -78,12 +80,12 @@ def sweep_figures(history: History) -> dict[str, Any]:
         "placebo_over_equal_moves": ratio_over(mirrored, plain & ~moves.placebo, [length]),
     }
     if history.step_ms == HOUR_MS:
-        found["over_tie"] = _over_tie(moves, hours)
+        figures["over_tie"] = _over_tie(moves, hours)
     for name, low, high in (("4-12h", 4, 12), ("12-120h", 12, 120), ("over_120h", 120, math.inf)):
         which = swept & (untraded >= math.log(low)) & (untraded < (math.log(high) if high < math.inf else math.inf))
         if which.any():
-            found[f"median_usd_untraded_{name}"] = round(float(np.median(moves.reported[which])))
-    return found
+            figures[f"median_usd_untraded_{name}"] = round(float(np.median(moves.reported[which])))
+    return figures
 
 
 def _moves(history: History) -> tuple[SweptMoves, Hours]:
@@ -126,19 +128,19 @@ def _row(
 
 
 def _mirror(cluster: Cluster, price: float) -> Run:
-    """The cluster's run as far from that price on the other side."""
+    """Return the cluster's run mirrored to the other side of a price."""
     side: Side = "short" if cluster.side == "long" else "long"
     shift = outward(side, bin_of(price)) - outward(cluster.side, bin_of(price))
     return side, cluster.first + shift, cluster.last + shift
 
 
 def _taken(board: AssetBoard, side: Side, first: int, last: int) -> bool:
-    """Whether a cluster lies there."""
+    """Return True if a cluster overlaps the levels."""
     return any(c.side == side and c.first <= last and first <= c.last for c in board.clusters)
 
 
 def untraded_hours(board: AssetBoard, bar: Bar, side: Side, levels: np.ndarray) -> np.ndarray:
-    """Hours for which levels (outward coordinates) had not been traded when a bar opened, at least half of one."""
+    """Return the hours since levels (outward coordinates) last traded, as of a bar's open, at least half an hour."""
     hours = []
     for level in levels:
         number = int(outward(side, int(level)))
@@ -149,11 +151,11 @@ def untraded_hours(board: AssetBoard, bar: Bar, side: Side, levels: np.ndarray) 
 
 
 def ratio_over(moves: SweptMoves, controls: np.ndarray, features: list[np.ndarray]) -> dict[str, Any]:
-    """Mean reported at cluster sweeps over the mean of each one's ten nearest controls of its own side.
+    """Return mean reported USD at cluster sweeps over that at each one's ten nearest controls of its side.
 
     Args:
-        controls: (n,) bool, which moves they are compared with.
-        features: (n,) float64 each, what makes two moves near, in units of its own spread.
+        controls: (n,) bool, moves to compare with.
+        features: (n,) float64 each, coordinates for the distance between moves, each scaled by its own spread.
     """
     swept = np.flatnonzero(moves.cluster)
     order = np.full((len(swept), CANDIDATES), -1)
@@ -175,14 +177,14 @@ def ratio_over(moves: SweptMoves, controls: np.ndarray, features: list[np.ndarra
 
 
 def _shown(whole: float, drawn: list[float]) -> dict[str, Any]:
-    """Figures for people; None where nothing can be said."""
+    """Return rounded figures, None if the ratio is undefined."""
     if math.isnan(whole):
         return {"ratio": None, "middle_90": None}
     return {"ratio": round(whole, 2), "middle_90": middle(np.array(drawn))}
 
 
 def _drawn(moves: SweptMoves, swept: np.ndarray, order: np.ndarray, weight: np.ndarray) -> float:
-    """The ratio with each day counted so many times; NaN where nothing can be said."""
+    """Return the ratio with moves weighted by resample, or NaN if it is undefined."""
     counts = np.where(order >= 0, weight[order], 0.0)
     before = np.cumsum(counts, axis=1) - counts
     used = np.clip(NEIGHBOURS - before, 0.0, counts)
@@ -194,13 +196,13 @@ def _drawn(moves: SweptMoves, swept: np.ndarray, order: np.ndarray, weight: np.n
 
 
 def _over_tie(moves: SweptMoves, hours: Hours) -> dict[str, Any]:
-    """Reported at cluster sweeps over what the tie expected of those hours."""
+    """Return reported liquidations at cluster sweeps over those the hourly model expected in these hours."""
     expected = walk_forward(hours).expected
     row = {int(at): i for i, at in enumerate(hours.at)}
-    said = np.array([expected[row[int(at)], int(s)] for at, s in zip(moves.at, moves.short, strict=True)])
-    which = moves.cluster & ~np.isnan(said)
+    predicted = np.array([expected[row[int(at)], int(s)] for at, s in zip(moves.at, moves.short, strict=True)])
+    which = moves.cluster & ~np.isnan(predicted)
     ratios = []
     for weight in (np.ones(len(moves.at)), *day_weights(moves.at)):
-        below = float((weight * said)[which].sum())
+        below = float((weight * predicted)[which].sum())
         ratios.append(float((weight * moves.reported)[which].sum()) / below if below else math.nan)
     return _shown(ratios[0], ratios[1:])

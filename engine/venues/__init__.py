@@ -1,1 +1,1 @@
-"""Exchanges through ccxt in, samples and bars out. The only place that knows ccxt."""
+"""Reads exchanges through ccxt and returns samples and bars. The only package that imports ccxt."""

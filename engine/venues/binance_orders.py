@@ -1,8 +1,8 @@
-"""Binance's forced orders, on both of its futures venues: what of an order is new in a snapshot of it.
+"""Liquidation orders of both Binance futures venues: finds the part of an order that is new in a frame.
 
-The stream shows an order's latest state at most once a second and symbol. `z` is all that has been filled of it, `l`
-only the last part (Binance's documentation of liquidation order streams): parts that fell within the same second are
-in no frame, so `z` counts. An order that shows up again has grown, and only the growth is new.
+The stream sends an order's latest state at most once a second per symbol. `z` is the total filled so far, `l` only the
+last fill (Binance's documentation of liquidation order streams). Other fills within the same second appear in no
+frame, so we use `z`. An order that shows up again has grown, and only the growth is new.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FORGET_MS = 60_000
-"""An order is filled or gone within moments: another of the same size and price after that is another order."""
+"""An order is filled or gone within moments: after this, one with the same size and price is a different order."""
 
 MAX_ORDERS = 2_000
 
@@ -26,16 +26,16 @@ class _Seen:
 
 
 class Fills:
-    """Follows orders from frame to frame. They carry no number: market, side, size and price tell them apart."""
+    """Tracks orders from frame to frame. They carry no id: market, side, size and price identify them."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, ...], _Seen] = OrderedDict()
 
     def new_amount(self, order: Mapping[str, Any]) -> float:
-        """Return what a frame adds to what was counted of its order, 0 for a frame that came twice.
+        """Return the amount a frame adds to what we counted of its order, 0 for a repeated frame.
 
         Raises:
-            KeyError, ValueError: when the frame is not of that shape.
+            KeyError, ValueError: when the frame has another shape.
         """
         key = tuple(str(order.get(name)) for name in ("s", "S", "q", "p"))
         filled, at, done = float(order["z"]), int(order["T"]), str(order.get("X", "FILLED")) == "FILLED"

@@ -1,6 +1,6 @@
-"""Binance COIN-M: inverse contracts of 100 or 10 USD each; everything is counted in contracts, each once.
+"""Binance COIN-M: inverse contracts of 100 or 10 USD each. All amounts are in contracts, each counted once.
 
-Forced orders: see binance_orders.
+Liquidation orders: see binance_orders.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BinanceCoinM(Venue):
     interest_page = 500
     feed = "stream"
     budget = 2400.0
-    """Request weight a minute and address, Binance's published limit for /dapi."""
+    """Request weight per minute and IP address, Binance's published limit for /dapi."""
     book_cost = 20.0
     book_limit = 1000
     tiers_public = False
@@ -33,8 +33,8 @@ class BinanceCoinM(Venue):
         super().__init__(access)
         self._fills = Fills()
 
-    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # others look at them
-        return 12.0 if path == "openInterestHist" else None  # 1,000 in 5 minutes, a limit of its own
+    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # others need them
+        return 12.0 if path == "openInterestHist" else None  # it has its own limit: 1,000 in 5 minutes
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
         premium = rows_by(await self._call(self._exchange.dapiPublicGetPremiumIndex()), "symbol")
@@ -54,8 +54,8 @@ class BinanceCoinM(Venue):
             at=row["time"],
         )
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("underlyingType", "COIN")) == "COIN"
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        return str((raw.get("info") or {}).get("underlyingType", "COIN")) == "COIN"
 
     async def _subscribe(self) -> None:
         await self._exchange.watch_liquidations_for_symbols(None)
@@ -64,7 +64,7 @@ class BinanceCoinM(Venue):
         order = frame["o"]
         listing = self._ids.get(str(order["s"]))
         if listing is not None:
-            # A forced sell closes a long.
+            # A liquidation order that sells closes a long.
             side = "long" if order["S"] == "SELL" else "short"
             amount = self._fills.new_amount(order)
             if amount:

@@ -1,7 +1,7 @@
-"""Binance USDⓈ-M: open interest in base units, one request a market; forced orders carry the order's side.
+"""Binance USDⓈ-M: open interest in base units, one request per market. Liquidations carry the order's side.
 
-Open interest: `openInterest` counts each contract once (the value of the history is the same figure times the price;
-Binance's documentation speaks of open positions). Forced orders: see binance_orders.
+Open interest: `openInterest` counts each contract once (the history's value is the same figure times the price, and
+Binance's documentation calls it open positions). Liquidation orders: see binance_orders.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.venues.parsing import Figures, Listing, decoration, rows_by
 from engine.venues.venue import Venue
 
 RANKED = 150
-"""Coins whose open interest is asked for when all are ranked: those traded most."""
+"""How many markets, by volume, have their open interest requested when all coins are ranked."""
 
 
 class BinanceUsdm(Venue):
@@ -26,22 +26,22 @@ class BinanceUsdm(Venue):
     interest_page = 500
     feed = "stream"
     budget = 2400.0
-    """Request weight a minute and address, Binance's published limit for /fapi."""
+    """Request weight per minute and IP address, Binance's published limit for /fapi."""
     book_cost = 20.0
     book_limit = 1000
     tiers_public = False
-    """Leverage brackets want a key: margins.py has a dated table."""
+    """Leverage brackets require an API key; margins.py has a dated table instead."""
 
     def __init__(self, access: Access | None = None) -> None:
         super().__init__(access)
         self._hours: dict[str, float] = {}
-        """Hours between payments of funding, of markets whose are not eight."""
+        """Funding interval in hours by market id; markets that are not listed pay every eight hours."""
 
         self._fills = Fills()
 
     def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:
         if path == "openInterestHist":
-            return 12.0  # 1,000 in 5 minutes, a limit of its own; the library counts 1
+            return 12.0  # it has its own limit, 1,000 in 5 minutes; the library counts 1
         return 10.0 if path == "premiumIndex" and "symbol" not in params else None  # the library counts 1
 
     async def _load(self) -> None:
@@ -86,25 +86,25 @@ class BinanceUsdm(Venue):
     def _contracts(self, listing: Listing, row: dict[str, Any]) -> Any:
         return row["openInterestAmount"] * listing.coins / listing.market.contract_size
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        info = found.get("info") or {}
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        info = raw.get("info") or {}
         # TRADIFI_PERPETUAL is another kind of contract; INDEX is a basket.
         kinds = (str(info.get("underlyingType", "COIN")), str(info.get("contractType", "PERPETUAL")))
         return kinds == ("COIN", "PERPETUAL")
 
     async def _subscribe(self) -> None:
-        await self._exchange.watch_liquidations_for_symbols(None)  # of all markets: one topic however many are followed
+        await self._exchange.watch_liquidations_for_symbols(None)  # one topic covers all markets
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
         order = frame["o"]
         listing = self._ids.get(str(order["s"]))
         if listing is None:
             return
-        # A forced sell closes a long.
+        # A liquidation order that sells closes a long.
         side = "long" if order["S"] == "SELL" else "short"
         amount = self._fills.new_amount(order) * listing.coins / listing.market.contract_size
         if amount:
             yield self._event(listing, order["T"], side, order["ap"], amount)
 
-    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # both are per lot
         return price * amount

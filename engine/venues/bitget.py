@@ -1,6 +1,6 @@
-"""Bitget USDT perpetuals: open interest in base units, no history of it.
+"""Bitget USDT perpetuals: open interest in base units, without history.
 
-Its coin-margined contracts are left out: in what unit they are counted is not documented well enough to trust.
+We leave out its coin-margined contracts because their units are not documented well enough to trust.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from engine.venues.venue import Venue
 class Bitget(Venue):
     id = "bitget"
     candle_page = 200
-    """History hands out no more, and the library then keeps the wrong end of a longer window."""
+    """The history endpoint returns no more, and the library keeps the wrong end of a longer window."""
     interest_step_ms = None
     budget = 600.0
-    """3,000 requests in 5 minutes and address."""
+    """3,000 requests in 5 minutes per IP address."""
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
         answer = await self._call(self._exchange.publicMixGetV2MixMarketTickers({"productType": "USDT-FUTURES"}))
@@ -35,17 +35,17 @@ class Bitget(Venue):
         )
 
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
-        # Whether the end is included is not documented: a millisecond past the last wanted bar suits both.
+        # It is undocumented whether the end is inclusive: a millisecond past the last wanted bar works either way.
         return {"until": since + (count - 1) * step_ms + 1}
 
-    def _funding_hours(self, found: dict[str, Any]) -> float:
-        return decoration((found.get("info") or {}).get("fundInterval")) or 8.0
+    def _funding_hours(self, raw: dict[str, Any]) -> float:
+        return decoration((raw.get("info") or {}).get("fundInterval")) or 8.0
 
-    def _taker_fee(self, found: dict[str, Any]) -> float:
-        return decoration((found.get("info") or {}).get("takerFeeRate")) or 0.0006
+    def _taker_fee(self, raw: dict[str, Any]) -> float:
+        return decoration((raw.get("info") or {}).get("takerFeeRate")) or 0.0006
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("isRwa") or "NO") == "NO"
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        return str((raw.get("info") or {}).get("isRwa") or "NO") == "NO"
 
-    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # both are per lot
         return price * amount

@@ -1,6 +1,6 @@
-"""The venues there are, by ccxt's id, with the name that people know them by, in the order in which they are listed.
+"""All venues: ccxt id to display name, in the order in which they are listed.
 
-It imports nothing, so that settings and messages can read it without loading a client.
+Imports nothing, so that settings and messages can use it without loading ccxt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ccxt instances: how they are made, pointed elsewhere, counted, and what their errors mean."""
+"""Creates ccxt exchanges, redirects them to a gateway, counts their requests and translates their errors."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PING_MS = 18_000
 """Binance's default of three minutes would leave a hung stream unnoticed for nine."""
 
 FRAMES = 50_000
-"""Liquidation frames that may wait to be read: more than a crash has brought in a minute."""
+"""Capacity of the queue of liquidation frames: more than any crash has brought in a minute."""
 
 ODD_ANSWERS = (ImplausibleError, KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What reading an answer of another shape than documented may raise."""
+"""Exceptions that reading a response of undocumented shape may raise."""
 
 TOO_OFTEN = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT)
-"""Binance answers 418 to those who went on after 429."""
+"""Binance answers 418 to clients that keep sending after a 429."""
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""Of an answer once it is unpacked: the largest list of markets there is takes some five."""
+"""Maximum size of a response once decompressed: the largest list of markets takes about 5 MB."""
 
 _REFUSALS = ("restricted location", "unavailable from", "block access from your country", "not available in your")
 MAX_TEXT = 120
@@ -40,12 +40,12 @@ MAX_TEXT = 120
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a venue is reached.
+    """How to reach a venue.
 
     Attributes:
-        gateway: an address through which the venue is reached as <gateway>/<venue>/<path>, REST and websocket.
+        gateway: base address that replaces the venue's own, as <gateway>/<venue>/<path>, for REST and websocket.
         proxy: an HTTP proxy for this venue alone.
-        now: the time, UTC ms: the library computes some windows itself.
+        now: clock for the library, UTC ms, as it computes some windows itself.
     """
 
     gateway: str | None = None
@@ -54,17 +54,17 @@ class Access:
 
 
 Weigh = Callable[[str, Mapping[str, Any]], float | None]
-"""What a request costs at the venue, by path and parameters; None where the library's own figure is right."""
+"""Returns a request's cost at the venue by path and parameters, or None if the library's own figure is right."""
 
 
 def make_exchange(venue: str, market_types: Sequence[str], access: Access, weigh: Weigh) -> Any:
-    """One ccxt.pro instance of a venue that keeps every liquidation frame in `frames` and counts in `meter`."""
-    made = _capturing(getattr(ccxt.pro, venue), weigh)
-    exchange = made({"timeout": TIMEOUT_MS, "enableRateLimit": access.gateway is None})
-    known = exchange.options.get("fetchMarkets")
-    exchange.options["fetchMarkets"] = {**(known if isinstance(known, dict) else {}), "types": list(market_types)}
-    # The library renames coins whose spot ticker another coin has too. Of perpetuals that is wrong: the ALT that one
-    # venue lists is the ALT that the others list.
+    """Return a venue's ccxt.pro exchange that queues liquidation frames in `frames` and counts in `meter`."""
+    exchange_class = _capturing(getattr(ccxt.pro, venue), weigh)
+    exchange = exchange_class({"timeout": TIMEOUT_MS, "enableRateLimit": access.gateway is None})
+    defaults = exchange.options.get("fetchMarkets")
+    exchange.options["fetchMarkets"] = {**(defaults if isinstance(defaults, dict) else {}), "types": list(market_types)}
+    # The library renames coins that share a spot ticker with another coin. For perpetuals that is wrong: ALT is the
+    # same coin at every venue.
     exchange.commonCurrencies = {"XBT": "BTC"}
     exchange.has["fetchCurrencies"] = False
     exchange.timeout_on_exit = 0
@@ -79,9 +79,9 @@ def make_exchange(venue: str, market_types: Sequence[str], access: Access, weigh
 
 
 def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
-    """The venue's class with its requests counted and every liquidation frame queued.
+    """Return a subclass of a venue's class that counts requests and queues every liquidation frame.
 
-    watch_liquidations itself returns only the last of a burst.
+    watch_liquidations itself returns only the last event of a burst.
     """
 
     class Capturing(base):  # type: ignore[misc]  # ccxt is not typed
@@ -92,9 +92,9 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
             self.meter = Meter()
 
         def open(self, lazy: bool = False) -> None:  # the library's signature
-            made = self.session is None
+            is_new = self.session is None
             super().open(lazy)
-            if made and self.session is not None:
+            if is_new and self.session is not None:
                 self.session._response_class = BoundedResponse  # noqa: SLF001  # the library makes the session itself
 
         def calculate_rate_limiter_cost(self, api: Any, method: Any, path: Any, params: Any, config: Any = {}) -> float:  # noqa: B006  # the library's signature
@@ -118,11 +118,11 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
         ) -> Any:
             _ANSWER.set((int(code), _retry_after(headers)))
             self.meter.note_date(_date(headers))
-            found = super().on_rest_response(code, reason, url, method, headers, text, *rest)
-            if code == HTTPStatus.OK and isinstance(found, str) and not _is_json(found):
-                # The library takes a page of HTML, or half an answer, for one that says nothing.
+            parsed = super().on_rest_response(code, reason, url, method, headers, text, *rest)
+            if code == HTTPStatus.OK and isinstance(parsed, str) and not _is_json(parsed):
+                # The library treats an HTML page or a truncated response as an empty one.
                 raise BadResponse("an answer that is no JSON")
-            return found
+            return parsed
 
         def handle_liquidation(self, client: Any, message: Any) -> None:
             if self.frames.full():
@@ -140,7 +140,7 @@ def _capturing(base: type[Any], weigh: Weigh) -> type[Any]:
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """An answer that is read no further than may be sensible: a small one can unpack to more than there is memory."""
+    """A response with a size limit: even a small one can decompress to more than our memory."""
 
     async def read(self) -> bytes:
         if self._body is None:
@@ -156,7 +156,7 @@ class BoundedResponse(aiohttp.ClientResponse):
 
 
 _ANSWER: ContextVar[tuple[int, float | None]] = ContextVar("answer", default=(0, None))
-"""Status of this task's last answer, and for how many seconds the venue then wanted to be left alone."""
+"""Status of this task's last response, and its Retry-After, seconds."""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -165,7 +165,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _date(headers: Mapping[str, str]) -> float | None:
-    """The machine's time at the venue, seconds since the epoch, as its answer is dated."""
+    """Return the venue's time from the Date header, seconds since the epoch, or None."""
     named = next((value for name, value in headers.items() if name.lower() == "date"), None)
     try:
         return parsedate_to_datetime(str(named)).timestamp() if named else None
@@ -174,7 +174,7 @@ def _date(headers: Mapping[str, str]) -> float | None:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text can be a whole JSON object or list, by its ends."""
+    """Return whether a text starts and ends like a complete JSON object or list."""
     text = text.strip()
     return text[:1] + text[-1:] in ("{}", "[]")
 
@@ -189,10 +189,10 @@ def _redirected(urls: Any, to: str) -> Any:
 
 
 def as_venue_error(error: Exception) -> VenueError:
-    """What a failed call means, in a few words that name no address.
+    """Return a failed call's exception as a VenueError with a short text that contains no address.
 
-    ccxt says ExchangeNotAvailable for a 451 and RateLimitExceeded for a geo-block: text and status of this task's last
-    answer decide.
+    ccxt raises ExchangeNotAvailable for a 451 and RateLimitExceeded for a geo-block, so we go by the text and the
+    status of this task's last response.
     """
     text = str(error)
     if isinstance(error, VenueError):

@@ -1,4 +1,4 @@
-"""Deribit: one request a currency; inverse contracts are counted in USD, linear ones in the coin."""
+"""Deribit: one request per currency. Inverse contracts are counted in USD, linear ones in the coin."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Deribit(Venue):
     """20 requests a second."""
     book_limit = 1000
     tiers_public = False
-    """Margin grows with size by a formula of its own; no ladder is published."""
+    """Deribit publishes no tiers: margin grows with size by its own formula."""
 
     async def _load(self) -> None:
         await self._exchange.load_markets(True, {"kind": "future"})
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
-        found: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         for currency in sorted({_currency(listing) for listing in listings}):
             query = {"currency": currency, "kind": "future"}
             answer = await self._call(self._exchange.publicGetGetBookSummaryByCurrency(query))
-            found |= rows_by(dig(answer, "result"), "instrument_name")
-        return found
+            figures |= rows_by(dig(answer, "result"), "instrument_name")
+        return figures
 
     def _figures(self, listing: Listing, row: Any) -> Figures:
         return Figures(
@@ -42,11 +42,11 @@ class Deribit(Venue):
             at=row["creation_timestamp"],
         )
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("underlying_type", "crypto")) == "crypto"
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        return str((raw.get("info") or {}).get("underlying_type", "crypto")) == "crypto"
 
-    def _max_leverage(self, found: dict[str, Any]) -> float | None:
-        return optional((found.get("info") or {}).get("max_leverage"))
+    def _max_leverage(self, raw: dict[str, Any]) -> float | None:
+        return optional((raw.get("info") or {}).get("max_leverage"))
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:
         return price * amount if listing.market.kind == "linear" else amount

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from engine.market import MINUTE_MS, Market, Sample
 
 MINUTES = 99
-"""One page on every venue, and on Binance the most that costs one: how far back a look can reach."""
+"""How many minutes a poll can reach back: one page at every venue, and the most that costs 1 at Binance."""
 
 BREAK = 2.0
-"""A minute that begins and ends further than this factor from the one before, and from the mark, is not believed."""
+"""We ignore a minute that opens and closes further than this factor from both the minute before and the mark."""
 
 SPIKE = 4.0
-"""Nor is an extreme further than this factor from where its minute began and where it ended. Whether others saw it is
-looked at where theirs are."""
+"""We cut an extreme further than this factor from its minute's open and close back to them. Comparing extremes across
+venues comes later, in engine.quotes."""
 
 MinuteRow = tuple[int, float, float, float, float]
 """Opening time, open, high, low, close."""
@@ -23,13 +23,14 @@ MinuteRow = tuple[int, float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one look at a venue showed of one market.
+    """One market's figures in one poll of its venue.
 
     Attributes:
-        at: the venue's own time of the figures; the time received where it has none (timed says which).
+        at: the venue's own time of the figures, UTC ms, or our time of the poll if it has none.
         mark: mark price, USD for one coin.
         contracts: open interest, as the venue counts contracts.
-        funding_rate: fraction per 8 hours, None where unknown.
+        funding_rate: fraction per 8 hours, None if unknown.
+        timed: whether `at` is the venue's own time.
     """
 
     market: Market
@@ -41,7 +42,7 @@ class Reading:
 
 
 class Extremes:
-    """Follows one market from look to look. Without candles, only marks that were seen count."""
+    """One market's extremes from poll to poll. Without candles, only polled marks count."""
 
     def __init__(self) -> None:
         self._polled_at = 0
@@ -54,18 +55,18 @@ class Extremes:
         self._bar_low = 0.0
 
     def wanted_since(self, bar_since: int, now: int) -> int:
-        """From which minute on candles are needed to miss nothing, no further back than one page."""
+        """Return the first minute whose candle we need to miss nothing, at most one page back, UTC ms."""
         earliest = now // MINUTE_MS * MINUTE_MS - (MINUTES - 1) * MINUTE_MS
         wanted = min(bar_since, self._minute_at) if self._polled_at else bar_since
         return max(wanted // MINUTE_MS * MINUTE_MS, earliest)
 
     def take(self, reading: Reading, bar_since: int, now: int, rows: Sequence[MinuteRow] | None) -> Sample:
-        """The sample that a reading makes together with the minutes since the look before.
+        """Return the sample of a reading and the minutes since the previous poll.
 
         Args:
-            bar_since: when the last closed bar that was read closed.
-            rows: one-minute candles from wanted_since on; None where this market is not watched closely, empty where
-                they could not be read: what they would have shown is then looked for next time.
+            bar_since: when the last closed bar that was read closed, UTC ms.
+            rows: one-minute candles from wanted_since on. None if this market is not watched closely, empty if they
+                could not be read (the next poll then reads them too).
         """
         mark, since = reading.mark, self.wanted_since(bar_since, now)
         rows = rows if rows is None else _connected(rows, self._mark or mark, mark)
@@ -78,7 +79,7 @@ class Extremes:
                 self._bar_high, self._bar_low = max(self._bar_high, row_high), min(self._bar_low, row_low)
             if first or at < self._minute_at:
                 continue
-            # Of a minute that was seen before, only what is new in it.
+            # In a minute that an earlier poll saw, only a new extreme counts.
             seen_before = at == self._minute_at
             if not seen_before or row_high > self._minute_high:
                 high = max(high, row_high)
@@ -111,7 +112,7 @@ class Extremes:
 
 
 def _connected(rows: Sequence[MinuteRow], before: float, mark: float) -> list[MinuteRow]:
-    """The minutes that lead from one price to the other, however far that is; those beside the way are left out."""
+    """Return the minutes that lead from one price to the other, however far, with spikes cut back."""
     kept = []
     for row in rows:
         _, opened, high, low, close = row

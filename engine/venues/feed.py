@@ -1,4 +1,4 @@
-"""The live market as a feed: polls of all venues, put together into ticks."""
+"""The live feed: polls all venues and combines the results into ticks."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ FIRST_HISTORY_SECONDS = 180
 FIRST_POLL_SECONDS = 10
 BOOK_SECONDS = 60
 RELOAD_SECONDS = 600
-"""Between two looks at whether a venue's markets are to be read again, which they are once a day."""
+"""Interval of the check whether a venue's markets are due for their daily reload."""
 
 REVIEW_SECONDS = 24 * 3600
 LATE_MS = STEP_MS + 2 * MINUTE_MS
-"""A bar older than this when it comes is told as missed, not as news."""
+"""Bars that arrive later than this are reported as missed, not alerted live."""
 
 BACKFILL_BARS = 500
-"""Bars of a laggard taken in one tick, so that a month of them does not hold up the loop."""
+"""Maximum of backfilled bars per asset and tick, so that a month of them does not block the loop."""
 
 LAGGARD_MS = 4 * MINUTE_MS
 """How long a closed bar waits for the slowest venue before the asset goes on without it."""
 
 BARS_LATE_MS = 30 * MINUTE_MS
-"""A market whose map has not been stepped for so long is left out: its levels are not those of now."""
+"""A market whose map has not been stepped for this long is left out: its levels are stale."""
 
 MANY_COINS = 10
-"""From so many coins on, order books are read of the leading markets only."""
+"""With more coins than this, only reference markets' order books are read."""
 
 REFERENCES = 2
-"""Markets of an asset whose minutes are read whatever that costs, of different venues: one alone bears nothing out."""
+"""Reference markets per asset, at different venues as one alone confirms nothing. Their minutes are always read."""
 
 REFERENCE_FACTOR = 1.2
-"""Another market takes a reference's place only when it is so much larger."""
+"""How many times larger another market must be to replace a reference market."""
 
 
 class LiveFeed:
-    """Venues polled by scheduled jobs, each in its own time; a tick whenever one of them has brought something.
+    """Polls venues in scheduled jobs, each at its own pace, and ticks whenever one of them has new data.
 
     Attributes:
-        review: chooses once a day which assets are followed; None where they are named.
-        late_runs, skipped_runs: polls that began late, or not at all because the one before was still running.
-        prices_refused: figures left out because the other venues do not bear them out.
-        wicks: extremes that one venue alone showed.
+        review: chooses once a day which assets to follow; None if the operator names them.
+        late_runs, skipped_runs: job runs dropped because they came too late or the one before was still running.
+        prices_refused: how often we left a market out because the other venues do not confirm its figures.
+        wicks: how many extremes only one venue showed.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class LiveFeed:
     # -- life cycle
 
     async def ticks(self) -> AsyncIterator[MarketTick]:
-        """History as silent ticks, what was missed as late ones, then the present, until cancelled."""
+        """Yield history as silent ticks, missed bars as late ones, then live ticks until cancelled."""
         self._priced_until = await self._store.priced_until()
         await self._all((self._read(worker) for worker in self.workers), FIRST_HISTORY_SECONDS)
         for delivered in await self._collect(present=False):
             yield delivered
             await asyncio.sleep(0)
         self.in_history = False
-        # Making the map took time: the samples are as old as it took.
+        # Building the maps took time, and the samples have aged: poll again.
         await self._all((self._poll(worker) for worker in self.workers), FIRST_POLL_SECONDS)
         self._start_jobs()
         self._changed.set()
@@ -120,20 +120,20 @@ class LiveFeed:
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Markets that are not believed now, with why."""
-        found = {key: why for doubts in self._doubts.values() for key, why in doubts.items()}
+        """Markets whose data is currently rejected: reason by market key."""
+        reasons = {key: why for doubts in self._doubts.values() for key, why in doubts.items()}
         for board in self._boards.values():
-            found |= board.vetting.doubts
-        return found
+            reasons |= board.vetting.doubts
+        return reasons
 
     def leads(self, market: Market) -> bool:
-        """Whether a market's extremes are needed to bear out its asset's."""
+        """Return whether this is a reference market, whose extremes must confirm its asset's."""
         return market.key in self._references.get(market.asset, ())
 
     async def stop(self) -> None:
         if self._scheduler.running:
             self._scheduler.remove_all_jobs()
-            await asyncio.sleep(0)  # a job that was just handed out begins, and can then be cancelled without noise
+            await asyncio.sleep(0)  # lets a job that was just submitted start, so that it can be cancelled cleanly
             self._scheduler.shutdown(wait=False)
         background: list[asyncio.Task[None]] = [*self._streams, *self._slow, *self._histories.values()]
         for task in background:
@@ -142,7 +142,7 @@ class LiveFeed:
         await asyncio.gather(*(worker.venue.close() for worker in self.workers), return_exceptions=True)
 
     async def _all(self, works: Iterable[Coroutine[Any, Any, None]], seconds: float) -> None:
-        """Let every venue do something; one that takes long goes on in its own time and is not waited for."""
+        """Run one task per venue and wait for at most `seconds`; slower ones continue in the background."""
         tasks = {asyncio.create_task(work) for work in works}
         self._slow |= tasks
         for task in tasks:
@@ -173,24 +173,24 @@ class LiveFeed:
         self._streams.append(asyncio.create_task(self._keep_time(), name="keep time"))
 
     async def _keep_time(self) -> None:
-        """Bring jobs back that the machine's clock has carried off: the scheduler goes by it, and it may be set."""
+        """Reschedule jobs when the machine's clock is set, as the scheduler depends on it."""
         while True:
             await asyncio.sleep(KEEP_TIME_SECONDS)
             self.bring_back_jobs(datetime.now(UTC))
 
     def bring_back_jobs(self, now: datetime) -> None:
-        """Run at once whatever is due later than its own interval allows."""
+        """Run every job at once that is due later than its interval allows."""
         for job in self._scheduler.get_jobs():
             longest = job.trigger.interval * (1 + 2 * JITTER_SHARE) + timedelta(seconds=KEEP_TIME_SECONDS)
             if job.next_run_time is not None and job.next_run_time - now > longest:
-                log.warning("the machine's clock was set: %s goes on now", job.id)
+                log.warning("the machine's clock was set: running %s now", job.id)
                 job.modify(next_run_time=now)
 
     def clock_set_back(self, now: int) -> None:
-        """Forget what is known of times that have not come yet."""
-        for known in (self._priced_at, self._priced_until, self._followed_at):
-            for asset, at in known.items():
-                known[asset] = min(at, now)
+        """Cap stored times at `now` after the clock was set back."""
+        for times in (self._priced_at, self._priced_until, self._followed_at):
+            for asset, at in times.items():
+                times[asset] = min(at, now)
         for worker in self.workers:
             worker.clock_set_back(now)
 
@@ -216,7 +216,7 @@ class LiveFeed:
             self.skipped_runs += 1
 
     async def _read(self, worker: VenueWorker) -> None:
-        """All of a venue's history, then what has closed since."""
+        """Read all of a venue's history, then the bars that have closed since."""
         try:
             await worker.read_history()
             await worker.close_bars()
@@ -250,7 +250,7 @@ class LiveFeed:
                 self._boards[market.asset].books[market.key] = worker.books[market.key]
 
     def _wants_book(self, market: Market) -> bool:
-        """Of few coins all books, of many only those of the leading markets."""
+        """Return whether to read a market's book: every one for few coins, else those of reference markets."""
         return self.leads(market) or len(self._boards) <= MANY_COINS
 
     async def _reload(self, worker: VenueWorker) -> None:
@@ -273,17 +273,17 @@ class LiveFeed:
             self._changed.set()
 
     def forget(self, asset: str) -> None:
-        """An asset is followed no more: should it come back, its past is no news."""
-        for known in (
+        """Drop the state of an asset no longer followed, so that its past is not news if it returns."""
+        for by_asset in (
             *(self._priced_at, self._priced_until, self._references),
             *(self._followed_at, self._quotes, self._doubts),
         ):
-            known.pop(asset, None)
+            by_asset.pop(asset, None)
 
     # -- a tick
 
     async def _collect(self, *, present: bool = True) -> list[MarketTick]:
-        """What the venues brought since the last tick: first bars that nobody watched close, then the present."""
+        """Return the ticks since the last one: first bars that closed unwatched, then the live tick."""
         now = self._clock.now()
         reported = await self._take_reported()
         past: list[MarketTick] = []
@@ -312,13 +312,13 @@ class LiveFeed:
                 listening=self._listening(asset),
                 backfill=tuple(backfill),
             )
-        past.sort(key=lambda delivered: delivered.now)  # of all assets the oldest first: late before news
+        past.sort(key=lambda delivered: delivered.now)  # oldest first across assets: late before live
         if not present:
             return past
         return [*past, MarketTick(now, updates, present=True)]
 
     def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> MarketTick:
-        """A bar that closed unwatched: silent up to the last tick there was, late after it if it is old."""
+        """Return the tick of bars that closed unwatched: silent up to the last known price, later ones late if old."""
         board = self._boards[asset]
         update = AssetUpdate(bars=tuple(bars), by_bars=True, left_out=board.left_out, missing=board.missing)
         priced_until = self._priced_until.get(asset)
@@ -326,18 +326,18 @@ class LiveFeed:
         return MarketTick(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
 
     def _watched(self, asset: str, closed_at: int) -> bool:
-        """Whether polls saw the price within a bar, so that the next one's extremes cover what was left of it."""
+        """Return whether a poll priced the asset within a bar, so that the next extremes cover the remainder."""
         return self._priced_at.get(asset, 0) >= closed_at - STEP_MS
 
     def _quorum(self, asset: str, board: AssetBoard, now: int) -> Quorum:
-        """What the venues' fresh figures of an asset come to."""
+        """Combine the venues' fresh samples of an asset. Return the quorum."""
         fresh = {
-            known.sample.market.key: (worker, known, known.sample)
+            market_progress.sample.market.key: (worker, market_progress, market_progress.sample)
             for worker in self.workers
             for market in worker.venue.markets_of(asset)
-            if (known := worker.progress.get(market.key))
-            and known.sample
-            and now - known.sample.at <= self._stale_ms(worker)
+            if (market_progress := worker.progress.get(market.key))
+            and market_progress.sample
+            and now - market_progress.sample.at <= self._stale_ms(worker)
         }
         quotes = self._quotes.get(asset)
         if quotes is None:
@@ -357,7 +357,7 @@ class LiveFeed:
         return quorum
 
     def _ask_again(self, asset: str, board: AssetBoard) -> None:
-        """Have the listing of a market read anew whose count of contracts jumped: they may be of another size now."""
+        """Have a market reloaded if its contract count jumped: the contract size may have changed."""
         jumped = board.vetting.jumped
         if not jumped and not self._asked_again:
             return
@@ -365,12 +365,12 @@ class LiveFeed:
             for market in worker.venue.markets_of(asset):
                 if market.key in jumped and market.key not in self._asked_again:
                     worker.reload_soon()
-                    log.warning("%s of %s: its open interest jumped alone and is not believed yet", worker.id, asset)
+                    log.warning("%s of %s: open interest jumped alone and is not accepted yet", worker.id, asset)
         keys = {market.key for worker in self.workers for market in worker.venue.markets_of(asset)}
         self._asked_again = (self._asked_again - keys) | (jumped & keys)
 
     def _refer(self, asset: str, quorum: Quorum) -> None:
-        """Choose the asset's reference markets: the largest of different venues, at the price all agree on."""
+        """Choose the asset's reference markets: the largest at different venues, by open interest in USD."""
         price = quorum.path[-1] if quorum.path else self._boards[asset].mark
         largest: dict[str, tuple[float, str]] = {}
         for sample in quorum.samples:
@@ -384,7 +384,7 @@ class LiveFeed:
     def _confirmed(
         self, asset: str, board: AssetBoard, front: Mapping[int, list[tuple[Market, Bar]]], now: int
     ) -> tuple[float, ...]:
-        """Extremes that the bars of a tick bear out and no look has shown."""
+        """Return extremes that a tick's bars confirm and no poll has shown."""
         ((_, rows),) = front.items()
         path = board.vetting.path(rows)
         last = self._boards[asset].mark
@@ -394,7 +394,7 @@ class LiveFeed:
         return self._quotes[asset].confirm(min(path), max(path), opened_at, now, last)
 
     def _listening(self, asset: str) -> dict[str, int]:
-        """Since when each market's forced orders are heard without a break."""
+        """Return since when each market's liquidation feed has been complete, UTC ms by market key."""
         followed_at = self._followed_at.setdefault(asset, self._clock.now())
         return {
             market.key: max(worker.forced.since, followed_at)
@@ -406,9 +406,9 @@ class LiveFeed:
     def _left_out(
         self, asset: str, sampled: set[str], stepping: Mapping[str, int], now: int
     ) -> tuple[frozenset[str], dict[str, str]]:
-        """Markets that are not in the sum, and what people read of it: venues with the reason.
+        """Return the keys of markets left out of the sum, and the reasons that users see by venue.
 
-        stepping: until when markets' maps will have been stepped by the bars of this tick.
+        stepping: how far this tick's bars step the markets' maps, UTC ms by market key.
         """
         board = self._boards[asset]
         left_out, missing = set(board.maps), {}
@@ -432,18 +432,18 @@ class LiveFeed:
         return frozenset(left_out), missing
 
     def _why_out(self, worker: VenueWorker, market: Market, sampled: set[str], stepped: int, now: int) -> str:
-        """Why a market is not in the sum, empty if it is."""
-        known = worker.progress.get(market.key)
+        """Return why a market is left out of the sum, or an empty string if it is not."""
+        entry = worker.progress.get(market.key)
         doubt = self._doubts.get(market.asset, {}).get(market.key)
         doubt = doubt or self._boards[market.asset].vetting.doubts.get(market.key)
         if worker.state == "refused":
             return worker.detail
-        if known is None or (not stepped and not known.wrong):
+        if entry is None or (not stepped and not entry.wrong):
             return worker.detail if worker.state == "failing" else "history is being read"
         if market.key not in sampled:
-            return doubt or worker.venue.refused.get(market.key) or known.wrong or worker.detail or "no fresh figures"
+            return doubt or worker.venue.refused.get(market.key) or entry.wrong or worker.detail or "no fresh figures"
         if now - stepped > BARS_LATE_MS:
-            return doubt or known.wrong or "history is being read"
+            return doubt or entry.wrong or "history is being read"
         return ""
 
     def _stale_ms(self, worker: VenueWorker) -> int:
@@ -452,28 +452,29 @@ class LiveFeed:
     def _release(
         self, asset: str, board: AssetBoard, now: int
     ) -> tuple[dict[int, list[tuple[Market, Bar]]], list[tuple[Market, Bar]]]:
-        """Closed bars that need not wait any more, by time; and bars of a laggard from before the asset's last one.
+        """Take the bars that need not wait any longer. Return new ones by closing time, and backfill.
 
-        A bar waits until all venues that are well have it, or the slowest has had its time.
+        A bar waits until every healthy market has reached it, or for LAGGARD_MS. Backfill is a lagging market's bars
+        from before the asset's last one.
         """
-        known = [
+        candidates = [
             (market, progress, worker.state == "ok" and not progress.wrong and now - progress.closed_at <= BEHIND_MS)
             for worker in self.workers
             for market in worker.venue.markets_of(asset)
             if (progress := worker.progress.get(market.key))
         ]
-        everybody = min((progress.closed_at for _, progress, well in known if well), default=0)
+        everybody = min((progress.closed_at for _, progress, well in candidates if well), default=0)
         limit = max(everybody, (now - LAGGARD_MS) // STEP_MS * STEP_MS)
         front: dict[int, list[tuple[Market, Bar]]] = {}
         backfill: list[tuple[Market, Bar]] = []
         room = BACKFILL_BARS
-        for market, progress, _ in known:
+        for market, progress, _ in candidates:
             old = [bar for bar in progress.waiting if bar.closed_at <= board.closed_at]
             taken = old[: max(room, 0)]
             room -= len(taken)
             backfill += [(market, bar) for bar in taken]
             if len(taken) == len(old):
-                # Only a market that has caught up may take part in what is new: its map steps in order of time.
+                # Only a market that has caught up gets new bars, because its map steps in order of time.
                 new = [bar for bar in progress.waiting[len(old) :] if bar.closed_at <= limit]
                 for bar in new:
                     front.setdefault(bar.closed_at, []).append((market, bar))
@@ -484,10 +485,10 @@ class LiveFeed:
         return front, backfill
 
     async def _take_reported(self) -> dict[str, list[ReportedLiquidation]]:
-        """New liquidations by asset."""
+        """Store reported liquidations. Return the new ones by asset."""
         events = [event for worker in self.workers for event in worker.take_orders()]
-        found: dict[str, list[ReportedLiquidation]] = {}
+        by_asset: dict[str, list[ReportedLiquidation]] = {}
         for event in await self._store.add_liquidations(events):
             row = ReportedLiquidation(event.at, event.side, event.notional_usd, event.market.key)
-            found.setdefault(event.market.asset, []).append(row)
-        return found
+            by_asset.setdefault(event.market.asset, []).append(row)
+        return by_asset

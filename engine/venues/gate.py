@@ -1,9 +1,9 @@
-"""Gate: open interest in contracts, with a public history of it and of what was liquidated; no times in tickers.
+"""Gate: open interest in contracts, with public history of it and of liquidations. Tickers carry no time.
 
 Open interest: Gate's documentation does not say which sides `total_size` and `open_interest` count. Other readers found
-them twice `position_size`, which the list of contracts has: both are read at the load, and where the ones are about
-twice the other, history and tickers are halved. Forced orders: `order_size` less what was `left`; `size` is the
-position's (documentation of FuturesLiqOrder), which is printed again as it is liquidated in parts.
+them to be twice `position_size`, which is in the list of contracts. We compare `total_size` with it on load, and if the
+ratio is about two, we halve history and tickers. Liquidation orders: we count `order_size` less `left`. `size` is the
+position's (documentation of FuturesLiqOrder), which Gate repeats as it liquidates the position in parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENOUGH_RATIOS = 3
 TWICE = (1.8, 2.2)
 
 WINDOW_SECONDS = 3600
-"""The longest stretch of liquidations one request may ask for."""
+"""The longest time range of liquidations that one request may cover."""
 
 
 class Gate(Venue):
@@ -38,7 +38,7 @@ class Gate(Venue):
     def __init__(self, access: Access | None = None) -> None:
         super().__init__(access)
         self._sides = 1.0
-        """How often the venue's open interest counts each contract, as its own figures say."""
+        """How many times the venue's open interest counts each contract, inferred from its figures on load."""
 
     async def _load(self) -> None:
         await super()._load()
@@ -54,11 +54,11 @@ class Gate(Venue):
         self._sides = 2.0 if twice else 1.0
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
-        found: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         for settle in sorted({_settle(listing) for listing in listings}):
             answer = await self._call(self._exchange.publicFuturesGetSettleTickers({"settle": settle}))
-            found |= rows_by(answer, "contract")
-        return found
+            figures |= rows_by(answer, "contract")
+        return figures
 
     def _figures(self, listing: Listing, row: Any) -> Figures:
         return Figures(
@@ -70,12 +70,12 @@ class Gate(Venue):
         )
 
     def _interest_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:  # noqa: ARG002
-        return {}  # `until` would be handed on as it is, and the venue does not know it
+        return {}  # the library would pass `until` on unchanged, and the venue does not support it
 
     async def _interest_rows(self, listing: Listing, since: int, count: int) -> list[tuple[int, OpenAt]]:
-        # A row is named by its beginning and grows until its end: what stands in it was so at the end.
+        # A row carries its start time and is updated until its end, so its figures are those of the end.
         rows = await super()._interest_rows(listing, since - STEP_MS, count)
-        return [(at + STEP_MS, known) for at, known in rows]
+        return [(at + STEP_MS, open_at) for at, open_at in rows]
 
     def _open_at(self, listing: Listing, row: dict[str, Any]) -> OpenAt:
         info = row["info"]
@@ -84,7 +84,7 @@ class Gate(Venue):
         self._check_value(listing, contracts * self._sides, decoration(info.get("open_interest_usd")), mark)
         longs, shorts = (decoration(info.get(f"{side}_liq_usd")) for side in ("long", "short"))
         most = listing.market.usd(contracts * self._sides, mark) if mark else math.inf
-        # What is said to have been liquidated within five minutes cannot be more than was open.
+        # No more can be liquidated within five minutes than was open.
         return OpenAt(contracts, *(usd if usd is not None and 0 <= usd <= most else None for usd in (longs, shorts)))
 
     async def _liquidation_rows(self, listing: Listing, since: int) -> list[Any]:
@@ -101,23 +101,23 @@ class Gate(Venue):
 
     def _liquidation(self, listing: Listing, row: Any) -> Liquidation:
         size, left = float(row["size"]), float(row.get("left") or 0)
-        # The position's size: a positive one was a long. left is what could not be filled of the order.
+        # size is the position's, positive for a long. left is the unfilled part of the order.
         side = "long" if size > 0 else "short"
         order = abs(float(row.get("order_size") or size))
         return self._event(listing, float(row["time"]) * 1000, side, row["fill_price"], order - abs(left))
 
-    def _funding_hours(self, found: dict[str, Any]) -> float:
-        return (decoration((found.get("info") or {}).get("funding_interval")) or 28_800.0) / 3600
+    def _funding_hours(self, raw: dict[str, Any]) -> float:
+        return (decoration((raw.get("info") or {}).get("funding_interval")) or 28_800.0) / 3600
 
-    def _taker_fee(self, found: dict[str, Any]) -> float:
-        return decoration((found.get("info") or {}).get("taker_fee_rate")) or 0.0005
+    def _taker_fee(self, raw: dict[str, Any]) -> float:
+        return decoration((raw.get("info") or {}).get("taker_fee_rate")) or 0.0005
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        return (found.get("info") or {}).get("contract_type", "") in ("", "crypto")
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        return (raw.get("info") or {}).get("contract_type", "") in ("", "crypto")
 
-    def _listing(self, found: dict[str, Any]) -> Listing | None:
-        # The library calls a market active that is about to go.
-        return None if (found.get("info") or {}).get("in_delisting") is True else super()._listing(found)
+    def _listing(self, raw: dict[str, Any]) -> Listing | None:
+        # The library marks a market active although it is being delisted.
+        return None if (raw.get("info") or {}).get("in_delisting") is True else super()._listing(raw)
 
 
 def _settle(listing: Listing) -> str:

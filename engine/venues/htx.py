@@ -1,4 +1,7 @@
-"""HTX: open interest of all markets at once, with its value, from which the price follows; candles without windows."""
+"""HTX: one request per contract type returns open interest and its value, which give the price.
+
+Mark candles have no time window.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from engine.venues.parsing import Figures, Listing, OpenAt, decoration, dig, lis
 from engine.venues.venue import Venue
 
 MARK_ROWS = 2000
-"""The newest mark candles are all the venue hands out; before them there are only traded ones."""
+"""The venue returns only this many of the newest mark candles, without a window; older ones are of trades."""
 
 INTEREST_ROWS = 200
 OTHER_LABELS = frozenset({"stock", "stocks", "tradfi", "index", "indices", "metal", "metals", "commodity", "forex"})
-"""Labels of contracts on something else than coins; others, such as hot, say nothing of the kind."""
+"""Labels of contracts on something other than coins. Others, such as hot, are unrelated to that."""
 
 FORCED_WINDOW_MS = 2 * HOUR_MS
 
@@ -31,45 +34,45 @@ class Htx(Venue):
     interest_page = INTEREST_ROWS
     feed = "poll"
     budget = 4800.0
-    """240 requests in 3 s and address for public figures; the library spaces them to 600 a minute."""
+    """240 requests for public figures in 3 s per IP address. The library spaces them to 600 a minute."""
 
     async def _load(self) -> None:
         exchange = self._exchange
-        # The library's own way asks for dated contracts too, and fails where there are none.
-        found = await asyncio.gather(
+        # The library's own loader requests dated contracts too, and fails if there are none.
+        results = await asyncio.gather(
             exchange.fetch_markets_by_type_and_sub_type(None, "linear", {"business_type": "swap"}),
             exchange.fetch_markets_by_type_and_sub_type("swap", "inverse"),
             return_exceptions=True,
         )
-        listed = [market for markets in found if not isinstance(markets, BaseException) for market in markets]
-        # Where one kind is not listed at all the library raises; any other failure must not drop half a venue.
-        failed = [error for error in found if isinstance(error, BaseException)]
+        listed = [market for markets in results if not isinstance(markets, BaseException) for market in markets]
+        # The library raises if a kind is not listed at all; any other failure must not drop half a venue.
+        failed = [error for error in results if isinstance(error, BaseException)]
         serious = [error for error in failed if "empty response" not in str(error)]
         if serious or not listed:
             raise (serious or failed)[0]
         exchange.set_markets(listed)
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
-        found: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         kinds = {listing.market.kind for listing in listings}
         if "linear" in kinds:
-            found |= await self._interest_of_all("linear-swap-api/v1/swap_open_interest", {"business_type": "swap"})
-            names = [listing.id for listing in listings if listing.market.kind == "linear" and listing.id in found]
+            figures |= await self._interest_of_all("linear-swap-api/v1/swap_open_interest", {"business_type": "swap"})
+            names = [listing.id for listing in listings if listing.market.kind == "linear" and listing.id in figures]
             for name, answer in (await self._funding(names)).items():
-                found[name] = {**found[name], "funding": answer}
+                figures[name] = {**figures[name], "funding": answer}
         if "inverse" in kinds:
-            found |= await self._interest_of_all("swap-api/v1/swap_open_interest", {})
-        return found
+            figures |= await self._interest_of_all("swap-api/v1/swap_open_interest", {})
+        return figures
 
     async def _interest_of_all(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
-        # Not in the library's list of endpoints; it asks for what is written here all the same.
+        # The library does not list this endpoint, but requests it all the same.
         ask = self._exchange.request(path, ["contract", "public"], "GET", query, {"cost": 1})
         answer = await self._call(ask)
         at = dig(answer, "ts")
         return {name: {**row, "ts": at} for name, row in rows_by(dig(answer, "data"), "contract_code").items()}
 
     async def _funding(self, names: Sequence[str]) -> dict[str, Any]:
-        """Funding rates of linear markets; none where the venue does not answer: the rest is worth having."""
+        """Return funding rates of linear markets, none if the venue does not answer: they are optional."""
         try:
             return await self._each(
                 names, lambda name: self._exchange.contractPublicGetV5MarketFundingRate({"contract_code": name})
@@ -98,7 +101,7 @@ class Htx(Venue):
         if back <= MARK_ROWS:
             rows = await self._fetch_candles(listing, timeframe, since, int(back), {"price": "mark"})
         else:
-            # With a number of rows the venue would take no notice of the window.
+            # With a row count the venue would ignore the window.
             rows = await self._fetch_candles(listing, timeframe, since, None, {"until": since + (count - 1) * step_ms})
         return [row for row in self._whole(listing, rows, step_ms, since) if row[0] < since + count * step_ms]
 
@@ -131,25 +134,25 @@ class Htx(Venue):
         if listing.market.kind == "linear":
             side = row["position_side"]
             return self._event(listing, row["liquidation_time"], side, row["bankrupt_price"], row["volume"])
-        # A forced sell closes a long.
+        # A liquidation order that sells closes a long.
         side = "long" if row["direction"] == "sell" else "short"
         return self._event(listing, row["created_at"], side, row["price"], row["volume"])
 
-    def _max_leverage(self, found: dict[str, Any]) -> float | None:  # noqa: ARG002  # the library says 1 for all
+    def _max_leverage(self, raw: dict[str, Any]) -> float | None:  # noqa: ARG002  # the library has 1 for all
         return None
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
         if listing.market.kind == "inverse":
             return []
         rows: Iterable[Any] = await self._exchange.fetch_market_leverage_tiers(listing.market.symbol)
-        # A ladder for each leverage, in contracts: the first step of the highest is the market's lowest tier.
+        # One table per leverage, in contracts: the first row of the highest leverage is the market's lowest tier.
         steps = [row for row in rows if not row.get("minNotional")]
         return [max(steps, key=lambda row: row["maxLeverage"])] if steps else []
 
     def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:  # noqa: ARG002  # others need the listing
         return make_tier(0.0, row["maintenanceMarginRate"], row["maxLeverage"])
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        info = found.get("info") or {}
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        info = raw.get("info") or {}
         labels = {str(label).lower() for label in info.get("labels") or ()}
         return not info.get("tradfi_labels") and not labels & OTHER_LABELS

@@ -1,4 +1,7 @@
-"""Hyperliquid: one request says everything, without a time; funding is hourly, margin half of the initial one."""
+"""Hyperliquid: one request returns all figures, without a time.
+
+Funding is hourly, and the maintenance margin is half the initial margin.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class Hyperliquid(Venue):
     mark_candles = False
     interest_step_ms = None
     budget = 1200.0
-    """Weight a minute and address."""
+    """Request weight per minute and IP address."""
     minutes_cost = 22.0
     book_cost = 2.0
 
@@ -28,7 +31,7 @@ class Hyperliquid(Venue):
         self._margin_tables: dict[int, list[Any]] = {}
 
     def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:
-        # The venue's published weights: 2 for books, 20 for the rest, and candles by how many come back.
+        # The venue's published weights: 2 for books, 20 for the rest, and 1 more per 60 candles.
         if path != "info":
             return None
         if params.get("type") in ("l2Book", "allMids"):
@@ -53,8 +56,8 @@ class Hyperliquid(Venue):
             funding_hours=1.0,
         )
 
-    def _base(self, found: dict[str, Any]) -> str:
-        return str(found.get("baseName") or found["base"])  # the library writes kPEPE in capitals
+    def _base(self, raw: dict[str, Any]) -> str:
+        return str(raw.get("baseName") or raw["base"])  # the library writes kPEPE in capitals
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
         if not self._margin_tables:
@@ -67,17 +70,17 @@ class Hyperliquid(Venue):
         most = float(row["maxLeverage"])
         return make_tier(row["lowerBound"], 0.5 / most, most)
 
-    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # price and amount are per lot
+    def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # both are per lot
         return price * amount
 
 
 def _tables(meta: Mapping[str, Any]) -> dict[int, list[Any]]:
-    """Margin tiers by their number; tables of another shape are left out."""
-    found = {}
+    """Return margin tables by number, without those of another shape."""
+    tables = {}
     for row in meta.get("marginTables") or ():
         try:
             number, table = row
-            found[int(number)] = list(table["marginTiers"])
+            tables[int(number)] = list(table["marginTiers"])
         except ODD_ANSWERS:
             continue
-    return found
+    return tables

@@ -1,4 +1,4 @@
-"""Kraken Futures: one request says everything; funding is an absolute amount per contract and hour."""
+"""Kraken Futures: one request returns all figures. Funding is an absolute amount per contract and hour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.venues.parsing import Figures, Listing, decoration, dig, optional, r
 from engine.venues.venue import Venue
 
 OTHER_CATEGORIES = frozenset({"Commodities", "Forex", "Pre-IPO", "xStocks"})
-"""Kraken names no category of its own for coins; its flag for what is traded elsewhere came later than these."""
+"""Categories that are not coins. Kraken has none for coins, and its `tradfi` flag is newer than these."""
 
 
 class KrakenFutures(Venue):
@@ -19,11 +19,11 @@ class KrakenFutures(Venue):
     candle_page = 1000
     interest_step_ms = None
     budget = 100.0
-    """None is published for public requests: the library's spacing, one in 600 ms, is taken for the limit."""
+    """Kraken publishes no limit for public requests, so we use the library's spacing, one in 600 ms."""
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
         answer = await self._call(self._exchange.publicGetTickers())
-        # lastTime is that of the last trade, which may be long ago: the answer's own time counts.
+        # lastTime is the time of the last trade, which may be long ago, so we use the response's own time.
         at = self._exchange.parse8601(dig(answer, "serverTime"))
         return {name: {**row, "at": at} for name, row in rows_by(dig(answer, "tickers"), "symbol").items()}
 
@@ -44,19 +44,19 @@ class KrakenFutures(Venue):
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
         return {"to": (since + count * step_ms) // 1000 - 1}
 
-    def _max_leverage(self, found: dict[str, Any]) -> float | None:
-        levels = (found.get("info") or {}).get("marginLevels") or []
+    def _max_leverage(self, raw: dict[str, Any]) -> float | None:
+        levels = (raw.get("info") or {}).get("marginLevels") or []
         margin = optional(levels[0].get("initialMargin")) if levels else None
         return 1 / margin if margin else None
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
-        # They come with the list of markets, which is loaded anew every day.
+        # They are part of the list of markets, which we reload every day.
         market = self._exchange.market(listing.market.symbol)
         rows: list[Any] = self._exchange.parse_market_leverage_tiers(market["info"], market)
         return rows
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        info = found.get("info") or {}
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        info = raw.get("info") or {}
         return info.get("tradfi") in (None, False) and str(info.get("category", "")) not in OTHER_CATEGORIES
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:

@@ -1,4 +1,4 @@
-"""KuCoin Futures: open interest in lots, with a public history of it; no times in the list of contracts."""
+"""KuCoin Futures: open interest in lots, with public history. The list of contracts carries no time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class KucoinFutures(Venue):
     candle_page = 1000
     interest_page = 200
     budget = 8000.0
-    """2,000 units in 30 s; the library counts two for each."""
+    """2,000 units in 30 s. The library counts each as two."""
     minutes_cost = 6.0
     book_cost = 20.0
     book_limit = 100
@@ -25,7 +25,7 @@ class KucoinFutures(Venue):
         return rows_by(dig(await self._call(self._exchange.futuresPublicGetContractsActive()), "data"), "symbol")
 
     def _figures(self, listing: Listing, row: Any) -> Figures:  # noqa: ARG002  # others need the listing
-        # The one that holds now, where it is said; the other may begin later.
+        # The interval in force now, if given; the other may start later.
         granularity = decoration(row.get("currentFundingRateGranularity")) or decoration(
             row.get("fundingRateGranularity")
         )
@@ -38,12 +38,12 @@ class KucoinFutures(Venue):
             next_funding_at=row.get("nextFundingRateDateTime"),
         )
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("assetClass") or "CRYPTO") == "CRYPTO"
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        return str((raw.get("info") or {}).get("assetClass") or "CRYPTO") == "CRYPTO"
 
-    def _taker_fee(self, found: dict[str, Any]) -> float:
-        """The liquidation fee counts to the maintenance margin; it is the taker's."""
-        return decoration((found.get("info") or {}).get("takerFeeRate")) or 0.0006
+    def _taker_fee(self, raw: dict[str, Any]) -> float:
+        """Return the taker fee, which KuCoin adds to the maintenance margin as its liquidation fee."""
+        return decoration((raw.get("info") or {}).get("takerFeeRate")) or 0.0006
 
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
         return {"endAt": (since + (count - 1) * step_ms) // 1000}

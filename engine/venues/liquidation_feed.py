@@ -1,4 +1,4 @@
-"""What one venue reports as forced out: heard on a stream, or asked for every minute."""
+"""One venue's liquidation feed: received from a stream, or requested every minute."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ log = logging.getLogger(__name__)
 BACKOFF_SECONDS = (1, 60)
 OPENING_SECONDS = 0.2
 CONNECTED_SECONDS = 3.0
-"""The library says nothing of a subscription until the first event: no error for so long is taken for one."""
+"""The library does not confirm a subscription: without an error for this long, we assume that it succeeded."""
 
 QUIET_MS = 30 * MINUTE_MS
-"""A stream that has said nothing for so long may hang without an error: it is dialled anew."""
+"""A stream that is silent for this long may be hanging without an error, so we reconnect."""
 
 ASK_EVERY_MS = MINUTE_MS
 OVERLAP_MS = 10 * MINUTE_MS
-"""Orders are asked for again for so long, as venues list them late; they are stored once."""
+"""How far a request overlaps the one before, because venues list orders late. Each is stored once."""
 
 
 class LiquidationFeed:
-    """One venue's forced orders as they come.
+    """Collects one venue's liquidation orders.
 
     Attributes:
-        state: ok, or what is wrong.
-        heard_at: when the venue last answered or said something, 0 before.
-        since: from when on its orders are known without a break, 0 while they are not.
+        state: starting, ok, or the problem.
+        heard_at: when the venue last answered or sent something, UTC ms, 0 before.
+        since: since when the feed has been complete, UTC ms, 0 while it is not.
     """
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
@@ -44,20 +44,20 @@ class LiquidationFeed:
         self._asked_until: dict[str, int] = {}
 
     def take(self) -> list[Liquidation]:
-        """What has come since somebody last took it."""
+        """Return the orders received since the last call."""
         taken, self._waiting = self._waiting, []
         return taken
 
     def clock_set_back(self, now: int) -> None:
-        """Forget what is known of times that have not come yet."""
+        """Cap stored times at `now` after the clock was set back."""
         self.heard_at, self.since = min(self.heard_at, now), min(self.since, now)
         self._asked_until = {key: min(at, now) for key, at in self._asked_until.items()}
 
     async def listen(self, opened: Callable[[], bool]) -> None:
-        """Collect a stream until cancelled; breaks are mended with back-off, silence by dialling anew.
+        """Collect a stream until cancelled. Reconnect after errors, with back-off, and after long silence.
 
         Args:
-            opened: whether the venue's markets are known.
+            opened: returns whether the venue's markets are loaded.
         """
         wait = float(BACKOFF_SECONDS[0])
         while True:
@@ -79,7 +79,7 @@ class LiquidationFeed:
             wait = min(wait * 2, BACKOFF_SECONDS[1])
 
     async def _hear(self) -> None:
-        """Wait for the next burst. A connection that has lasted for some seconds without an error is listened to."""
+        """Wait for the next burst. The feed counts as complete after some seconds without an error."""
         began = self._clock.now()
         hearing = asyncio.ensure_future(self._venue.watch())
         try:
@@ -88,7 +88,7 @@ class LiquidationFeed:
                 self.state, self.since = "ok", self.since or began
                 done, _ = await asyncio.wait([hearing], timeout=QUIET_MS / 1000 / self._clock.speed)
             if not done:
-                log.info("%s: the liquidation stream is silent; dialling anew", self._venue.id)
+                log.info("%s: the liquidation stream is silent; reconnecting", self._venue.id)
                 await self._venue.renew_stream()
                 return
             self._waiting += hearing.result()
@@ -100,11 +100,10 @@ class LiquidationFeed:
         self.since = self.since or began
 
     async def ask(self, now: int) -> None:
-        """Ask a venue that has a list of them, at most once a minute a market.
+        """Request recent orders of each market, at most once a minute, from a venue without a stream.
 
         Raises:
-            VenueError: when the venue refuses this location or wants to be left alone; other failures are said in
-                `state`.
+            VenueError: when the venue refuses this location or sends a Retry-After. Other failures only set `state`.
         """
         wrong = ""
         for market in self._venue.markets:
@@ -112,13 +111,13 @@ class LiquidationFeed:
             if now - until < ASK_EVERY_MS:
                 continue
             try:
-                found = await self._venue.recent_liquidations(market, max(until, now - HOUR_MS) - OVERLAP_MS)
+                orders = await self._venue.recent_liquidations(market, max(until, now - HOUR_MS) - OVERLAP_MS)
             except VenueError as error:
                 if isinstance(error, VenueRefusedError) or error.retry_after is not None:
                     raise
                 wrong = f"{market.asset}: {error}"
                 continue
-            self._waiting += found
+            self._waiting += orders
             self._asked_until[market.key] = self.heard_at = now
             self.since = self.since or now
         self.state = wrong or "ok"

@@ -1,11 +1,11 @@
-"""Margin rules of the lowest tier, until a venue has said its own: a dated table, and a rule for the rest."""
+"""Margin rules of the lowest tier until a venue's own are read: a dated table, and a rule for other markets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 AS_OF = "2026-03"
-"""When the table was put together, from the venues' public pages on leverage and margin."""
+"""Month in which we compiled the table from the venues' public pages on leverage and margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,13 @@ _OTHERS = MarginRules(0.01, 50.0)
 
 
 def margin_rules(venue: str, asset: str, offered: float | None = None) -> MarginRules:
-    """The rules of a market's lowest tier.
+    """Return the rules of a market's lowest tier.
 
-    Where the table has none: half the initial margin at the highest leverage the venue offers, which is Hyperliquid's
-    rule and what most venues' lowest tiers come to; those of a usual small coin where not even that is known.
+    Without an entry in the table: half the initial margin at the highest leverage the venue offers, which is
+    Hyperliquid's rule and about right for most venues' lowest tiers. Without that leverage: those of a typical small
+    coin.
     """
-    known = _KNOWN.get((venue, asset))
-    if known is not None:
-        return MarginRules(known.maintenance_rate, offered or known.max_leverage)
+    rules = _KNOWN.get((venue, asset))
+    if rules is not None:
+        return MarginRules(rules.maintenance_rate, offered or rules.max_leverage)
     return MarginRules(0.5 / offered, offered) if offered and offered > 1 else _OTHERS

@@ -1,7 +1,7 @@
-"""OKX swaps: open interest in contracts of a part of a coin; one frame may carry several liquidations.
+"""OKX swaps: open interest in contracts, each a fraction of a coin. A frame may carry several liquidations.
 
-Open interest: `oi` counts each contract once, and `oiUsd` is its value. Forced orders: `sz` is what was filled, in
-contracts, `side` the order's side (OKX's documentation of the liquidation orders channel).
+Open interest: `oi` counts each contract once, and `oiUsd` is its value. Liquidation orders: `sz` is the filled amount,
+in contracts, and `side` the order's side (OKX's documentation of the liquidation orders channel).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from engine.venues.parsing import Figures, Listing, decoration, dig, listed, mak
 from engine.venues.venue import Venue
 
 TAKER_FEE = 0.0005
-"""OKX counts the taker fee to the maintenance margin; the rate of its lowest customers."""
+"""OKX adds the taker fee to the maintenance margin. This is the rate of its lowest customer tier."""
 
 
 COINS = "1"
-"""instCategory of contracts on coins; stocks, commodities, forex and bonds have other numbers, unknown ones none."""
+"""`instCategory` of contracts on coins. Stocks, commodities, forex and bonds have other numbers, unknown kinds none."""
 
 
 class Okx(Venue):
@@ -31,7 +31,7 @@ class Okx(Venue):
     interest_page = 100
     feed = "stream"
     budget = 600.0
-    """The narrowest of the endpoints used: 20 requests in 2 s and address; one costs 1 of the library's units."""
+    """The strictest limit of our endpoints: 20 requests in 2 s per IP address, 1 library unit each."""
     book_limit = 400
 
     def __init__(self, access: Access | None = None) -> None:
@@ -68,15 +68,15 @@ class Okx(Venue):
     def _candle_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
         return {"until": since + count * step_ms}  # exclusive here
 
-    def _taker_fee(self, found: dict[str, Any]) -> float:  # noqa: ARG002  # the same for all
+    def _taker_fee(self, raw: dict[str, Any]) -> float:  # noqa: ARG002  # the same for all
         return TAKER_FEE
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:
-        return str((found.get("info") or {}).get("instCategory", COINS)) == COINS
+    def _is_coin(self, raw: dict[str, Any]) -> bool:
+        return str((raw.get("info") or {}).get("instCategory", COINS)) == COINS
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
         if listing.id not in self._marks:
-            await self._rows([listing])  # bounds are contracts, to be valued at the mark
+            await self._rows([listing])  # bounds are in contracts, which we value at the mark
         return await super()._tier_rows(listing)
 
     def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:
@@ -91,13 +91,13 @@ class Okx(Venue):
         await self._exchange.watch_liquidations_for_symbols(None)
 
     def _liquidations(self, frame: Any) -> Iterable[Liquidation]:
-        found = []
+        orders = []
         for row in frame["data"]:
             listing = self._ids.get(row["instId"])
             if listing is None:
                 continue
             for detail in row["details"]:
-                # A forced sell closes a long; posSide says net on accounts that hold one position.
+                # An order that sells closes a long; posSide is net on accounts that hold one position.
                 side = "long" if detail["side"] == "sell" else "short"
-                found.append(self._event(listing, detail["ts"], side, detail["bkPx"], detail["sz"]))
-        return found
+                orders.append(self._event(listing, detail["ts"], side, detail["bkPx"], detail["sz"]))
+        return orders

@@ -1,4 +1,4 @@
-"""What a venue's answers are made into before anything else sees them, and how odd ones are read."""
+"""Values that venues' responses are parsed into, and helpers for odd responses."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Refusal = Literal[
     "orders",
     "late figures",
 ]
-"""What of a venue's answers was not believed, or came too late."""
+"""Kinds of data from venues that we reject as implausible or late."""
 
 Interest = Callable[[int], float | None]
-"""Contracts that polls saw at a bar's end, None where nobody looked."""
+"""Returns the contracts that polls saw at a bar's end, or None without a poll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Listing:
 
     Attributes:
         id: the venue's own name for it.
-        coins: coins in one priced unit: 1000 for 1000PEPE. Prices of the venue are divided by it.
-        is_coin: no stock, metal or index.
-        funding_hours: how often funding is paid, where the listing says so.
+        coins: coins in one priced unit, 1000 for 1000PEPE. We divide the venue's prices by it.
+        is_coin: False for a stock, metal or index.
+        funding_hours: funding interval in hours, if the listing has it.
     """
 
     market: Market
@@ -50,11 +50,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One market's figures in the venue's own units, as they stood in its answer.
+    """One market's unchecked figures, in the venue's own units.
 
-    contracts as the venue counts them; value_usd and index where it says them, to check against.
-    funding_rate is a fraction per funding_hours; next_funding_at, UTC ms, shows when those have changed. All but mark,
-    contracts and at only decorate: what of them cannot be read is left out by itself.
+    contracts is in the venue's contracts. value_usd and index, if given, are for checks. funding_rate is a fraction
+    per funding_hours, and next_funding_at, UTC ms, shows when that interval changes. All but mark, contracts and at
+    are optional: one that cannot be read is left out by itself.
     """
 
     mark: Any
@@ -69,7 +69,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class OpenAt:
-    """What a venue's history says of a bar's end: contracts open, and what was forced out within the bar, USD."""
+    """A venue's history at a bar's end: contracts open, and liquidations within the bar, USD."""
 
     contracts: float | None
     long_liquidations_usd: float | None = None
@@ -79,17 +79,17 @@ class OpenAt:
 UNKNOWN = OpenAt(None)
 
 
-def unseen(at: int) -> float | None:  # noqa: ARG001  # an Interest of nobody
+def unseen(at: int) -> float | None:  # noqa: ARG001  # an Interest without polls
     return None
 
 
 def numbered(events: Iterable[Liquidation]) -> list[Liquidation]:
-    """Forced orders of one answer, told apart where they are alike."""
-    found, alike = [], Counter[Liquidation]()
+    """Return the liquidation orders of one response, with identical ones numbered."""
+    orders, alike = [], Counter[Liquidation]()
     for event in events:
-        found.append(replace(event, number=alike[event]))
+        orders.append(replace(event, number=alike[event]))
         alike[event] += 1
-    return found
+    return orders
 
 
 def row_of(rows: Mapping[str, Any], name: str) -> Any:
@@ -99,10 +99,10 @@ def row_of(rows: Mapping[str, Any], name: str) -> Any:
 
 
 def rows_by(rows: Any, key: str) -> dict[str, Any]:
-    """A venue's list of rows by one of their fields.
+    """Return a venue's list of rows as a dict by one of their fields.
 
     Raises:
-        VenueError: when it is no list of rows, or empty.
+        VenueError: when it is not a list, or is empty.
     """
     if not isinstance(rows, list) or not rows:
         raise VenueError("unreadable answer")
@@ -110,10 +110,10 @@ def rows_by(rows: Any, key: str) -> dict[str, Any]:
 
 
 def dig(answer: Any, *path: str) -> Any:
-    """What stands in an answer under that path.
+    """Return the value at a path in a response.
 
     Raises:
-        VenueError: when the answer is not of that shape.
+        VenueError: when the response has no such path.
     """
     for name in path:
         if not isinstance(answer, dict) or name not in answer:
@@ -123,7 +123,7 @@ def dig(answer: Any, *path: str) -> Any:
 
 
 def make_tier(floor: Any, rate: Any, max_leverage: Any, amount: Any = None) -> Tier:
-    """A tier from a venue's numbers: notional (USD) it begins at, maintenance rate, leverage, maintenance amount.
+    """Return a tier from a venue's numbers: floor (notional, USD), maintenance rate, leverage, amount (USD).
 
     Raises:
         ImplausibleError: when they are not plausible.
@@ -135,12 +135,12 @@ def make_tier(floor: Any, rate: Any, max_leverage: Any, amount: Any = None) -> T
 
 
 def optional(value: Any) -> float | None:
-    """A number, or None where a venue left it out."""
+    """Return a number, or None if the venue left it out."""
     return float(value) if value not in (None, "") else None
 
 
 def decoration(value: Any) -> float | None:
-    """Return a figure that others do not rest on: a finite number, or None for whatever else a venue sent."""
+    """Return an optional figure as a finite number, or None for anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -149,16 +149,16 @@ def decoration(value: Any) -> float | None:
 
 
 def listed(answer: Any, name: str) -> list[Any]:
-    """Return the rows of an answer that is not needed; none where it is of another shape."""
+    """Return the rows of an optional response, none if it has another shape."""
     rows = answer.get(name) if isinstance(answer, dict) else None
     return rows if isinstance(rows, list) else []
 
 
 class FundingHours:
-    """How many hours lie between two payments of a market's funding, as its next payment shows.
+    """Infers markets' funding intervals from the times of their next payments.
 
-    Venues shorten the interval within the day and say so in a list that is read once a day. The time of the next
-    payment comes with every poll: it moves by the interval, and must lie on a multiple of it.
+    Venues shorten the interval within the day, but we read the list that states it only once a day. The time of the
+    next payment comes with every poll: it moves by the interval, and must be a multiple of it.
     """
 
     def __init__(self) -> None:
@@ -166,11 +166,11 @@ class FundingHours:
         self._seen: dict[str, float] = {}
 
     def hours(self, key: str, stated: float, next_at: float | None) -> float:
-        """Return the interval that holds now, hours.
+        """Return the current funding interval, hours.
 
         Args:
-            stated: what the venue said last.
-            next_at: when funding is paid next, UTC ms; None where the venue does not say.
+            stated: the interval that the venue stated last, hours.
+            next_at: time of the next funding payment, UTC ms; None if the venue does not send it.
         """
         if next_at is None or next_at <= 0:
             return stated

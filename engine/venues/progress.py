@@ -1,4 +1,4 @@
-"""How far one market has been read, and what looks at it have seen."""
+"""Reading progress of one market, and the results of its polls."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from engine.venues.extremes import Extremes, Reading
 from engine.venues.venue import STEP_MS
 
 SEEN_WITHIN_MS = 60_000
-"""How far from a bar's end a look may have been to count as its open interest."""
+"""How far a poll may be from a bar's end to count as its open interest."""
 
 
 @dataclass
 class MarketProgress:
-    """How far one market has been read.
+    """Reading progress of one market.
 
     Attributes:
-        closed_at: until when bars have been read.
-        waiting: bars that nobody has taken yet.
-        seen: at bars' ends, how far off the nearest look was and the contracts it saw.
-        wrong: why it could not be read last time, empty if it could.
+        closed_at: time up to which bars have been read, UTC ms.
+        waiting: bars that the feed has not taken yet.
+        seen: by bar end, UTC ms: distance of the nearest poll, ms, and the contracts it saw.
+        wrong: why the last read failed, empty if it did not.
     """
 
     closed_at: int
@@ -33,12 +33,12 @@ class MarketProgress:
     failures: int = 0
 
     def forget_looks(self) -> None:
-        """Forget what looks have seen: their times are of a clock that was wrong."""
+        """Drop the results of polls: their times are from a clock that was wrong."""
         self.extremes, self.sample = Extremes(), None
         self.seen.clear()
 
     def see(self, reading: Reading, at: int) -> None:
-        """Remember what was open at the nearest bar's end."""
+        """Store a reading's contracts for the nearest bar's end, if it is the closest poll so far."""
         end = (at + STEP_MS // 2) // STEP_MS * STEP_MS
         off = abs(at - end)
         if off <= SEEN_WITHIN_MS and off < self.seen.get(end, (SEEN_WITHIN_MS + 1, 0.0))[0]:
@@ -47,6 +47,6 @@ class MarketProgress:
             del self.seen[old]
 
     def interest(self, end: int) -> float | None:
-        """Contracts seen at a bar's end."""
-        found = self.seen.get(end)
-        return found[1] if found else None
+        """Return the contracts that polls saw at a bar's end, or None."""
+        nearest = self.seen.get(end)
+        return nearest[1] if nearest else None

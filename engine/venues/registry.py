@@ -1,4 +1,4 @@
-"""How each venue is read: its class by its id. Adding one is a file, a line here and one in the catalog."""
+"""Venue classes by id. A new venue needs a file, a line here and one in the catalog."""
 
 from __future__ import annotations
 

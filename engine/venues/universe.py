@@ -1,4 +1,4 @@
-"""Which coins are followed when they are not named: those with the most open interest, reviewed once a day."""
+"""Chooses the coins to follow if the operator names none: those with the most open interest, reviewed daily."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from engine.venues.worker import VenueWorker
 log = logging.getLogger(__name__)
 
 KEEP_FACTOR = 1.5
-"""A coin is let go only when it has fallen this far below the last one wanted: ranks change by the hour."""
+"""We drop a coin only when its rank exceeds this many times the wanted count, because ranks change by the hour."""
 
 SURVEY_SECONDS = 60
 FALLBACK = ("BTC", "ETH", "SOL")
-"""Followed until a venue has answered, when none ever has."""
+"""Followed until the first venue answers."""
 
 
 async def by_open_interest(workers: Sequence[VenueWorker], seconds: float = SURVEY_SECONDS) -> list[str]:
-    """All coins of all venues that answer in time, the most open interest first."""
+    """Return all coins of the venues that answer in time, the most open interest first."""
     surveys = [asyncio.create_task(worker.open_interest_by_coin()) for worker in workers]
     done, late = await asyncio.wait(surveys, timeout=seconds)
     for open_interest_by_coin in late:
@@ -35,13 +35,13 @@ async def by_open_interest(workers: Sequence[VenueWorker], seconds: float = SURV
 
 
 class Universe:
-    """Keeps boards and workers at the coins with the most open interest.
+    """Keeps boards and workers on the coins with the most open interest.
 
     Args:
-        boards: what is followed, changed in place.
-        make_board: a board for a coin that joins, from its checkpoint where there is one.
-        wanted: coins that somebody has a rule for: they stay whatever their rank.
-        forget: told of each coin that is let go.
+        boards: boards of the followed coins, changed in place.
+        make_board: returns the board of a new coin, from its checkpoint if there is one.
+        wanted: returns the coins that have rules, which stay at any rank.
+        forget: called for each coin that is dropped.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Universe:
         self._make_board, self._wanted, self._forget = make_board, wanted, forget
 
     async def review(self, known: Sequence[str] = ()) -> list[str]:
-        """Choose anew; the coins that are followed now. known: what to follow where no venue answers."""
+        """Choose the coins to follow and return them. known: the coins to follow if no venue answers."""
         ranked = await by_open_interest(self._workers) or list(known) or list(self._boards) or list(FALLBACK)
         near = set(ranked[: round(self._count * KEEP_FACTOR)]) | set(self._wanted())
         chosen = list(dict.fromkeys([*ranked[: self._count], *(asset for asset in self._boards if asset in near)]))

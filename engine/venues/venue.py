@@ -1,6 +1,6 @@
-"""One venue: markets, readings, bars and forced orders in the units of engine.market.
+"""Base class of venues: markets, readings, bars and liquidation orders in the units of engine.market.
 
-Each venue fills in which markets it has, where its figures stand and in what unit they are.
+Each venue defines its markets, where its figures are and in which unit.
 """
 
 from __future__ import annotations
@@ -48,38 +48,38 @@ from engine.venues.parsing import (
 
 STEP_MS = 5 * MINUTE_MS
 GRACE_MS = 10 * MINUTE_MS
-"""How long the map waits for a bar's open interest before it goes on without."""
+"""How long a bar waits for its open interest before it goes out without."""
 
 UNSEEN_GRACE_MS = 90_000
-"""The same where open interest is only what polls saw: none comes later."""
+"""The same if open interest comes only from polls, as it cannot arrive later."""
 
 VALUE_TOLERANCE = 0.2
 MAX_FUNDING_RATE = 1.0
 MAX_FUNDING_HOURS = 24.0
 AHEAD_MS = MINUTE_MS
-"""A venue's time may be this far ahead of this machine's."""
+"""How far a venue's time may be ahead of this machine's."""
 
 TOGETHER = 8
-"""Requests of one venue that may wait at once; the library spaces them out."""
+"""Maximum of concurrent requests per venue; the library spaces them out."""
 
 
 class Venue(ABC):
-    """A venue through ccxt.
+    """A venue read through ccxt.
 
-    Every asynchronous method raises VenueError, or VenueRefusedError where the venue refuses this location, and
-    nothing else.
+    Methods that send requests raise only VenueError, or VenueRefusedError if the venue refuses this location.
 
     Attributes:
-        settles: in what linear contracts are settled; inverse: whether those settled in the coin are read.
-        candle_page, interest_page: rows one request may bring.
-        mark_candles: whether candles are of the mark price, else of trades.
-        interest_step_ms: the finest step of the venue's history of open interest, None where it has none.
-        feed: how forced orders are learned.
-        budget: what the venue allows in a minute, in the library's units of cost.
-        minutes_cost, book_cost: what a page of minutes and an order book cost, in the same units.
-        book_limit: rows of an order book that are asked for.
-        refused: market keys to why their last figures were not believed.
-        refusals: how much of what the venue sent was not believed, by what it was.
+        settles: settlement currencies of the linear contracts we read.
+        inverse: whether we read contracts settled in the coin.
+        candle_page, interest_page: maximum rows per request.
+        mark_candles: whether candles are of the mark price rather than of trades.
+        interest_step_ms: finest step of the venue's open interest history, None if it has none.
+        feed: how the venue publishes liquidation orders.
+        budget: cost that the venue allows per minute, in the library's units.
+        minutes_cost, book_cost: cost of a page of minutes and of an order book, in the same units.
+        book_limit: order book rows to request, None for the venue's default.
+        refused: why a market's last figures were rejected, by market key.
+        refusals: how much of the venue's data was rejected, by kind.
     """
 
     id: ClassVar[str]
@@ -111,7 +111,7 @@ class Venue(ABC):
 
     @property
     def markets(self) -> tuple[Market, ...]:
-        """The markets that are followed."""
+        """The followed markets."""
         return tuple(listing.market for listing in self._followed.values())
 
     @property
@@ -121,7 +121,7 @@ class Venue(ABC):
 
     @property
     def meter(self) -> Meter:
-        """What has been asked of the venue."""
+        """Counts of requests to the venue."""
         meter: Meter = self._exchange.meter
         return meter
 
@@ -130,46 +130,46 @@ class Venue(ABC):
         return int(self._exchange.frames_dropped)
 
     def markets_of(self, asset: str) -> tuple[Market, ...]:
-        """An asset's markets that are followed here."""
+        """Return an asset's followed markets."""
         return tuple(market for market in self.markets if market.asset == asset)
 
     async def load(self) -> None:
-        """Learn which markets the venue lists now."""
-        # Again from the venue each time: the library would keep a first, empty answer.
+        """Load the venue's current list of markets."""
+        # Request it from the venue each time: the library would cache an empty first response.
         await self._call(self._load())
         self._listed = {}
-        for found in (self._exchange.markets or {}).values():
-            listing = self._listing_or_none(found)
+        for raw in (self._exchange.markets or {}).values():
+            listing = self._listing_or_none(raw)
             if listing is not None:
                 self._listed.setdefault(listing.market.asset, []).append(listing)
         if not self._listed:
             raise VenueError("lists no perpetual contract")
 
     def follow(self, assets: Sequence[str]) -> None:
-        """Choose the markets that are read from now on.
+        """Read these assets' markets from now on.
 
         Raises:
             VenueError: when the venue lists none of the assets.
         """
-        found = [listing for asset in assets for listing in self._listed.get(asset, ())]
-        if not found:
+        followed = [listing for asset in assets for listing in self._listed.get(asset, ())]
+        if not followed:
             raise VenueError("none of the coins is listed")
-        self._followed = {listing.market.key: listing for listing in found}
-        self._ids = {listing.id: listing for listing in found}
+        self._followed = {listing.market.key: listing for listing in followed}
+        self._ids = {listing.id: listing for listing in followed}
 
     def adopt(self, market: Market, lowest: Tier) -> None:
-        """Take up a market's lowest margin tier in place of the table's."""
+        """Use a market's own lowest margin tier instead of the table's."""
         listing = self._followed.get(market.key)
         if listing is None:
             return
-        known = replace(listing.market, maintenance_rate=lowest.maintenance_rate, max_leverage=lowest.max_leverage)
-        self._followed[market.key] = self._ids[listing.id] = replace(listing, market=known)
+        updated = replace(listing.market, maintenance_rate=lowest.maintenance_rate, max_leverage=lowest.max_leverage)
+        self._followed[market.key] = self._ids[listing.id] = replace(listing, market=updated)
 
     def _listing_of(self, market: Market) -> Listing:
-        """How a followed market is listed.
+        """Return the listing of a followed market.
 
         Raises:
-            VenueError: when it is followed no more.
+            VenueError: when it is no longer followed.
         """
         listing = self._followed.get(market.key)
         if listing is None:
@@ -180,7 +180,7 @@ class Venue(ABC):
         await self._exchange.close()
 
     async def open_interest_by_coin(self) -> dict[str, float]:
-        """Open interest of every listed coin, USD; stocks and metals left out."""
+        """Return the open interest of every listed coin, USD, without stocks and metals."""
         listings = [row for rows in self._listed.values() for row in rows if row.is_coin]
         total: dict[str, float] = {}
         for reading in self._readings(listings, await self._call(self._rows(listings)), None):
@@ -191,30 +191,30 @@ class Venue(ABC):
     # -- the present
 
     async def readings(self, now: int) -> list[Reading]:
-        """The figures of every followed market; what cannot be true is left out, named in `refused` and counted."""
+        """Return every followed market's reading. Implausible ones are left out, counted and listed in `refused`."""
         listings = list(self._followed.values())
-        found = self._readings(listings, await self._call(self._rows(listings)), now)
-        if not found and self.refused:
+        plausible = self._readings(listings, await self._call(self._rows(listings)), now)
+        if not plausible and self.refused:
             raise VenueError(next(iter(self.refused.values())))
-        return found
+        return plausible
 
     def _readings(self, listings: Iterable[Listing], rows: Mapping[str, Any], now: int | None) -> list[Reading]:
-        found = []
+        plausible = []
         for listing in listings:
             key = listing.market.key
             try:
-                found.append(self._reading(listing, self._figures(listing, row_of(rows, listing.id)), now))
+                plausible.append(self._reading(listing, self._figures(listing, row_of(rows, listing.id)), now))
                 self.refused.pop(key, None)
             except ODD_ANSWERS as error:
                 self.refusals["figures"] += 1
                 self.refused[key] = str(as_venue_error(error))
-        return found
+        return plausible
 
     def _reading(self, listing: Listing, figures: Figures, now: int | None) -> Reading:
-        """Figures in the program's units, if they can be true.
+        """Convert figures to our units.
 
         Raises:
-            ImplausibleError: when they cannot: not positive, far off the index or the stated value, from the future.
+            ImplausibleError: when they are not positive, far off the index or the stated value, or from the future.
         """
         market = listing.market
         mark = plausible_price(optional(figures.mark), "mark price") / listing.coins
@@ -229,7 +229,7 @@ class Venue(ABC):
         return Reading(market, at or now or 0, mark, contracts, self._funding_rate(listing, figures), at is not None)
 
     def _funding_rate(self, listing: Listing, figures: Figures) -> float | None:
-        """Funding as a fraction per 8 hours; None where the venue says none that can be true."""
+        """Return the funding rate as a fraction per 8 hours, or None if missing or implausible."""
         stated = decoration(figures.funding_hours)
         stated = stated if stated and 0 < stated <= MAX_FUNDING_HOURS else listing.funding_hours
         hours = self._funding_clock.hours(listing.market.key, stated, decoration(figures.next_funding_at))
@@ -242,10 +242,10 @@ class Venue(ABC):
         return rate * 8 / hours
 
     def _check_value(self, listing: Listing, contracts: float, value_usd: float | None, mark: float | None) -> None:
-        """Hold open interest against the value that the venue says it has.
+        """Compare open interest with the value that the venue states.
 
         Raises:
-            ImplausibleError: when they are more than a fifth apart.
+            ImplausibleError: when they differ by more than a fifth.
         """
         if not value_usd or not mark or value_usd < 0:
             return
@@ -254,18 +254,18 @@ class Venue(ABC):
             raise ImplausibleError(f"open interest of {usd:.3g} USD is called {value_usd:.3g}")
 
     async def minutes(self, market: Market, since: int) -> list[MinuteRow]:
-        """One-minute candles from then on, the running one included."""
+        """Return one page of one-minute candles from `since` on, including the running one."""
         return await self._candles(self._listing_of(market), "1m", MINUTE_MS, since, MINUTES)
 
     # -- bars
 
     async def bars(self, market: Market, since: int, until: int, now: int, seen: Interest = unseen) -> list[Bar]:
-        """Closed bars that opened at or after since and closed by until, oldest first.
+        """Return closed bars that opened at or after `since` and closed by `until`, oldest first.
 
-        The newest are held back until their open interest is known, but not for longer than the grace.
+        We hold back the newest until their open interest is available, but no longer than the grace period.
 
         Args:
-            seen: open interest at bars' ends as polls saw it, for venues that keep no history of it.
+            seen: open interest at bars' ends from polls, for venues without a history of it.
         """
         if until - since < STEP_MS:
             return []
@@ -282,8 +282,8 @@ class Venue(ABC):
         bars: list[Bar] = []
         for at, opened, high, low, close in prices:
             end = at + STEP_MS
-            known = interest.get(end, UNKNOWN)
-            contracts = known.contracts or seen(end)
+            open_at = interest.get(end, UNKNOWN)
+            contracts = open_at.contracts or seen(end)
             if contracts is None and end > now - grace:
                 break
             try:
@@ -296,13 +296,13 @@ class Venue(ABC):
                         low,
                         close,
                         contracts,
-                        long_liquidations_usd=known.long_liquidations_usd,
-                        short_liquidations_usd=known.short_liquidations_usd,
+                        long_liquidations_usd=open_at.long_liquidations_usd,
+                        short_liquidations_usd=open_at.short_liquidations_usd,
                     )
                 )
             except ImplausibleError:
                 self.refusals["candles"] += 1
-                continue  # a bar that cannot be true is a gap, and a gap stays one
+                continue  # an implausible bar is a gap, and a gap is never filled
         return bars
 
     async def _interest(self, listing: Listing, first: int, last: int) -> dict[int, OpenAt]:
@@ -317,15 +317,15 @@ class Venue(ABC):
     async def _paged(
         self, rows: Callable[[int, int], Awaitable[list[Any]]], page: int, step: int, first: int, last: int
     ) -> list[Any]:
-        """All rows from first to last, page by page; a page that brings nothing new ends a stretch without data."""
-        found: list[Any] = []
+        """Return all rows from `first` to `last`, page by page. A page without new rows is a gap; we read on."""
+        collected: list[Any] = []
         at = -(-first // step) * step
         while at <= last:
             count = min(page, (last - at) // step + 1)
             got = await rows(at, count)
-            found += [row for row in got if at <= row[0] <= last and (not found or row[0] > found[-1][0])]
+            collected += [row for row in got if at <= row[0] <= last and (not collected or row[0] > collected[-1][0])]
             at += count * step
-        return found
+        return collected
 
     async def _candles(self, listing: Listing, timeframe: str, step_ms: int, since: int, count: int) -> list[MinuteRow]:
         params = {**({"price": "mark"} if self.mark_candles else {}), **self._candle_window(since, step_ms, count)}
@@ -339,9 +339,9 @@ class Venue(ABC):
             return await self._call(self._exchange.fetch_ohlcv(symbol, timeframe, since, count, params))
 
     def _whole(self, listing: Listing, got: Any, step_ms: int, since: int) -> list[MinuteRow]:
-        """Candles by time, each once. One that is not whole, off the step, or cannot be true is a gap.
+        """Return candles by time, each once. An incomplete, misaligned or implausible one becomes a gap.
 
-        How far a candle reaches is no reason to refuse it: whether others moved with it is looked at where theirs are.
+        We do not reject a candle for its range: engine.vetting and engine.quotes compare it with other venues later.
         """
         rows: dict[int, MinuteRow] = {}
         for row in got:
@@ -374,76 +374,76 @@ class Venue(ABC):
         return self._interest_of(listing, got)
 
     def _interest_window(self, since: int, step_ms: int, count: int) -> dict[str, Any]:
-        # Without `until` ccxt asks for one row too many, and venues that keep the newest then drop the first.
+        # Without `until` ccxt requests one row too many, and venues that return the newest rows then drop the first.
         return {"until": since + (count - 1) * step_ms}
 
     def _interest_of(self, listing: Listing, rows: Iterable[Any]) -> list[tuple[int, OpenAt]]:
-        found = {}
+        by_time = {}
         for row in rows:
             try:
-                found[int(row["timestamp"])] = self._open_at(listing, row)
+                by_time[int(row["timestamp"])] = self._open_at(listing, row)
             except ODD_ANSWERS:
                 self.refusals["open interest"] += 1
-        return sorted(found.items())
+        return sorted(by_time.items())
 
     def _open_at(self, listing: Listing, row: dict[str, Any]) -> OpenAt:
         return OpenAt(plausible_amount(optional(self._contracts(listing, row)), "open interest"))
 
-    # -- forced orders
+    # -- liquidation orders
 
     async def watch(self) -> list[Liquidation]:
-        """Wait for forced orders of a stream; every one of a burst."""
+        """Wait for a stream's next liquidation orders. Return all of a burst."""
         exchange = self._exchange
         if exchange.frames.empty():
             await self._call(self._subscribe())
-        found: list[Liquidation] = []
+        orders: list[Liquidation] = []
         while not exchange.frames.empty():
             try:
-                found += numbered(self._liquidations(exchange.frames.get_nowait()))
+                orders += numbered(self._liquidations(exchange.frames.get_nowait()))
             except ODD_ANSWERS:
-                self.refusals["orders"] += 1  # one odd frame must not take a burst with it
-        return found
+                self.refusals["orders"] += 1  # one odd frame must not lose the rest of a burst
+        return orders
 
     async def renew_stream(self) -> None:
-        """Drop the venue's websockets; the next watch() dials and subscribes again."""
+        """Close the venue's websockets. The next watch() reconnects and subscribes again."""
         for client in list(self._exchange.clients.values()):
             await client.close()
         self._exchange.clients.clear()
 
     async def recent_liquidations(self, market: Market, since: int) -> list[Liquidation]:
-        """Forced orders since then, where the venue is asked for them instead of streaming them."""
+        """Return a market's liquidation orders since a time, UTC ms, for venues without a stream."""
         listing = self._listing_of(market)
-        found = []
+        orders = []
         async with self._waiting:
             rows = await self._call(self._liquidation_rows(listing, since))
         for row in rows:
             try:
-                found.append(self._liquidation(listing, row))
+                orders.append(self._liquidation(listing, row))
             except ODD_ANSWERS:
                 self.refusals["orders"] += 1
-        return [event for event in numbered(found) if event.at > since]
+        return [event for event in numbered(orders) if event.at > since]
 
     # -- margin and books
 
     async def tiers(self, market: Market) -> list[Tier]:
-        """The venue's margin tiers with their amounts, lowest first; empty where it does not publish them."""
+        """Return a market's margin tiers with their amounts, lowest first, or none if the venue publishes none."""
         if not self.tiers_public:
             return []
         listing = self._listing_of(market)
         async with self._waiting:
             rows = await self._call(self._tier_rows(listing))
-        found = []
+        ladder = []
         for row in rows:
             try:
-                found.append(self._tier(listing, row))
+                ladder.append(self._tier(listing, row))
             except ODD_ANSWERS:
                 self.refusals["margin tiers"] += 1
-        found.sort(key=lambda tier: (tier.floor, -tier.max_leverage))
-        # Bounds of inverse contracts are in the coin on most venues: only what begins at nothing is known in USD.
-        return with_amounts(found[:1] if market.kind == "inverse" else found)
+        ladder.sort(key=lambda tier: (tier.floor, -tier.max_leverage))
+        # Most venues have bounds of inverse contracts in the coin: only a floor of zero is certain in USD.
+        return with_amounts(ladder[:1] if market.kind == "inverse" else ladder)
 
     async def depth(self, market: Market, now: int) -> Depth:
-        """What rests in the order book, USD by level outward from the middle."""
+        """Return a market's order book depth, USD by level outward from the mid price."""
         listing = self._listing_of(market)
         async with self._waiting:
             book = await self._call(self._exchange.fetch_order_book(market.symbol, self.book_limit))
@@ -457,121 +457,121 @@ class Venue(ABC):
         except ODD_ANSWERS as error:
             raise as_venue_error(error) from None
 
-    # -- what venues fill in
+    # -- overridden by venues
 
     async def _load(self) -> None:
-        """Have the library load the venue's markets."""
+        """Load the venue's markets into the library."""
         await self._exchange.load_markets(True)  # the library's signature
 
-    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # venues the library misjudges
-        """What a request costs at the venue, where the library has it wrong."""
+    def _request_cost(self, path: str, params: Mapping[str, Any]) -> float | None:  # noqa: ARG002  # for overrides
+        """Return a request's cost at the venue, or None if the library's own figure is right."""
         return None
 
-    def _base(self, found: dict[str, Any]) -> str:
-        """The venue's own name of a market's coin."""
-        return str(found["base"])
+    def _base(self, raw: dict[str, Any]) -> str:
+        """Return the venue's own name for a market's coin."""
+        return str(raw["base"])
 
-    def _max_leverage(self, found: dict[str, Any]) -> float | None:
-        """The highest leverage the venue offers on a market, where its listing says so."""
-        return optional(((found.get("limits") or {}).get("leverage") or {}).get("max"))
+    def _max_leverage(self, raw: dict[str, Any]) -> float | None:
+        """Return the highest leverage the venue offers on a market, or None if the listing lacks it."""
+        return optional(((raw.get("limits") or {}).get("leverage") or {}).get("max"))
 
-    def _taker_fee(self, found: dict[str, Any]) -> float:  # noqa: ARG002  # venues that count it
-        """What the venue adds to the maintenance rate at liquidation."""
+    def _taker_fee(self, raw: dict[str, Any]) -> float:  # noqa: ARG002  # for venues that add one
+        """Return the fee rate that the venue adds to the maintenance rate at liquidation."""
         return 0.0
 
     @abstractmethod
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
-        """The venue's raw figures by its own market ids, in as few requests as it allows."""
+        """Return the venue's raw figures by its own market ids, in as few requests as possible."""
 
     @abstractmethod
     def _figures(self, listing: Listing, row: Any) -> Figures:
-        """Where the figures of one market stand in its raw row."""
+        """Return one market's figures from its raw row."""
 
     def _contracts(self, listing: Listing, row: dict[str, Any]) -> Any:  # noqa: ARG002  # others need the listing
-        """Contracts from a row of the venue's history of open interest, as the library gives it."""
+        """Return the contracts in a row of the venue's open interest history, as parsed by the library."""
         return row.get("openInterestAmount")
 
     async def _subscribe(self) -> None:
-        """Wait until the venue's stream has brought something."""
+        """Wait until the venue's stream delivers something."""
         raise VenueError("has no public stream of liquidations")
 
-    def _liquidations(self, frame: Any) -> Iterable[Liquidation]:  # noqa: ARG002  # streams override it
-        """The forced orders of one frame, each with whose it was."""
+    def _liquidations(self, frame: Any) -> Iterable[Liquidation]:  # noqa: ARG002  # for venues with a stream
+        """Return the liquidation orders of one frame, each with its position's side."""
         return ()
 
     async def _liquidation_rows(self, listing: Listing, since: int) -> list[Any]:  # noqa: ARG002
-        """Raw forced orders of one market since then."""
+        """Return one market's raw liquidation orders since a time, UTC ms."""
         raise VenueError("has no public list of liquidations")
 
     def _liquidation(self, listing: Listing, row: Any) -> Liquidation:
-        """One raw forced order, with whose it was."""
+        """Convert one raw liquidation order, with its position's side."""
         raise NotImplementedError
 
     async def _tier_rows(self, listing: Listing) -> list[Any]:
-        """Margin tiers as the library gives them."""
+        """Return a market's margin tiers as the library returns them."""
         rows: list[Any] = await self._exchange.fetch_market_leverage_tiers(listing.market.symbol)
         return rows
 
     def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:  # noqa: ARG002  # others need the listing
-        """One tier of a linear market whose bounds are USD."""
+        """Convert one tier of a linear market, with bounds in USD."""
         return make_tier(row.get("minNotional"), row["maintenanceMarginRate"], row["maxLeverage"])
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:
-        """USD of one row of the order book; amounts are contracts unless a venue says otherwise."""
+        """Return the USD of one order book row. Amounts are contracts unless a venue overrides this."""
         return listing.market.usd(amount, price / listing.coins)
 
-    def _is_coin(self, found: dict[str, Any]) -> bool:  # noqa: ARG002  # venues that list stocks look at it
-        """Whether a listed market is one of a coin, not of a stock, metal or index."""
+    def _is_coin(self, raw: dict[str, Any]) -> bool:  # noqa: ARG002  # for venues that list stocks
+        """Return whether a listed market is on a coin, not on a stock, metal or index."""
         return True
 
-    def _funding_hours(self, found: dict[str, Any]) -> float:  # noqa: ARG002  # venues whose listing says so
+    def _funding_hours(self, raw: dict[str, Any]) -> float:  # noqa: ARG002  # for venues whose listing has it
         return 8.0
 
     # -- shared
 
-    def _listing_or_none(self, found: dict[str, Any]) -> Listing | None:
-        """The same, and None for a market that is described in an odd way: it takes no other with it."""
+    def _listing_or_none(self, raw: dict[str, Any]) -> Listing | None:
+        """Return a market's listing, or None if its description is odd, so that the others still load."""
         try:
-            return self._listing(found)
+            return self._listing(raw)
         except ODD_ANSWERS:
             self.refusals["listings"] += 1
             return None
 
-    def _listing(self, found: dict[str, Any]) -> Listing | None:
-        """A market of the library as a listing, None where it is none that is read."""
-        if not found.get("swap") or found.get("active") is False or found.get("option"):
+    def _listing(self, raw: dict[str, Any]) -> Listing | None:
+        """Convert one of the library's markets. Return None if it is not one we read."""
+        if not raw.get("swap") or raw.get("active") is False or raw.get("option"):
             return None
-        linear = found.get("linear") and found.get("settle") in self.settles and found.get("quote") in self.settles
-        inverse = self.inverse and found.get("inverse") and found.get("settle") == found.get("base")
+        linear = raw.get("linear") and raw.get("settle") in self.settles and raw.get("quote") in self.settles
+        inverse = self.inverse and raw.get("inverse") and raw.get("settle") == raw.get("base")
         if not (linear or inverse):
             return None
         try:
-            asset, coins = coin_of(self._base(found))
-            size = positive(optional(found.get("contractSize")), f"contract size of {asset}")
+            asset, coins = coin_of(self._base(raw))
+            size = positive(optional(raw.get("contractSize")), f"contract size of {asset}")
         except ODD_ANSWERS:
             self.refusals["listings"] += 1
             return None
-        offered = self._side_figure(lambda: self._max_leverage(found))
+        offered = self._side_figure(lambda: self._max_leverage(raw))
         rules = margin_rules(self.id, asset, offered)
         market = Market(
             self.id,
-            found["symbol"],
+            raw["symbol"],
             asset,
             "linear" if linear else "inverse",
             size * coins if linear else size,
             rules.maintenance_rate,
-            self._side_figure(lambda: self._taker_fee(found)) or 0.0,
+            self._side_figure(lambda: self._taker_fee(raw)) or 0.0,
             rules.max_leverage,
         )
-        coin = asset not in METALS and self._is_coin(found)
-        hours = self._side_figure(lambda: self._funding_hours(found)) or 8.0
-        return Listing(market, str(found["id"]), coins, coin, hours if hours > 0 else 8.0)
+        coin = asset not in METALS and self._is_coin(raw)
+        hours = self._side_figure(lambda: self._funding_hours(raw)) or 8.0
+        return Listing(market, str(raw["id"]), coins, coin, hours if hours > 0 else 8.0)
 
     def _event(self, listing: Listing, at: Any, side: Any, price: Any, contracts: Any) -> Liquidation:
-        """A forced order in the program's units.
+        """Return a liquidation order in our units.
 
         Raises:
-            ImplausibleError: when a figure cannot be true.
+            ImplausibleError: when a figure is implausible.
         """
         return Liquidation(
             listing.market,
@@ -586,14 +586,14 @@ class Venue(ABC):
             return await awaitable
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001  # ccxt lets IndexError, KeyError and TypeError of odd answers through
+        except Exception as error:  # noqa: BLE001  # ccxt raises IndexError, KeyError or TypeError on odd answers
             raise as_venue_error(error) from None
 
     async def _side_answer(self, awaitable: Awaitable[Any], otherwise: Any) -> Any:
-        """Ask for figures that others do not rest on: what cannot be had is left out by itself.
+        """Request optional figures. Return the response, or `otherwise` if the request fails.
 
         Raises:
-            VenueError: only where the venue wants to be left alone, or refuses this location.
+            VenueError: only when the venue sends a Retry-After, or refuses this location.
         """
         try:
             return await self._call(awaitable)
@@ -604,7 +604,7 @@ class Venue(ABC):
             return otherwise
 
     def _side_figure(self, read: Callable[[], float | None]) -> float | None:
-        """Read a figure of a listing that others do not rest on; None where it is odd."""
+        """Return an optional figure of a listing, or None if it is odd."""
         try:
             return read()
         except ODD_ANSWERS:
@@ -612,16 +612,20 @@ class Venue(ABC):
             return None
 
     async def _each(self, ids: Sequence[str], ask: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
-        """One request for each id, some at a time; those that failed are left out unless all did."""
+        """Send one request per id, some at a time. Return responses by id, without failed ones.
+
+        Raises:
+            VenueError: when all of them failed, or the venue sends a Retry-After.
+        """
 
         async def one(name: str) -> Any:
             async with self._waiting:
                 return await self._call(ask(name))
 
         answers = await asyncio.gather(*(one(name) for name in ids), return_exceptions=True)
-        found = {name: row for name, row in zip(ids, answers, strict=True) if not isinstance(row, BaseException)}
+        responses = {name: row for name, row in zip(ids, answers, strict=True) if not isinstance(row, BaseException)}
         errors = [row for row in answers if isinstance(row, BaseException)]
         to_heed = [error for error in errors if isinstance(error, VenueError) and error.retry_after is not None]
-        if to_heed or (errors and not found):
+        if to_heed or (errors and not responses):
             raise (to_heed or errors)[0]
-        return found
+        return responses

@@ -1,4 +1,4 @@
-"""Keeps one venue read: the present by polls, history beside them; says what state it is in and what is wrong."""
+"""Reads one venue: current figures by polling, history alongside. Reports the venue's state and problems."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ BACKOFF_SECONDS = (5, 300)
 REFUSED_SECONDS = 1800
 MAX_DAYS = 30
 PAGE_DAYS = 1
-"""History is read and stored in pieces, so that one that breaks off is taken up where it stopped."""
+"""History is read and stored in pieces of this size, so that an interrupted read resumes where it stopped."""
 
 TIERS_MS = 23 * HOUR_MS
-"""Margin tiers are read again after that: a little less than the day between two readings of the markets."""
+"""Age at which margin tiers are read again: a little less than the day between two reloads of the markets."""
 
 BEHIND_MS = 6 * HOUR_MS
-"""A market further behind than this is in its history; polls do not wait for it."""
+"""A market further behind than this is still reading history, and polls do not wait for it."""
 
 CLOSE_SHARE = 0.2
-"""Share of a venue's budget that looking closely at markets may take."""
+"""Share of a venue's budget for one-minute candles."""
 
 BOOK_SHARE = 0.1
-"""The same of order books; where it is not enough for all, they take turns."""
+"""The same for order books; if it is not enough for all, they take turns."""
 
 
-def _leads_nothing(market: Market) -> bool:  # noqa: ARG001  # until a feed says which
+def _leads_nothing(market: Market) -> bool:  # noqa: ARG001  # until a feed sets it
     return False
 
 
 class VenueWorker:
-    """One venue's reader.
+    """Reads one venue.
 
     Attributes:
-        progress: how far each market has been read, by its key.
-        forced: what the venue reports as forced out.
-        books: the last order book of each market that is asked for.
-        leads: whether a market's price stands for its asset's.
+        progress: each market's reading progress, by market key.
+        forced: the venue's liquidation feed.
+        books: the last order book of each market whose book we read, by market key.
+        leads: returns whether a market is a reference market.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class VenueWorker:
     # -- opening
 
     async def open(self) -> bool:
-        """Load the venue's markets, once; whether that has worked. Waits out its own back-off.
+        """Load the venue's markets once, unless backing off. Return whether they are loaded.
 
         Raises:
-            StorageError: when what is stored could not be read.
+            StorageError: when stored data could not be read or written.
         """
         if not self.opened and not self._in_backoff():
             async with self._opening:
@@ -109,19 +109,19 @@ class VenueWorker:
         return self.opened
 
     async def open_interest_by_coin(self) -> dict[str, float]:
-        """Open interest by coin, USD; empty where the venue does not answer."""
+        """Return open interest by coin, USD, empty if the venue does not answer."""
         if not await self.open() or self._in_backoff():
             return {}
-        found: dict[str, float] = {}
+        interest: dict[str, float] = {}
 
         async def ask() -> None:
-            found.update(await self.venue.open_interest_by_coin())
+            interest.update(await self.venue.open_interest_by_coin())
 
         await self._attempt(ask())
-        return found
+        return interest
 
     async def follow(self, assets: Sequence[str]) -> None:
-        """Read these assets from now on, in place of those before.
+        """Read these assets from now on, instead of the previous ones.
 
         Raises:
             VenueError: when the venue lists none of them.
@@ -140,7 +140,7 @@ class VenueWorker:
         self._opened = True
 
     async def _take_up(self) -> None:
-        """Go on with each market where it was left, with the bars that were stored for it."""
+        """Resume each followed market where it stopped, with its stored bars. Drop the others."""
         await self._learn_tiers()
         start = self._history_start(self._clock.now())
         for market in self.venue.markets:
@@ -148,7 +148,7 @@ class VenueWorker:
                 continue
             closed_at = self._map_closed_at(market)
             stored = await self._store.bars_since(market, closed_at)
-            # What the map missed is read however long it was: levels that were crossed meanwhile are gone.
+            # Read all that the map missed, however long: levels crossed in the meantime are gone.
             end = max(stored[-1].closed_at if stored else 0, closed_at) or start
             self.progress[market.key] = MarketProgress(end, waiting=list(stored))
         await self._store.save_markets(self.venue.markets)
@@ -157,20 +157,20 @@ class VenueWorker:
             del self.progress[key]
 
     def _history_start(self, now: int) -> int:
-        """Where history begins: an hour short of what was asked for, as venues refuse what is a second too old."""
+        """Return the start of history, UTC ms: an hour short, as venues refuse requests a second too old."""
         return (now - self._history_days * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
     def _oldest(self, now: int) -> int:
-        """What venues keep: a month, an hour short of it."""
+        """Return the oldest time to request, UTC ms: venues keep a month, and we stay an hour short of it."""
         return (now - MAX_DAYS * DAY_MS + HOUR_MS) // STEP_MS * STEP_MS
 
     # -- the present
 
     async def poll(self) -> bool:
-        """Look at the venue now; whether that worked. Waits out its own back-off, and never runs twice at once.
+        """Poll the venue, unless backing off or still polling. Return whether that worked.
 
         Raises:
-            StorageError: when something could not be stored; nothing else.
+            StorageError: when something could not be stored. Raises nothing else.
         """
         if self._polling.locked() or self._in_backoff() or not await self.open():
             return False
@@ -189,7 +189,7 @@ class VenueWorker:
         now = self._clock.now()
         readings = await self.venue.readings(now)
         if not 0 <= now - self._looked_at <= 2 * STEP_MS:
-            # After an outage what was missed comes before what is: the price has been elsewhere meanwhile.
+            # After an outage, backfill missed bars before using the current price.
             await self.close_bars()
         now = self._looked_at = self._clock.now()
         close = self._closely(readings)
@@ -198,9 +198,9 @@ class VenueWorker:
             await self.forced.ask(now)
 
     def _closely(self, readings: Sequence[Reading]) -> set[str]:
-        """The markets whose minutes are read too: those that stand for their asset's price, then the largest.
+        """Return the keys of markets whose minutes are read too: reference markets, then the largest.
 
-        No more than a part of the venue's budget allows.
+        Reference markets always count; CLOSE_SHARE of the venue's budget limits the others.
         """
         polls_a_minute = 60 / self._poll_seconds
         most = int(self.venue.budget * CLOSE_SHARE / polls_a_minute / self.venue.minutes_cost)
@@ -210,31 +210,31 @@ class VenueWorker:
         return {*leading, *others[: max(most - len(leading), 0)]}
 
     async def _sample(self, reading: Reading, now: int, *, closely: bool) -> None:
-        """Take up one market's reading, with its minutes where it is watched closely."""
-        known = self.progress.get(reading.market.key)
-        if known is None:
-            return  # followed no more, or not yet
-        if known.sample is not None and known.sample.received_at > now:
-            known.forget_looks()  # the clock was put right: what was seen then is of no time
-        if known.sample is not None and reading.at < known.sample.at:
-            self.venue.refusals["late figures"] += 1  # an answer from a cache, or out of order: what is known is newer
+        """Update one market's sample from a reading, with its minutes if it is watched closely."""
+        entry = self.progress.get(reading.market.key)
+        if entry is None:
+            return  # no longer followed, or not yet
+        if entry.sample is not None and entry.sample.received_at > now:
+            entry.forget_looks()  # the clock was set back: those times are wrong
+        if entry.sample is not None and reading.at < entry.sample.at:
+            self.venue.refusals["late figures"] += 1  # stale or out of order; keep the newer sample
             return
         if self.venue.interest_step_ms != STEP_MS:
-            known.see(reading, reading.at if reading.timed else now)
+            entry.see(reading, reading.at if reading.timed else now)
         rows = None
         if closely:
             try:
-                rows = await self.venue.minutes(reading.market, known.extremes.wanted_since(known.closed_at, now))
+                rows = await self.venue.minutes(reading.market, entry.extremes.wanted_since(entry.closed_at, now))
             except VenueError as error:
                 if isinstance(error, VenueRefusedError) or error.retry_after is not None:
                     raise
-                known.wrong, rows = f"minutes: {error}", []
-        known.sample = known.extremes.take(reading, known.closed_at, now, rows)
+                entry.wrong, rows = f"minutes: {error}", []
+        entry.sample = entry.extremes.take(reading, entry.closed_at, now, rows)
 
     # -- bars
 
     async def close_bars(self) -> bool:
-        """Read bars that have closed since the last time, of markets that are not far behind; whether any came.
+        """Read newly closed bars of markets that are not far behind. Return whether there were any.
 
         Raises:
             StorageError: when they could not be stored.
@@ -243,11 +243,11 @@ class VenueWorker:
             return False
         now = self._clock.now()
         due = [market for market in self._known() if STEP_MS <= now - self._closed_at(market) <= BEHIND_MS]
-        found = await asyncio.gather(*(self._read_on(market) for market in due))
-        return any(found)
+        results = await asyncio.gather(*(self._read_on(market) for market in due))
+        return any(results)
 
     async def read_history(self) -> None:
-        """Read what is missing of every market, the largest first, piece by piece until all are near the present.
+        """Read every market's missing bars in pieces, the furthest behind first, until all are near the present.
 
         Raises:
             StorageError: when it could not be stored.
@@ -259,8 +259,8 @@ class VenueWorker:
                 await self._read_on(market)
 
     def history_to_go(self, now: int) -> tuple[int, float]:
-        """How many markets are in their history, and how many days of it are still to read."""
-        behind = [now - known.closed_at for known in self.progress.values() if now - known.closed_at > BEHIND_MS]
+        """Return how many markets are still reading history, and how many market-days are left."""
+        behind = [now - entry.closed_at for entry in self.progress.values() if now - entry.closed_at > BEHIND_MS]
         return len(behind), sum(behind) / DAY_MS
 
     def _furthest_behind(self) -> Market | None:
@@ -273,79 +273,82 @@ class VenueWorker:
         return min(behind, key=self._closed_at, default=None)
 
     def _known(self) -> list[Market]:
-        """The followed markets that have been taken up."""
+        """Return the followed markets that have reading progress."""
         return [market for market in self.venue.markets if market.key in self.progress]
 
     def _closed_at(self, market: Market) -> int:
         return self.progress[market.key].closed_at
 
     async def _read_on(self, market: Market) -> bool:
-        """Read the next piece of one market's bars; whether there were any. Its failure is its own."""
-        known = self.progress.get(market.key)
+        """Read the next piece of one market's bars. Return whether there were any.
+
+        A failure backs off only this market, unless the venue refuses this location or sends a Retry-After.
+        """
+        market_progress = self.progress.get(market.key)
         loop = asyncio.get_running_loop()
-        if known is None or loop.time() < known.retry_at:
+        if market_progress is None or loop.time() < market_progress.retry_at:
             return False
         try:
-            found = await self._read_piece(market, known)
+            any_bars = await self._read_piece(market, market_progress)
         except StorageError:
             raise
         except VenueError as error:
-            self._market_failed(known, error)
+            self._market_failed(market_progress, error)
             return False
         except Exception as error:
-            log.exception("%s: an answer about %s could not be read", self.id, market.asset)
-            self._market_failed(known, as_venue_error(error))
+            log.exception("%s: could not parse a response about %s", self.id, market.asset)
+            self._market_failed(market_progress, as_venue_error(error))
             return False
-        known.wrong, known.failures = "", 0
-        return found
+        market_progress.wrong, market_progress.failures = "", 0
+        return any_bars
 
-    async def _read_piece(self, market: Market, known: MarketProgress) -> bool:
+    async def _read_piece(self, market: Market, market_progress: MarketProgress) -> bool:
         now = self._clock.now()
-        since = max(known.closed_at, self._oldest(now))
+        since = max(market_progress.closed_at, self._oldest(now))
         until = min(since + PAGE_DAYS * DAY_MS, now)
-        bars = await self.venue.bars(market, since, until, now, known.interest)
-        if bars and self._must_be_seeded(market, known):
+        bars = await self.venue.bars(market, since, until, now, market_progress.interest)
+        if bars and self._must_be_seeded(market, market_progress):
             bars[0] = await self._seeded(market, bars[0], now)
         await self._store.add_bars([(market, bar) for bar in bars])
-        if self.progress.get(market.key) is not known:
+        if self.progress.get(market.key) is not market_progress:
             return False  # no longer followed
-        known.waiting += bars
-        known.closed_at = bars[-1].closed_at if bars else since
+        market_progress.waiting += bars
+        market_progress.closed_at = bars[-1].closed_at if bars else since
         if until < now:
-            known.closed_at = max(known.closed_at, until // STEP_MS * STEP_MS)
+            market_progress.closed_at = max(market_progress.closed_at, until // STEP_MS * STEP_MS)
         elif not bars and now - since > BEHIND_MS:
-            raise VenueError("no candles")  # halted, or an answer that says nothing: not asked again at once
+            raise VenueError("no candles")  # halted or empty response; back off
         return bool(bars)
 
-    def _must_be_seeded(self, market: Market, known: MarketProgress) -> bool:
-        """Whether this is the first bar of a market whose past open interest nobody can say."""
-        return self.venue.interest_step_ms is None and not self._map_closed_at(market) and not known.waiting
+    def _must_be_seeded(self, market: Market, market_progress: MarketProgress) -> bool:
+        """Return whether this is the first bar of a market whose venue has no open interest history."""
+        return self.venue.interest_step_ms is None and not self._map_closed_at(market) and not market_progress.waiting
 
     async def _seeded(self, market: Market, bar: Bar, now: int) -> Bar:
-        """The first bar of such a market: it is taken to have had the open interest of today.
+        """Return the first bar of such a market with today's open interest.
 
-        A map opened today would know nothing of the levels that price has been through since.
+        A map opened today would not reflect the levels that price has crossed since that bar.
         """
-        known = self.progress[market.key]
-        if known.sample is None:
+        market_progress = self.progress[market.key]
+        if market_progress.sample is None:
             for reading in await self.venue.readings(now):
                 if reading.market.key == market.key:
                     return replace(bar, contracts=bar.contracts or reading.contracts)
             raise VenueError("no open interest to begin with")
-        return replace(bar, contracts=bar.contracts or known.sample.contracts)
+        return replace(bar, contracts=bar.contracts or market_progress.sample.contracts)
 
-    def _market_failed(self, known: MarketProgress, error: VenueError) -> None:
-        known.failures += 1
-        known.wrong = str(error)
-        wait = min(BACKOFF_SECONDS[0] * 2 ** (known.failures - 1), BACKOFF_SECONDS[1])
-        known.retry_at = asyncio.get_running_loop().time() + wait / self._clock.speed
+    def _market_failed(self, market_progress: MarketProgress, error: VenueError) -> None:
+        market_progress.failures += 1
+        market_progress.wrong = str(error)
+        wait = min(BACKOFF_SECONDS[0] * 2 ** (market_progress.failures - 1), BACKOFF_SECONDS[1])
+        market_progress.retry_at = asyncio.get_running_loop().time() + wait / self._clock.speed
         if isinstance(error, VenueRefusedError) or error.retry_after:
             self._failed(error)
 
-    # -- once in a while
+    # -- periodic jobs
 
     async def read_books(self, wanted: Callable[[Market], bool]) -> None:
-        """Read order books of the markets that are wanted, once a minute. One that fails is left out."""
+        """Read order books of wanted markets, the oldest first, within the budget. Drop one that fails."""
         if self.state != "ok":
             return
         now = self._clock.now()
@@ -363,19 +366,19 @@ class VenueWorker:
                 log.debug("%s: order book of %s: %s", self.id, market.asset, error)
 
     def clock_set_back(self, now: int) -> None:
-        """Forget what is known of times that have not come yet."""
+        """Cap stored times at `now` after the clock was set back, and drop later samples."""
         self._looked_at, self._loaded_at = min(self._looked_at, now), min(self._loaded_at, now)
         self.forced.clock_set_back(now)
-        for known in self.progress.values():
-            if known.sample is not None and known.sample.received_at > now:
-                known.forget_looks()
+        for market_progress in self.progress.values():
+            if market_progress.sample is not None and market_progress.sample.received_at > now:
+                market_progress.forget_looks()
 
     def reload_soon(self) -> None:
-        """Learn which markets there are before the day is over: a contract may have another size."""
+        """Have the next reload() run early: a contract size may have changed."""
         self._loaded_at = 0
 
     async def reload(self) -> None:
-        """Once a day, learn anew which markets there are, and their margin tiers.
+        """Reload the markets and their margin tiers, at most once a day.
 
         Raises:
             StorageError: when they could not be stored.
@@ -387,13 +390,13 @@ class VenueWorker:
             await self.venue.load()
             self.venue.follow(self._assets)
         except VenueError as error:
-            log.info("%s: markets could not be read again: %s", self.id, error)
+            log.info("%s: markets could not be reloaded: %s", self.id, error)
             return
         self._loaded_at = now
         await self._take_up()
 
     async def _learn_tiers(self) -> None:
-        """Have every market placed by the venue's own lowest tier: read it, or take what was read within the day."""
+        """Apply each market's own lowest margin tier: the stored one, or a newly read one if that is old."""
         now = self._clock.now()
 
         async def learn(market: Market) -> None:
@@ -415,32 +418,32 @@ class VenueWorker:
         await asyncio.gather(*(learn(market) for market in self.venue.markets))
 
     def take_orders(self) -> list[Liquidation]:
-        """Return the forced orders reported since the last call; those that cannot be are refused and counted."""
-        now, found = self._clock.now(), []
+        """Return the liquidation orders reported since the last call. Implausible ones are dropped and counted."""
+        now, orders = self._clock.now(), []
         for order in self.forced.take():
-            known = self.progress.get(order.market.key)
-            if why_impossible(order, now, known.sample if known is not None else None):
+            market_progress = self.progress.get(order.market.key)
+            if why_impossible(order, now, market_progress.sample if market_progress is not None else None):
                 self.venue.refusals["orders"] += 1
             else:
-                found.append(order)
-        return found
+                orders.append(order)
+        return orders
 
     async def listen(self) -> None:
-        """Collect a stream of forced orders until cancelled."""
+        """Collect the venue's liquidation stream until cancelled."""
         await self.forced.listen(lambda: self._opened)
 
-    # -- how it is
+    # -- state
 
     def ages_ms(self, now: int) -> list[int]:
-        """How old the figures of each market are."""
-        return [now - known.sample.at for known in self.progress.values() if known.sample]
+        """Return the age of each market's sample, ms."""
+        return [now - market_progress.sample.at for market_progress in self.progress.values() if market_progress.sample]
 
     def stale_after_ms(self, poll_ms: float) -> int:
-        """From when on figures are left out of the sum."""
+        """Return the age at which figures are stale and left out of the sum, ms."""
         return max(round(3 * poll_ms), MINUTE_MS)
 
     def _what_is_wrong(self) -> str:
-        """Markets that could not be read, in a few words."""
+        """Return a short text about markets that could not be read, or an empty string."""
         wrong = {}
         for market in self._known():
             reason = self.venue.refused.get(market.key) or self.progress[market.key].wrong
@@ -454,7 +457,7 @@ class VenueWorker:
         return asyncio.get_running_loop().time() < self._retry_at
 
     async def _attempt(self, work: Awaitable[None]) -> bool:
-        """Do something with the venue; whether it worked: a failure is said and backed off from."""
+        """Run work with the venue. Return whether it succeeded; a failure is logged and starts the back-off."""
         try:
             await work
         except StorageError:
@@ -462,7 +465,7 @@ class VenueWorker:
         except VenueError as error:
             self._failed(error)
         except Exception as error:
-            log.exception("%s: an answer could not be read", self.id)
+            log.exception("%s: could not parse a response", self.id)
             self._failed(as_venue_error(error))
         else:
             return True

@@ -1,4 +1,4 @@
-"""/admin: who may use the bot, who runs it, and messages that could not be delivered. For its operators."""
+"""/admin: approve chats, list and dismiss operators, resend dead letters. For operators only."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def admin(request: Request, arguments: str) -> Answer:
         raise InputError("Use approve or refuse with a chat number.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
     let_in = words[0] == "approve"
-    request.services.let_in.clear()  # its members are asked for anew
+    request.services.let_in.clear()  # membership must be checked again
     topics = [other for other in chats.values() if other.remote_id.startswith(f"{chat.remote_id}{TOPIC}")]
     if let_in and not chat.approved:
         await store.add_message(chat.id, {"kind": "let_in"})
@@ -61,7 +61,7 @@ async def admin(request: Request, arguments: str) -> Answer:
 
 
 async def _waiting(request: Request) -> Answer:
-    """Chats that asked and were not let in, the last to ask first."""
+    """List the chats that asked for access and are not approved, the latest request first."""
     waiting = await request.services.store.chats_that_asked(ASKED_SHOWN)
     lines = tuple(f"#{c.id} {c.platform} {c.kind} {c.title[:40]}" for c in waiting[:7])
     buttons = tuple(Button(_("Approve #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
@@ -70,36 +70,36 @@ async def _waiting(request: Request) -> Answer:
 
 
 async def _operators(request: Request, words: list[str]) -> Answer:  # noqa: ARG001  # every action takes them
-    """Who runs this bot: who claimed it, and who is named in its settings."""
+    """List the operators: those who claimed the bot and those named in its settings."""
     configured = request.services.configured_operators
-    known = sorted(await request.services.store.operators() | configured)
+    all_operators = sorted(await request.services.store.operators() | configured)
     lines = tuple(
         _("{operator}, set in CLIFFWATCH_OPERATORS", operator=f"{platform}:{user_id}")
         if (platform, user_id) in configured
         else f"{platform}:{user_id}"
-        for platform, user_id in known
+        for platform, user_id in all_operators
     )
-    return Answer(n_("{count} operator", "{count} operators", len(known)), lines, private=True)
+    return Answer(n_("{count} operator", "{count} operators", len(all_operators)), lines, private=True)
 
 
 async def _dismiss(request: Request, words: list[str]) -> Answer:
-    """Take somebody off the operators; one always stays."""
+    """Remove an operator. The last one always stays."""
     services = request.services
     platform, _separator, user_id = words[0].partition(":") if len(words) == 1 else ("", "", "")
-    known = await services.store.operators() | services.configured_operators
-    if (platform, user_id) not in known:
+    all_operators = await services.store.operators() | services.configured_operators
+    if (platform, user_id) not in all_operators:
         raise InputError("Name an operator as listed by /admin operators.", "/admin dismiss telegram:123456")
     if (platform, user_id) in services.configured_operators:
         raise InputError("That operator is set in CLIFFWATCH_OPERATORS. Remove them there.")
     others = bool(services.configured_operators)
     if not await services.store.remove_operator(platform, user_id, may_be_last=others):
         raise InputError("That's the only operator. Add another in CLIFFWATCH_OPERATORS first.")
-    log.warning("%s is no operator any more, dismissed by %s:%s", words[0], request.platform, request.user_id)
+    log.warning("operator %s was removed by %s:%s", words[0], request.platform, request.user_id)
     return Answer(_("{operator} is no longer an operator.", operator=f"{platform}:{user_id}"), private=True)
 
 
 async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
-    """Messages that were given up, newest first."""
+    """List the dead letters, newest first."""
     letters = await request.services.store.dead_letters(DEAD_SHOWN)
     if not letters:
         return Answer(_("No failed messages."), private=True)
@@ -130,7 +130,7 @@ async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
 
 
 async def _resend(request: Request, words: list[str]) -> Answer:
-    """Let messages that were given up go out again; they say how late they are."""
+    """Requeue dead letters. When sent, they show how late they are."""
     letters = {str(letter.id): letter for letter in await request.services.store.dead_letters(DEAD_SHOWN)}
     wanted = list(letters) if words == ["all"] else [word.lstrip("#") for word in words]
     if not wanted or not set(wanted) <= letters.keys():

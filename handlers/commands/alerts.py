@@ -1,4 +1,4 @@
-"""/alert, /threshold, /alerts and what is offered at a level: what a chat wants to be told, and the list of it."""
+"""/alert, /threshold, /alerts and /offer: set a chat's rules, list them, and suggest rules at a level."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def threshold(request: Request, arguments: str) -> Answer:
     Parameter("asset", "A coin such as BTC", "asset"),
 )
 async def alert(request: Request, arguments: str) -> Answer:
-    """Answer /alert rule [asset] [once | always | every 4h] [for 7d]; without one, ask for it."""
+    """Answer /alert rule [asset] [once | always | every 4h] [for 7d]. Without a rule, ask for one."""
     if not arguments:
         return Answer(
             _("What should I alert you about?"),
@@ -77,7 +77,7 @@ async def alert(request: Request, arguments: str) -> Answer:
 
 @command("offer", "Suggest alerts at a level", "/offer btc 88000", Parameter("price", "A price"), hidden=True)
 async def offer(request: Request, arguments: str) -> Answer:
-    """Answer /offer [asset] price: the alerts that a level suggests, one tap away."""
+    """Answer /offer [asset] price: buttons that set alerts at a level."""
     asset, rest = asset_and_rest(request, arguments)
     board, name = fresh(request, asset)[0], asset.lower()
     mark = board.view.mark
@@ -97,7 +97,7 @@ async def offer(request: Request, arguments: str) -> Answer:
 
 
 async def _wish(request: Request, arguments: str, name: str) -> Answer:
-    """Take up a rule, or ask again where it would never speak or never be still."""
+    """Save a rule, or ask first if in the past it would never have fired or too often."""
     in_group = request.chat.kind != "private"
     rule, sure = read_rule(request, arguments, name)
     if not sure and (asked := doubt(request, rule, name)) is not None:
@@ -113,7 +113,7 @@ async def _wish(request: Request, arguments: str, name: str) -> Answer:
 
 
 async def save(request: Request, rule: Rule, headline: str) -> Answer:
-    """Put a rule in the place of the chat's of that kind and asset; what it would have done, and what is in range."""
+    """Replace the chat's rule of that kind and asset. Return its past alerts and the clusters in range."""
     services = request.services
     await resume(request)
     added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind], MAX_RULES)
@@ -121,7 +121,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     for new in added:
         services.pipeline.rules.add(new)
     boards = boards_of(request, rule)
-    first = boards[:1]  # of a rule for all coins the first one shows what it means; a line for each would hide that
+    first = boards[:1]  # for a rule on all coins, one coin is example enough
     lines = [would_have(board, rule, request.now) for board in first] if not rule.is_metric else []
     lines += [line for board in first for line in in_range(board, rule, request.now)]
     elsewhere = sum(len(in_range(board, rule, request.now)) for board in boards[1:])
@@ -183,7 +183,7 @@ async def alerts(request: Request, arguments: str) -> Answer:
 
 
 async def _one(request: Request, number: str) -> Answer:
-    """One alert of a chat, or the page of that number where there is none."""
+    """Return the alert with that number, or the page with that number if there is no such alert."""
     rules = await request.services.store.rules_of_chat(request.chat.id)
     mine = [rule for rule in rules if str(rule.id) == number]
     if mine or int(number) > -(-len(rules) // A_PAGE):
@@ -194,7 +194,7 @@ async def _one(request: Request, number: str) -> Answer:
 
 
 async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
-    """Remove all alerts of a chat, once that is confirmed."""
+    """Remove all alerts of a chat, after confirmation."""
     await require_admin(request)
     rules = await request.services.store.rules_of_chat(request.chat.id)
     if not rules:
@@ -215,7 +215,7 @@ async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
 
 
 async def _whose(request: Request, words: list[str]) -> Request:
-    """The request in the chat that a rule belongs to: this one, the asker's own, or one that they administer."""
+    """Return the request moved to the rule's chat: this one, the user's private one, or one they administer."""
     number = words[0].lstrip("#") if words else ""
     here = {str(rule.id) for rule in await request.services.store.rules_of_chat(request.chat.id)}
     if number in here or not number.isdecimal() or not request.user_id:
@@ -264,7 +264,7 @@ _ALSO = {
     **dict.fromkeys(("start", "on", "unpause"), "resume"),
     **dict.fromkeys(("undo", "restore"), "back"),
 }
-"""Other words that people try."""
+"""Synonyms that users try, by the action they mean."""
 
 _EDITS = {
     "back": N_("Restored {rule}"),
@@ -275,7 +275,7 @@ _EDITS = {
 
 
 async def _edit(request: Request, rules: list[Rule], what: str, words: list[str]) -> str:
-    """Remove a rule, let it rest, or take it up again; what was done."""
+    """Remove, pause or resume a rule, or undo its change. Return the confirmation."""
     await require_admin(request)
     mine = {str(rule.id): rule for rule in rules}
     number = words[0].lstrip("#") if words else ""

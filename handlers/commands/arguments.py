@@ -1,4 +1,4 @@
-"""What several commands read from their arguments."""
+"""Argument parsing shared by several commands."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from handlers.i18n import _
 from handlers.numbers import find_asset, span
 
 FIGURE = re.compile(r"[~≈<>=$€£₿]*[+-]?[$€£₿]?\d")
-"""How a word begins that means a number, whatever is wrong with the rest of it: no coin that is not watched."""
+"""Start of a word that is meant as a number, even a malformed one, and so not as an unknown coin."""
 
 
 class WithheldError(CliffwatchError):
-    """The figures are too old to answer from; answer holds what to say instead."""
+    """The data is too old to answer from. Send the attribute answer instead."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.headline)
@@ -27,11 +27,11 @@ class WithheldError(CliffwatchError):
 
 
 def fresh(request: Request, asset: str) -> tuple[AssetBoard, dict[str, Any]]:
-    """An asset's board and where its figures come from.
+    """Return an asset's board and the sources of its data.
 
     Raises:
         NotReadyError: before its first map.
-        WithheldError: when the figures are over an hour old.
+        WithheldError: when its data is over an hour old.
     """
     board = request.services.board(asset)
     source = source_facts(board, request.now)
@@ -47,32 +47,31 @@ def fresh(request: Request, asset: str) -> tuple[AssetBoard, dict[str, Any]]:
 
 
 def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
-    """The asset somebody means, and the other words.
+    """Return the asset that is named, or the default one, and the other words.
 
-    A number in the asset's place is not an asset. Where none is named it is that of a group or channel whose alerts
-    are all about one, else the first that is watched.
+    A number in the asset's place is not an asset.
 
     Raises:
-        InputError: when a word is neither a watched asset nor a number.
+        InputError: when two assets are named, or a word before the first number is no watched asset.
     """
     known = request.services.assets
     rest: list[str] = []
-    found: str | None = None
+    coin: str | None = None
     arguments = re.sub(r"(?<=\d)\s*usdt?\b", "", arguments, flags=re.IGNORECASE)
     for word in re.sub(r"([+-])\s+(?=\d)", r"\1", arguments).split():
         if word.upper() in known or not (FIGURE.match(word) or rest):
-            if found is not None:
+            if coin is not None:
                 raise InputError(
-                    "One coin at a time: {asset} or {word}?", f"/liq {found.lower()}", asset=found, word=word[:20]
+                    "One coin at a time: {asset} or {word}?", f"/liq {coin.lower()}", asset=coin, word=word[:20]
                 )
-            found = find_asset(word, known)
+            coin = find_asset(word, known)
         else:
             rest.append(word)
-    return found or default_asset(request), " ".join(rest)
+    return coin or default_asset(request), " ".join(rest)
 
 
 def default_asset(request: Request) -> str:
-    """The asset of a group or channel whose alerts are all about one, else the first that is watched."""
+    """Return the asset of a group or channel whose alerts are all about one asset, else the first watched."""
     known = request.services.assets
     named = {rule.asset for rule in request.services.pipeline.rules.of_chat(request.chat.id)}
     only = next(iter(named)) if len(named) == 1 and request.chat.kind != "private" else None
@@ -80,10 +79,10 @@ def default_asset(request: Request) -> str:
 
 
 def only_asset(request: Request, arguments: str, example: str) -> str:
-    """The asset somebody means where nothing else is expected.
+    """Return the asset, for commands that take nothing else.
 
     Raises:
-        InputError: when there is more, or no such asset.
+        InputError: when there are other words, or no such asset.
     """
     asset, rest = asset_and_rest(request, arguments)
     if rest:
@@ -92,5 +91,5 @@ def only_asset(request: Request, arguments: str, example: str) -> str:
 
 
 def unexpected(words: str, example: str) -> InputError:
-    """The error for words that a command does not take."""
+    """Return the error for words that a command does not take."""
     return InputError("Didn't expect {word!r} here.", example, word=words[:20])

@@ -1,4 +1,4 @@
-"""What is proposed while a command is typed: coins, and prices of live clusters."""
+"""Autocomplete for commands: coins, prices of live clusters, and the user's rules."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MOST, MAX_TEXT = 25, 100
 def proposed(
     services: Services, kind: str, typed: str, asset: str = "", rules: Iterable[Rule] = ()
 ) -> list[tuple[str, str]]:
-    """Names to show with the words they stand for, the likeliest first.
+    """Return pairs of a name to show and the word it enters, the likeliest first.
 
     Args:
         kind: asset, price or rule.
         asset: the coin that the command names so far, empty for the first watched.
-        rules: of whoever types.
+        rules: the user's rules.
     """
     if kind == "rule":
         return [row for row in map(_rule, rules) if typed.strip().lstrip("#") in row[0]][:MOST]
@@ -41,7 +41,7 @@ def _assets(services: Services, typed: str) -> list[tuple[str, str]]:
 
 
 def _prices(services: Services, typed: str, asset: str) -> list[tuple[str, str]]:
-    """What was typed, as it stands, and the clusters that it may begin."""
+    """Return the typed text itself, and the clusters whose price starts with its digits."""
     name = asset.strip().upper() if asset.strip().upper() in services.assets else services.assets[0]
     board = services.pipeline.boards[name]
     words = typed.strip()[:MAX_TEXT]
@@ -50,11 +50,11 @@ def _prices(services: Services, typed: str, asset: str) -> list[tuple[str, str]]
         return own
     mark = board.view.mark
     digits = "".join(c for c in typed if c.isdigit())
-    found = []
+    proposals = []
     for cluster in sorted(board.clusters, key=lambda c: abs(c.distance(mark))):
         value = f"{cluster.label_price:.6g}"
         if value.replace(".", "").startswith(digits):
             away = signed_percent(cluster.label_price / mark - 1)
             shown = f"{price(cluster.label_price)} {wording.sides(cluster.side)} {away} ~{usd(cluster.forced_usd)}"
-            found.append((shown, value))
-    return (own + found)[:MOST]
+            proposals.append((shown, value))
+    return (own + proposals)[:MOST]

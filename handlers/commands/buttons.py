@@ -1,4 +1,4 @@
-"""What answers have at their end: pages, other assets, a picture of what they say."""
+"""Parts that answers share: page buttons, buttons for other assets, picture requests."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _PAGE = re.compile(r"(?<!\S)p(\d{1,3})(?!\S)", re.IGNORECASE)
 
 
 def split_page(arguments: str) -> tuple[str, int]:
-    """The other words, and the page that was asked for as p2, from 1.
+    """Return the other words and the page number, given as p2 for example; 1 by default.
 
     Raises:
         InputError: for a page 0.
     """
-    found = _PAGE.search(arguments)
-    if not found:
+    match = _PAGE.search(arguments)
+    if not match:
         return arguments, 1
-    if int(found[1]) < 1:
+    if int(match[1]) < 1:
         raise InputError("Pages start at 1.")
-    return (arguments[: found.start()] + arguments[found.end() :]).strip(), int(found[1])
+    return (arguments[: match.start()] + arguments[match.end() :]).strip(), int(match[1])
 
 
 def page_buttons(line: str, page: int, count: int, a_page: int) -> tuple[Button, ...]:
-    """Buttons to the page before and the one after, in place."""
+    """Return buttons that show the previous and the next page in place."""
     back = (Button("‹", f"{line} p{page - 1}", here=True),) if page > 1 else ()
     on = (Button("›", f"{line} p{page + 1}", here=True),) if page * a_page < count else ()
     return back + on
 
 
 def others(request: Request, asset: str, line: str) -> tuple[Button, ...]:
-    """Buttons to the same of other assets, in place; {asset} in the line stands for it."""
-    rest = [other for other in request.services.assets if other != asset][:MAX_OTHERS]
-    return tuple(Button(other, line.replace("{asset}", other.lower()), here=True) for other in rest)
+    """Return buttons that run the line for other assets in place; {asset} is replaced in it."""
+    other_assets = [other for other in request.services.assets if other != asset][:MAX_OTHERS]
+    return tuple(Button(other, line.replace("{asset}", other.lower()), here=True) for other in other_assets)
 
 
 def picture_of(
     request: Request, kind: str, board: AssetBoard, *, alt: str, reach: float = 0.0, hours: int = 0
 ) -> PictureRequest:
-    """A picture as the chat likes it: its language, clock and colours."""
+    """Return a picture request with the chat's language, time zone and colours."""
     preferences = request.chat.preferences
     return PictureRequest(
         kind,

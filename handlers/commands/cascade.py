@@ -1,4 +1,4 @@
-"""/cascade: where forced orders that begin at a price would stop, against what rests in the books."""
+"""/cascade: where liquidations that start at a price would stop, given the orders in the books."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ async def cascade(request: Request, arguments: str) -> Answer:
     nearest = min((c for c in board.clusters if c.distance(mark) > 0), key=lambda c: c.distance(mark), default=None)
     target = parse_price(rest, mark) if rest else (nearest.near_price if nearest else mark * 0.99)
     side = board.view.side_of(target)
-    found = work_out(board.view.curves[side], board.fresh_books(request.now), abs(math.log(target / mark)))
+    estimate = work_out(board.view.curves[side], board.fresh_books(request.now), abs(math.log(target / mark)))
     footer = wording.sources(source)
-    if found is None:
+    if estimate is None:
         head = _("{asset}: no order book data right now", asset=asset)
         return Answer(head, (_("/liq estimates liquidations without one."),), footer=footer)
-    end = mark * math.exp(outward(side, 1) * found.end)
-    data = {"asset": asset, "at": request.now, "price": target, "side": side, "end": end, "ends": found.ends}
-    data |= {"first_usd": found.first_usd, "total_usd": found.total_usd, "resting_usd": found.resting_usd}
+    end = mark * math.exp(outward(side, 1) * estimate.end)
+    data = {"asset": asset, "at": request.now, "price": target, "side": side, "end": end, "ends": estimate.ends}
+    data |= {"first_usd": estimate.first_usd, "total_usd": estimate.total_usd, "resting_usd": estimate.resting_usd}
     text = (
         N_("{asset} {price}: ~{usd} of {sides} liquidated, stops near {end}")
-        if found.ends
+        if estimate.ends
         else N_("{asset} {price}: ~{usd} of {sides} liquidated, no end within reach")
     )
-    called = {"asset": asset, "price": price(target), "usd": usd(found.total_usd), "sides": wording.sides(side)}
+    called = {"asset": asset, "price": price(target), "usd": usd(estimate.total_usd), "sides": wording.sides(side)}
     lines = (
         _(
             "{usd} at the level itself, {ratio} that in total",
-            usd=usd(found.first_usd),
-            ratio=ratio(found.amplification),
+            usd=usd(estimate.first_usd),
+            ratio=ratio(estimate.amplification),
         ),
         _(
             "{usd} of resting orders over the next {distance}",
-            usd=usd(found.resting_usd),
+            usd=usd(estimate.resting_usd),
             distance=percent(abs(end / target - 1)),
         ),
         _("Order books cover a few percent; depth beyond that is extrapolated from their shape."),

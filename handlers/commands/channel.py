@@ -21,7 +21,7 @@ EXAMPLE = "/channel cap 6"
 CAPS = (1, 100)
 LOG = "log"
 ROOMS_ON = "discord"
-"""The platform whose channels lie beside each other, so that commands can be kept to one."""
+"""The platform whose servers have several channels, so that commands can be confined to one."""
 
 SHOWN = 7
 _MENTION = re.compile(r"<@&(\d{5,20})>|(\d{5,20})")
@@ -120,7 +120,7 @@ _SETTINGS = {"cap": _cap, "role": _role, "commands": _room}
 
 
 async def _log(request: Request) -> Answer:
-    """Who changed what here last."""
+    """List the latest changes to this chat's settings, with their authors."""
     rows = await request.services.store.changes(request.chat.id, SHOWN)
     zone = request.chat.preferences.timezone
     lines = tuple(f"{wording.clock(row.at, zone)} {row.who or _('the chat')}: {row.what}" for row in rows)
@@ -134,7 +134,7 @@ async def _log(request: Request) -> Answer:
 
 @command("preview", "Send a marked test alert here (admins)", "/preview")
 async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
-    """Answer /preview: the alert of the nearest cluster, marked as a test, on the way that alerts take."""
+    """Answer /preview: queue an alert for the nearest cluster, marked as a test, like any alert."""
     await require_admin(request)
     services, now = request.services, request.now
     board = services.board(services.assets[0])
@@ -145,7 +145,7 @@ async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  
 
 
 def preview_facts(board: AssetBoard, now: int) -> dict[str, object]:
-    """What a near alert of the nearest cluster would say now; a test alert where there is none."""
+    """Return the facts of a near alert for the nearest cluster, or of a test alert if there is none."""
     mark = board.view.mark
     sides: tuple[Side, Side] = ("long", "short")
     clusters = [cluster for side in sides if (cluster := nearest(board, side, mark)) is not None]

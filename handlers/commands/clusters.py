@@ -1,4 +1,4 @@
-"""/clusters: the dense levels of an asset, nearest first."""
+"""/clusters: the clusters of an asset, nearest first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from handlers.numbers import label, price, signed_percent, span, usd
 
 A_PAGE = 8
 GROWTH = 0.1
-"""Change of what lies in a cluster within a few hours, a fraction, that is worth a word."""
+"""Change of a cluster's open interest within four hours, a fraction, from which an arrow marks it."""
 
 
 @command(
@@ -79,16 +79,16 @@ async def clusters(request: Request, arguments: str) -> Answer:
 
 
 UNDER = "°"
-"""Behind what none of the chat's rules is told of for its size."""
+"""Marks a cluster too small, or on the wrong side, for all of the chat's near rules."""
 
 NEW = "*"
-"""Behind what is younger than two hours, of which no near alert speaks yet."""
+"""Marks a cluster younger than two hours, for which near rules do not fire yet."""
 
 
 def grounds_of(board: AssetBoard, now: int) -> tuple[str, ...]:
-    """Untraded ground that begins where price is, a line a side: nothing there is denser than its surroundings."""
-    found = ((side, board.ground_ahead(side, now)) for side in SIDES)
-    return tuple(ground_line(side, ground_facts(board, ground)) for side, ground in found if ground is not None)
+    """Return one line per side on which price borders an untraded stretch, which has no clusters."""
+    grounds = ((side, board.ground_ahead(side, now)) for side in SIDES)
+    return tuple(ground_line(side, ground_facts(board, ground)) for side, ground in grounds if ground is not None)
 
 
 def _trend(growth: float | None) -> str:

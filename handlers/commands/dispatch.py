@@ -1,4 +1,4 @@
-"""One way in: a command line becomes an answer, and every error a sentence."""
+"""Dispatch of command lines: run the command and turn every error into an answer."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ _FEATURES = (
     *(start, liq, clusters, map_command, market, rekt, risk, cascade, skill),
     *(alerts, mute, quiet, settings, language, export, subscribe, channel, status, why, prompts, admin),
 )
-"""Imported for what they register."""
+"""Imported so that they register their commands."""
 
 
 async def answer(request: Request) -> Answer:
     """Answer one command line, in the chat's language.
 
-    Never raises: what goes wrong is told in one line, with an example that works.
+    Never raises: an error becomes an answer, with a working example where there is one.
     """
-    # What cannot be sent back must not come in: lone surrogates and control characters.
+    # Lone surrogates and control characters could not be sent back in an answer.
     request = replace(request, text=clean(request.text))
     request = await alive(request)
     with use_language(language_of(request.chat.preferences, request.locale)):
@@ -65,7 +65,7 @@ async def answer(request: Request) -> Answer:
 
 
 async def answer_within_budget(request: Request) -> Answer | None:
-    """The same for people on the open network; None where whoever asks too much was told so already."""
+    """Answer within the sender's rate limit. Return None if the limit notice was sent already."""
     services = request.services
     person = (request.platform, request.user_id)
     verdict = services.budget.spend(person, str(request.chat.id), services.wall.now(), _cost(request))
@@ -78,7 +78,7 @@ async def answer_within_budget(request: Request) -> Answer | None:
 
 
 def _cost(request: Request) -> float:
-    """What an answer costs of a budget; what makes the bot quieter is free."""
+    """Return what a command costs of the rate limit; commands that make the bot quieter are free."""
     try:
         command = find_command(split(request.text)[0])
     except InputError:
@@ -91,27 +91,27 @@ def _cost(request: Request) -> float:
 async def _answered(request: Request) -> Answer:
     name = split(request.text)[0]
     try:
-        found = await _answer(request)
+        reply = await _answer(request)
     except DidYouMeanError as error:
         command = f"/{name} {error.asset}{error.price:.6g}"
         if name != "liq" and error.typed in request.text:
             command = request.text.replace(error.typed, f"{error.price:.6g}", 1)
         then = _("If so: {command}", command=command)
-        found = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
+        reply = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
     except WithheldError as error:
-        found = error.answer
+        reply = error.answer
     except InputError as error:
         example = error.example if error.example.startswith("/") or not error.example else f"/{name} {error.example}"
         lines = (_("Try: {example}", example=example),) if example else ()
-        found = Answer(told(error), lines)
+        reply = Answer(told(error), lines)
     except CliffwatchError as error:
-        found = Answer(told(error))
+        reply = Answer(told(error))
     except Exception:
         log.exception("command /%s failed", name[:20])
-        found = Answer(_("Something went wrong. The error has been logged; your alerts are unaffected."))
+        reply = Answer(_("Something went wrong. The error has been logged; your alerts are unaffected."))
     if request.services.simulated:
-        found = replace(found, headline=f"[{_(wording.SIMULATED)}] {found.headline}")
-    return found
+        reply = replace(reply, headline=f"[{_(wording.SIMULATED)}] {reply.headline}")
+    return reply
 
 
 async def _answer(request: Request) -> Answer:
@@ -127,14 +127,14 @@ async def _answer(request: Request) -> Answer:
             (_("The operator can approve this chat: {command}", command=f"/admin approve {request.chat.id}"),),
         )
     try:
-        found = await command.run(request, arguments[:MAX_TEXT])
+        reply = await command.run(request, arguments[:MAX_TEXT])
     except NotReadyError:
         if request.services.ready.is_set():
             raise
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(request.patience_seconds):
                 await request.services.ready.wait()
-        found = await command.run(request, arguments[:MAX_TEXT])
-    if found.changed and request.chat.kind != "private":
+        reply = await command.run(request, arguments[:MAX_TEXT])
+    if reply.changed and request.chat.kind != "private":
         await request.services.store.log_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
-    return found
+    return reply

@@ -1,4 +1,4 @@
-"""/export: all that is kept of a chat, as a file, to whoever may see it alone."""
+"""/export: all data stored about a chat, as a file, sent privately to the person who asked."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_BYTES = 8_000_000
 
 @command("export", "Export everything stored about this chat", "/export")
 async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
-    """Answer /export: of a group or channel to its admin alone."""
+    """Answer /export. In a group or channel, only admins may ask."""
     await require_admin(request)
-    found = await request.services.store.export_chat(request.chat.id)
-    written = json.dumps(found, indent=1, ensure_ascii=False).encode()
-    while len(written) > MAX_BYTES and found["messages"]:
-        found["messages"] = found["messages"][len(found["messages"]) // 2 + 1 :]  # the oldest go first
-        written = json.dumps(found, indent=1, ensure_ascii=False).encode()
-    count = sum(len(rows) for rows in found.values())
+    tables = await request.services.store.export_chat(request.chat.id)
+    written = json.dumps(tables, indent=1, ensure_ascii=False).encode()
+    while len(written) > MAX_BYTES and tables["messages"]:
+        tables["messages"] = tables["messages"][len(tables["messages"]) // 2 + 1 :]  # the oldest go first
+        written = json.dumps(tables, indent=1, ensure_ascii=False).encode()
+    count = sum(len(rows) for rows in tables.values())
     head = n_("{count} row stored about this chat", "{count} rows stored about this chat", count)
-    parts = ", ".join(f"{name} {len(rows)}" for name, rows in found.items())
+    parts = ", ".join(f"{name} {len(rows)}" for name, rows in tables.items())
     return Answer(head, (parts, _("/forget deletes them.")), private=True, file=(FILE, written))

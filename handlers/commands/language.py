@@ -31,7 +31,7 @@ NAMES = {
     "tiếng việt": "vi",
     "tieng viet": "vi",
 }
-"""Languages as people call them, beside their own names."""
+"""Language tags by other names that people use, in addition to LANGUAGES."""
 
 
 @command(
@@ -54,7 +54,7 @@ async def language(request: Request, arguments: str) -> Answer:
 
 
 def _of_chat(request: Request, preferences: Preferences) -> str:
-    """The tag of the language of a chat's alerts; who asks in a group may speak another."""
+    """Return the language tag of a chat's alerts. In a group, the asker's own locale does not count."""
     return language_of(preferences, request.locale if request.chat.kind == "private" else "")
 
 
@@ -67,7 +67,11 @@ def _chosen(own: str) -> Answer:
 
 
 def _known(wanted: str) -> str:
-    """The tag of a language by its tag or its name."""
+    """Return the tag of a language given by tag, name or locale.
+
+    Raises:
+        InputError: when there is no such language.
+    """
     if wanted.casefold() in NAMES:
         return NAMES[wanted.casefold()]
     for tag, name in LANGUAGES.items():

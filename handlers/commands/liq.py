@@ -1,4 +1,4 @@
-"""/liq: how much is forced out on the way to a price, and the nearest clusters both ways."""
+"""/liq: expected liquidations if price goes to a level, and the nearest clusters on both sides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from handlers.i18n import N_, _
 from handlers.numbers import DidYouMeanError, label, parse_price, percent, price, ratio, usd, usd_range
 
 NEAR = 0.005
-"""How much before a price is called its last part, a fraction."""
+"""Length of the last stretch before a price, a fraction; also how near to a cluster counts as beside it."""
 
 _HEAD = {
     "long": N_("{asset} {price}: ~{usd} of longs liquidated on the way (80% range {likely})"),
@@ -79,7 +79,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
     order = ranked(board, side, view.mark)
     position = order.index(cluster) + 1 if cluster in order else None
     near_usd, churned = _near_usd(board, side, target), board.churn_usd(24)
-    found = cluster_facts(board, cluster, now) if cluster else None
+    facts = cluster_facts(board, cluster, now) if cluster else None
     data = {
         "asset": asset,
         "at": now,
@@ -91,7 +91,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
         "churn_24h_usd": churned,
         "rank": position,
         "of": len(order),
-        "cluster": found,
+        "cluster": facts,
         **source,
     }
     usual = _("{ratio} usual for a move this size", ratio=ratio(forced["usual_ratio"])) if forced["usual_ratio"] else ""
@@ -105,7 +105,7 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
     lines = [
         " · ".join(part for part in (wording.away(target, view.mark), usual) if part),
         _("~{usd} of it in the last {near} before {price}", usd=usd(near_usd), near=percent(NEAR), price=price(target)),
-        _zone_line(board, side, target, found, wording.rank(position, len(order), side)),
+        _zone_line(board, side, target, facts, wording.rank(position, len(order), side)),
         _opposite(board, side, now),
         wording.context(source),
         wording.rough(source) or wording.churn(churned, side),
@@ -122,17 +122,17 @@ def _to_price(board: AssetBoard, target: float, now: int) -> Answer:
 
 
 def overview(board: AssetBoard, now: int, more: tuple[Button, ...] = ()) -> Answer:
-    """The nearest clusters both ways."""
+    """Return the nearest clusters on both sides of price."""
     view, asset = board.view, board.asset
     source = source_facts(board, now)
-    lines, found, offers = [], {}, []
+    lines, by_side, offers = [], {}, []
     for side in ("long", "short"):
         cluster = nearest(board, side, view.mark)
         if cluster is None:
             lines.append(_(_NONE_WITHIN[side]))
             continue
         facts = cluster_facts(board, cluster, now)
-        found[side] = facts
+        by_side[side] = facts
         forced = forced_facts(view, board, cluster.far_price)
         lines.append(f"{wording.cluster_line(facts, view.mark)} · {wording.untraded(facts)}")
         lines.append("  " + _("~{usd} in total to its far edge", usd=usd(forced["forced_usd"])))
@@ -159,8 +159,8 @@ def overview(board: AssetBoard, now: int, more: tuple[Button, ...] = ()) -> Answ
             "rank": None,
             "of": len(board.clusters),
             "usual_ratio": None,
-            "cluster": found.get("long") or found.get("short"),
-            "clusters": found,
+            "cluster": by_side.get("long") or by_side.get("short"),
+            "clusters": by_side,
             **source,
         },
     )
@@ -169,28 +169,28 @@ def overview(board: AssetBoard, now: int, more: tuple[Button, ...] = ()) -> Answ
 
 
 def _cluster_at(board: AssetBoard, side: Side, target: float) -> Cluster | None:
-    """The cluster that a price belongs to: the one it lies in, or whose edge is within half a per cent."""
+    """Return the cluster that contains a price or has an edge within 0.5% of it, or None."""
     near = [c for c in board.clusters if c.side == side and c.low / (1 + NEAR) <= target <= c.high * (1 + NEAR)]
     return min(near, key=lambda c: abs(c.peak_price / target - 1), default=None)
 
 
 def _near_usd(board: AssetBoard, side: Side, target: float) -> float:
-    """F over the last half per cent before a price, a difference of F: a part of what lies on the way there."""
+    """Return the part of F(target) that is due to the last 0.5% before the target, USD."""
     curve, mark = board.view.curves[side], board.view.mark
     before = target * (1 + NEAR) if side == "long" else target * (1 - NEAR)
     before = min(before, mark) if side == "long" else max(before, mark)
     return max(curve.forced_usd(target) - curve.forced_usd(before), 0.0)
 
 
-def _zone_line(board: AssetBoard, side: Side, target: float, found: dict[str, Any] | None, place: str) -> str:
-    if found is not None:
+def _zone_line(board: AssetBoard, side: Side, target: float, facts: dict[str, Any] | None, place: str) -> str:
+    if facts is not None:
         text = (
             N_("In cluster {zone}: ~{usd}, {untraded}")
-            if found["low"] <= target <= found["high"]
+            if facts["low"] <= target <= facts["high"]
             else N_("Next to cluster {zone}: ~{usd}, {untraded}")
         )
-        size, age = usd(found["forced_usd"]), wording.untraded(found)
-        zone = _(text, zone=wording.zone_of(found), usd=size, untraded=age)
+        size, age = usd(facts["forced_usd"]), wording.untraded(facts)
+        zone = _(text, zone=wording.zone_of(facts), usd=size, untraded=age)
         return f"{zone}; {place}" if place else zone
     other = nearest(board, side, board.view.mark)
     return _(_NONE_THERE[side]) if other is None else _(_OTHER[side], label=label(other.label_price))

@@ -1,4 +1,4 @@
-"""/map: the picture of an asset's dense levels."""
+"""/map: a picture of an asset's liquidation map."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from handlers.numbers import label, price, usd
 DEFAULT_REACH = 0.08
 REACHES = (0.01, 0.5)
 OFFERED = (3, 8, 20)
-"""Ranges that buttons offer, per cent."""
+"""Price ranges either way that buttons offer, per cent."""
 
 
 @command(
@@ -55,7 +55,7 @@ async def draw_map(request: Request, arguments: str) -> Answer:
 
 
 def map_request(request: Request, board: AssetBoard, reach: float) -> PictureRequest:
-    """The map's picture, and the same in words."""
+    """Return the request for the map's picture, with its alt text."""
     alt = _(
         "{asset} at {price}, levels within {range}%: {clusters}",
         asset=board.asset,
@@ -67,7 +67,7 @@ def map_request(request: Request, board: AssetBoard, reach: float) -> PictureReq
 
 
 def _dense(board: AssetBoard, reach: float, now: int) -> str:
-    """The dense levels within reach; where there are none, that nobody has traded here for long."""
+    """Return a line that names the clusters within reach; if there are none, the untraded stretches."""
     grounds = grounds_of(board, now)
     seen = any(abs(c.label_price / board.view.mark - 1) <= reach for c in board.clusters)
     return " · ".join(grounds) if grounds and not seen else _("Dense: {clusters}", clusters=_named(board, reach))

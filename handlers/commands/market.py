@@ -1,4 +1,4 @@
-"""/market: open interest, funding and what was forced out."""
+"""/market: open interest, funding and reported liquidations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/mute: hear nothing for a while."""
+"""/mute: send no alerts for a while."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from handlers.numbers import find_asset, parse_duration, span
 EXAMPLE = "/mute btc 4h"
 DEFAULT_MS = 4 * 3_600_000
 SHORT = 5
-"""Letters of what may be a ticker rather than a word."""
+"""Maximum length of a word that is taken for a ticker, in letters."""
 
 
 @command(
@@ -61,11 +61,11 @@ async def mute(request: Request, arguments: str) -> Answer:
         text = N_("Everything is still muted, {asset} too. Unmute: /mute off") if still else N_("{asset} unmuted.")
         return Answer(_(text, asset=asset), changed=True)
     off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"
-    said = {"span": span(length / 1000), "time": wording.clock(until, request.chat.preferences.timezone)}
+    values = {"span": span(length / 1000), "time": wording.clock(until, request.chat.preferences.timezone)}
     return Answer(
-        _("Everything muted for {span}, until {time}", **said)
+        _("Everything muted for {span}, until {time}", **values)
         if asset == "*"
-        else _("{asset} muted for {span}, until {time}", asset=asset, **said),
+        else _("{asset} muted for {span}, until {time}", asset=asset, **values),
         (_("Alerts in the meantime won't be sent later."),),
         buttons=(Button(_("Unmute"), off, here=True),),
         changed=True,
@@ -74,5 +74,5 @@ async def mute(request: Request, arguments: str) -> Answer:
 
 @command("unmute", "Unmute alerts", "/unmute", Parameter("asset", "Only this coin", "asset"), hidden=True)
 async def unmute(request: Request, arguments: str) -> Answer:
-    """Answer /unmute [asset], which people try."""
+    """Answer /unmute [asset], a synonym that users try."""
     return await mute(request, f"{arguments} off".strip())

@@ -1,4 +1,4 @@
-"""What somebody is asked who pressed a button whose command has a blank."""
+"""Questions to a user who pressed a button whose command has a blank."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _QUESTIONS = {
 
 
 def question(line: str) -> str:
-    """The question for a command with a blank."""
-    known = next((text for start, text in _QUESTIONS.items() if line.startswith(start)), None)
-    return _(known) if known else _("What should replace ? in {command}", command=line)
+    """Return the question for a command with a blank."""
+    question_text = next((text for start, text in _QUESTIONS.items() if line.startswith(start)), None)
+    return _(question_text) if question_text else _("What should replace ? in {command}", command=line)
 
 
 def ask(line: str) -> Answer:
-    """The question as an answer; what is typed next fills the blank."""
+    """Return the question as an answer; the user's next message fills the blank."""
     return Answer(question(line), (_("Reply with your next message, or /cancel."),), asks=line)
 
 
@@ -49,22 +49,22 @@ class _Open:
 
 
 class Questions:
-    """Who was asked what, for ten minutes: kept in memory, as a question is no promise."""
+    """Open questions by user, valid for ten minutes. In memory only: a restart may lose them."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int, str], _Open] = {}
 
     def put(self, request: Request, command: str) -> None:
-        """Whoever asks was asked for a command's blank."""
+        """Record that the sender was asked for a command's blank."""
         now = request.services.wall.now()
         if len(self._open) >= MAX_ASKED:
-            self._open = {key: known for key, known in self._open.items() if known.until > now}
+            self._open = {key: entry for key, entry in self._open.items() if entry.until > now}
         self._open[_key(request)] = _Open(command, now + ASKED_MS)
 
     def take(self, request: Request) -> str | None:
-        """The command that a message of theirs completes; None where nothing was asked."""
-        known = self._open.pop(_key(request), None)
-        return known.command if known is not None and known.until > request.services.wall.now() else None
+        """Remove and return the command that the sender's message completes, or None if none is open."""
+        entry = self._open.pop(_key(request), None)
+        return entry.command if entry is not None and entry.until > request.services.wall.now() else None
 
 
 def _key(request: Request) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""/quiet and /timezone: when a chat wants to hear nothing, on its own clock."""
+"""/quiet and /timezone: a chat's quiet hours and the time zone they are in."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def quiet(request: Request, arguments: str) -> Answer:
     await require_admin(request)
     words = arguments.lower().split()
     loud = LOUD in words
-    rest = " ".join(word for word in words if word != LOUD)
-    preferences = replace(preferences, quiet=None if rest == "off" else parse_quiet(rest), loud=loud)
+    hours = " ".join(word for word in words if word != LOUD)
+    preferences = replace(preferences, quiet=None if hours == "off" else parse_quiet(hours), loud=loud)
     await request.services.store.save_preferences(request.chat.id, preferences)
     return Answer(_said(preferences), (_clock(preferences, request.now),), buttons=_buttons(preferences), changed=True)
 

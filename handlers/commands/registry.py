@@ -1,4 +1,4 @@
-"""The registry: every command with its words, and how a line is split into name and arguments."""
+"""The command registry, and splitting of a command line into name and arguments."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Run = Callable[[Request, str], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument as slash commands show it.
+    """One argument, as slash commands show it.
 
     Attributes:
-        kind: "asset", "price" or "rule": what is proposed while it is typed; empty for nothing.
-        choices: all that it can be, empty where that is not fixed.
+        kind: "asset", "price" or "rule" for autocomplete, empty for none.
+        choices: all allowed values; empty if any is allowed.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Command:
     """A command.
 
     Attributes:
-        help: one line, at most 100 characters, that a platform's menu can show.
-        example: a line that works.
-        hidden: given by buttons; not in menus.
-        aliases: other names people try; understood, not listed.
+        help: one line for a platform's menu, at most 100 characters.
+        example: a command line that works.
+        hidden: used by buttons, not shown in menus.
+        aliases: other names that users try, accepted but not listed.
         draws: its answer may have a picture.
     """
 
@@ -56,21 +56,21 @@ class Command:
 
 
 FREE_OF_CHARGE = frozenset({"stop", "mute", "unsubscribe", "cancel"})
-"""What makes the bot quieter, which is answered however much was asked."""
+"""Commands that make the bot quieter; they are exempt from the rate limit."""
 
 WITH_PICTURE = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
 ADMIN_ONLY = frozenset(
     {"subscribe", "unsubscribe", "channel", "preview", "quiet", "timezone", "language", "mute", "stop", "forget"}
     | {"settings", "export"}
 )
-"""What only a group's admins may do in it."""
+"""Commands that only admins may use in a group."""
 
 GROUP_ONLY = frozenset({"channel"})
 NEEDS_ADMIN = frozenset({"subscribe", "unsubscribe", "channel", "preview"})
-"""What a platform need not even show to others, where it can hide it."""
+"""Commands that a platform may hide from everyone but admins."""
 
 OPERATOR_ONLY = "admin"
-"""The command that is only given alone with the bot, by those who run it; in no menu that all see."""
+"""The command for operators only, used in a private chat with the bot; in no public menu."""
 
 THEMES: dict[str, tuple[str, ...]] = {
     N_("Levels"): ("liq", "clusters", "map", "cascade"),
@@ -82,7 +82,7 @@ THEMES: dict[str, tuple[str, ...]] = {
     N_("Me"): ("status", "help"),
 }
 MENU = tuple(name for names in THEMES.values() for name in names)
-"""The order of /help and of the platforms' menus: what is asked most comes first."""
+"""Order of /help and of the platforms' menus, most used first."""
 
 OTHER_WORDS = {
     **dict.fromkeys(("remove", "delete"), "/alerts remove 1"),
@@ -93,7 +93,7 @@ OTHER_WORDS = {
     "funding": "/market btc",
     "oi": "/market btc",
 }
-"""What people take for commands, by a line that does what they mean."""
+"""Words that users take for commands, each with the command line they probably mean."""
 
 _COMMANDS: dict[str, Command] = {}
 _ALIASES: dict[str, str] = {}
@@ -126,21 +126,21 @@ def command(
 
 
 def all_commands(*, hidden: bool = False) -> tuple[Command, ...]:
-    """The commands of the menus, in order; with hidden, those of buttons too."""
+    """Return the menu commands in order, with hidden=True also the hidden ones."""
     ordered = sorted(_COMMANDS.values(), key=lambda c: MENU.index(c.name) if c.name in MENU else len(MENU))
     return tuple(c for c in ordered if hidden or not c.hidden)
 
 
 def is_command(name: str) -> bool:
-    """Whether a command is called that."""
+    """Return whether there is a command or alias of that name."""
     return _ALIASES.get(name, name) in _COMMANDS
 
 
 def find_command(name: str) -> Command:
-    """The command of that name.
+    """Return the command of that name or alias.
 
     Raises:
-        InputError: naming the nearest one.
+        InputError: when there is none; it names a similar command if there is one.
     """
     name = _ALIASES.get(name, name)
     if name in _COMMANDS:
@@ -156,7 +156,7 @@ def find_command(name: str) -> Command:
 
 
 def split(text: str) -> tuple[str, str]:
-    """Name (lower case, without / and @bot) and arguments of a command line."""
+    """Return the name (lower case, without / and @bot) and the arguments of a command line."""
     match = _NAME.match(text.strip())
     if not match:
         return "", ""

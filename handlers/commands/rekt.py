@@ -1,4 +1,4 @@
-"""/rekt: what was forced out, of whom, and where."""
+"""/rekt: reported liquidations by side and venue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from handlers.numbers import count, price, span, usd
 SPANS = (1, 4, 24)
 GRACE_MS = 5 * MINUTE_MS
 UNNAMED = N_("feeds")
-"""What a recording's liquidations are said to come from when it does not name its venues."""
+"""Name of the source of a recording's liquidations if the recording does not name venues."""
 
 
 @command(
@@ -83,27 +83,27 @@ async def rekt(request: Request, arguments: str) -> Answer:
 
 
 def _span(arguments: str) -> tuple[str, int]:
-    """The other words, and the hours that were asked for.
+    """Return the other words and the hours that the user asked for, 24 by default.
 
     Raises:
-        InputError: for another span than those that are kept.
+        InputError: for any span other than 1, 4 or 24 hours.
     """
     units = r"(?:(m)(?:in\w*)?|(h)(?:(?:ou)?rs?)?|(d)(?:ays?)?|(w)(?:eeks?)?)?"
-    found = re.search(rf"(?<!\S)(\d{{1,4}})\s*{units}(?!\S)", arguments, flags=re.IGNORECASE)
-    if not found:
+    match = re.search(rf"(?<!\S)(\d{{1,4}})\s*{units}(?!\S)", arguments, flags=re.IGNORECASE)
+    if not match:
         return arguments, SPANS[-1]
-    unit = next((said for said in found.groups()[1:] if said), "h").lower()
-    hours = int(found[1]) * (24 if unit == "d" else 1)
+    unit = next((group for group in match.groups()[1:] if group), "h").lower()
+    hours = int(match[1]) * (24 if unit == "d" else 1)
     if unit in ("m", "w") or hours not in SPANS:
-        raise InputError("Time must be 1h, 4h or 24h, not {word}.", "/rekt btc 4h", word=f"{found[1]}{unit}")
-    return arguments[: found.start()] + arguments[found.end() :], hours
+        raise InputError("Time must be 1h, 4h or 24h, not {word}.", "/rekt btc 4h", word=f"{match[1]}{unit}")
+    return arguments[: match.start()] + arguments[match.end() :], hours
 
 
 def _orders(orders: LiquidationSummary, now: int) -> list[str]:
     largest = orders.largest
     if largest is None:
         return []
-    said = _(
+    line = _(
         "Largest of {count}: {usd} {sides} at {price}, {venue}, {span} ago",
         count=count(orders.orders),
         usd=usd(largest.usd),
@@ -112,4 +112,4 @@ def _orders(orders: LiquidationSummary, now: int) -> list[str]:
         venue=wording.venue(largest.venue),
         span=span(max(now - largest.at, 0) / 1000),
     )
-    return [said]
+    return [line]

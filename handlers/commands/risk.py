@@ -1,4 +1,4 @@
-"""/risk: how much leverage stands about and how crowded it is, from 0 to 100."""
+"""/risk: how leveraged and how crowded the market is, 0 to 100."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ async def risk(request: Request, arguments: str) -> Answer:
     """Answer /risk [asset]."""
     asset = only_asset(request, arguments, "/risk btc")
     board, source = fresh(request, asset)
-    found, name = board.risk(request.now), asset.lower()
+    assessment, name = board.risk(request.now), asset.lower()
     footer = wording.sources(source)
-    if found is None:
+    if assessment is None:
         head = _("{asset}: too little data for a score", asset=asset)
         return Answer(head, (_("Needs a day of open interest data."),), footer=footer)
-    parts = (wording.risk_parts(found.parts, last=A_LINE), wording.risk_parts(found.parts, A_LINE))
+    parts = (wording.risk_parts(assessment.parts, last=A_LINE), wording.risk_parts(assessment.parts, A_LINE))
     return Answer(
-        _("{asset} risk {score} of 100", asset=asset, score=f"{found.score:.0f}"),
+        _("{asset} risk {score} of 100", asset=asset, score=f"{assessment.score:.0f}"),
         (
             *(part for part in parts if part),
             _("Average of its components. It shows how crowded leverage is, not where price goes."),
@@ -46,8 +46,8 @@ async def risk(request: Request, arguments: str) -> Answer:
         data={
             "asset": asset,
             "at": request.now,
-            "score": found.score,
-            "parts": dict(found.parts),
+            "score": assessment.score,
+            "parts": dict(assessment.parts),
             "age_seconds": source["age_seconds"],
         },
     )

@@ -1,4 +1,4 @@
-"""Rules as people type them: a whole rule, or its distance and size, with the coin anywhere."""
+"""Parsing of rules as users type them: a whole rule, or distance and size, with the coin anywhere."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ _LIFE = frozenset({"once", "always", "every", "for"})
 
 
 def read_rule(request: Request, arguments: str, name: str = "threshold") -> tuple[Rule, bool]:
-    """The rule that is meant, and whether it shall be saved whatever it would have done.
+    """Return the rule, and whether to save it without asking about its past alerts.
 
-    The grammar's own words come first: a coin of such a name is meant where none of them fits, or as $NEAR.
+    Words of the rule grammar take precedence over coins of the same name, unless written with a dollar sign ($NEAR)
+    or in a place where the grammar does not allow them.
 
     Args:
-        name: the command: for /threshold a small bare number is a distance, for /alert numbers are prices.
+        name: the command. For /threshold a small bare number is a distance, for /alert it is a price.
 
     Raises:
-        InputError: naming the word that was not understood.
+        InputError: when a word is not understood, naming it.
     """
     asset, words = _coin_and_words(request, re.sub(r"(\d)\s+%", r"\1%", arguments).split())
     sure = words[-1:] == [SAVE]
@@ -71,11 +72,11 @@ def read_rule(request: Request, arguments: str, name: str = "threshold") -> tupl
 FILLERS = frozenset(
     {"me", "at", "when", "if", "is", "it", "alert", "hits", "reaches", "above", "below", "over", "under"}
 )
-"""Words around a price that say no more than it: above and below are where it lies."""
+"""Words around a price that are ignored; the price itself shows whether it is above or below."""
 
 
 def _coin_and_words(request: Request, given: list[str]) -> tuple[str | None, list[str]]:
-    """The coin that words name, None for all, and the other words, lower case."""
+    """Return the coin that the words name (None for all) and the other words in lower case."""
     known = request.services.assets
     asset: str | None = None
     words: list[str] = []
@@ -97,7 +98,7 @@ ALL = "all"
 
 
 def _is_grammar(word: str, before: list[str], after: list[str]) -> bool:
-    """Whether a word has a meaning of the rules' own where it stands."""
+    """Return whether a word belongs to the rule grammar at its position."""
     if not before and word in RULE_KINDS:
         return word != "price" or bool(after)
     if word in ("for", "every"):
@@ -108,7 +109,7 @@ def _is_grammar(word: str, before: list[str], after: list[str]) -> bool:
 
 
 def _belongs(words: list[str], word: str) -> bool:
-    """Whether a word is one that rules are made of."""
+    """Return whether a word is a tier, a side, or part of a rule's repetition or lifetime."""
     return word in TIERS or word in SIDE_WORDS or word in _LIFE or _previous_is_life(words, word)
 
 
@@ -118,7 +119,7 @@ def _previous_is_life(words: list[str], word: str) -> bool:
 
 
 def _check(word: str, words: list[str]) -> None:
-    """Say at once which word is wrong, in the terms of what was asked for."""
+    """Raise the error for a word that is neither a valid distance nor a valid size."""
     if _belongs(words, word):
         return
     if word.endswith("%"):
@@ -128,7 +129,7 @@ def _check(word: str, words: list[str]) -> None:
 
 
 def _value_rule(request: Request, asset: str | None, words: list[str]) -> Rule:
-    """A rule about a figure; a price is read as people write prices, near the mark of its coin."""
+    """Parse a metric rule. A price may be in any usual notation, read as the one nearest the mark price."""
     if words[0] != "price":
         return replace(parse_rule(" ".join(words), request.now), asset=asset)
     asset = asset or request.services.assets[0]

@@ -1,4 +1,4 @@
-"""What a rule would have done, what it is about to do, and whether to ask before it is saved."""
+"""Previews of a rule: past alerts, distance to firing, and the question before saving a doubtful one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from handlers.numbers import label, percent, price, span, usd
 DAYS = 30
 MAX_BOARDS = 3
 SIGHT = 2.0
-"""Times its distance within which a near rule says of which clusters it will not tell."""
+"""Multiple of a near rule's distance within which the list shows clusters that it ignores."""
 
 
 def boards_of(request: Request, rule: Rule) -> list[AssetBoard]:
-    """The boards that a rule is about and that have a map."""
+    """Return the boards that a rule concerns and that have a map."""
     boards = request.services.pipeline.boards
     return [boards[asset] for asset in request.services.assets if rule.concerns(asset) and boards[asset].ready]
 
 
 def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
-    """What to ask where a near rule would have been silent for 30 days, or speak more often than a day takes."""
+    """Return a question if a near rule would not have fired in 30 days, or more than the daily cap allows."""
     boards = boards_of(request, rule)
     if rule.kind != "near" or not boards or rule.every_ms == ONCE:
         return None
@@ -41,8 +41,8 @@ def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
     sizes = [
         board.candidates.size_for(rule.distance_for(board.asset), max(round(days), 1), request.now) for board in boards
     ]
-    known = [size for size in sizes if size]
-    better = f"${usd_text(float(f'{max(known):.2g}'))}" if known else "busy"
+    usable_sizes = [size for size in sizes if size]
+    better = f"${usd_text(float(f'{max(usable_sizes):.2g}'))}" if usable_sizes else "busy"
     past = f"{days:.0f}"
     head = (
         _(
@@ -74,7 +74,7 @@ def doubt(request: Request, rule: Rule, name: str) -> Answer | None:
 
 
 def _again(request: Request, rule: Rule, name: str, size: str) -> str:
-    """The same rule with a size, to be saved whatever it would have done."""
+    """Return the command line of the same rule with another size, to be saved without asking."""
     parts = [
         f"/{name}",
         f"{rule.distance * 100:g}%" if rule.distance is not None else "",
@@ -97,7 +97,7 @@ def _sides(rule: Rule) -> list[Side]:
 
 
 def _fired(board: AssetBoard, rule: Rule, now: int) -> int:
-    """How many near alerts a rule would have made of an asset in the last 30 days."""
+    """Return how many near alerts a rule would have fired for an asset in the last 30 days."""
     distance = rule.distance_for(board.asset)
     return sum(
         board.candidates.count(side, distance, _least(board, rule, side, distance, now), now) for side in _sides(rule)
@@ -105,7 +105,7 @@ def _fired(board: AssetBoard, rule: Rule, now: int) -> int:
 
 
 def _least(board: AssetBoard, rule: Rule, side: Side, distance: float, now: int) -> float:
-    """The size from which a rule speaks, USD."""
+    """Return the minimum cluster size of a rule, USD."""
     size = rule.size
     return board.candidates.threshold_usd(size, side, distance, now) if isinstance(size, str) else size
 
@@ -115,7 +115,7 @@ _ANY = {"long": N_("longs of any size"), "short": N_("shorts of any size")}
 
 
 def would_have(board: AssetBoard, rule: Rule, now: int) -> str:
-    """What a rule would have done in the last 30 days, from the candidates that were kept."""
+    """Return a line on the alerts of a rule in the last 30 days, computed from stored candidates."""
     distance = rule.distance_for(board.asset)
     least = []
     for side in _sides(rule):
@@ -132,31 +132,31 @@ def would_have(board: AssetBoard, rule: Rule, now: int) -> str:
 
 
 def _rode(board: AssetBoard, rule: Rule) -> list[str]:
-    """What else a near rule would have told of, where there was any."""
+    """Return a phrase on the other alerts of a near rule: surges and fresh ground; empty without any."""
     if rule.kind != "near":
         return []
     surges, grounds = board.past_events(tier_of(rule), _sides(rule), DAYS)
-    said = []
+    parts = []
     if surges:
-        said.append(n_("{count} surge", "{count} surges", surges))
+        parts.append(n_("{count} surge", "{count} surges", surges))
     if grounds:
-        said.append(n_("{count} new high or low", "{count} new highs or lows", grounds))
-    return [", ".join(said)] if said else []
+        parts.append(n_("{count} new high or low", "{count} new highs or lows", grounds))
+    return [", ".join(parts)] if parts else []
 
 
 def in_range(board: AssetBoard, rule: Rule, now: int) -> list[str]:
-    """Clusters that price is near already."""
+    """Return lines on the clusters that are already within a near rule's distance, at most two."""
     if rule.kind != "near":
         return []
     mark, distance = board.view.mark, rule.distance_for(board.asset)
     near = [c for c in board.clusters if 0 < c.distance(mark) <= distance and c.mature(now)]
     near = [c for c in near if large_enough(board, c, rule, now)]
-    said = N_("Already in range: {asset} {sides} {label}")
-    return [_(said, asset=board.asset, sides=wording.sides(c.side), label=label(c.label_price)) for c in near[:2]]
+    text = N_("Already in range: {asset} {sides} {label}")
+    return [_(text, asset=board.asset, sides=wording.sides(c.side), label=label(c.label_price)) for c in near[:2]]
 
 
 def stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
-    """How a figure stands to a rule's level now."""
+    """Return a line that compares the current value of a metric with the rule's level."""
     if rule.level is None:
         return []
     asset = board.asset
@@ -187,7 +187,7 @@ def large_enough(board: AssetBoard, cluster: Cluster, rule: Rule, now: int) -> b
 
 
 def state(request: Request, rule: Rule) -> str:
-    """What a rule is about to do, or why it does nothing."""
+    """Return how far a rule is from firing, or why it cannot fire now."""
     if rule.paused:
         return " · " + _("paused")
     resting = request.services.pipeline.rules.cooldown_until(rule)
@@ -202,7 +202,7 @@ def state(request: Request, rule: Rule) -> str:
 
 
 def _silent_about(request: Request, rule: Rule) -> str:
-    """The nearest cluster within a near rule's sight of which it will not tell, and why."""
+    """Return the nearest cluster in sight that a near rule ignores, and why."""
     if rule.kind != "near":
         return ""
     best, text = float("inf"), ""
@@ -221,7 +221,7 @@ def _silent_about(request: Request, rule: Rule) -> str:
 
 
 def closest(request: Request, rule: Rule) -> tuple[float, str]:
-    """How far price is from making a rule fire, and how to say it; infinitely far when nothing is armed."""
+    """Return how far price is from firing a rule, and the text for it; infinity if nothing is armed."""
     best, text = float("inf"), ""
     services = request.services
     for board in boards_of(request, rule):
@@ -236,8 +236,8 @@ def closest(request: Request, rule: Rule) -> tuple[float, str]:
             if not large_enough(board, cluster, rule, request.now):
                 continue
             if rule.kind == "near":
-                known = services.pipeline.rules.states.get((rule.id, cluster.id))
-                limit = armed_distance(known, cluster, rule.distance_for(asset))
+                rule_state = services.pipeline.rules.states.get((rule.id, cluster.id))
+                limit = armed_distance(rule_state, cluster, rule.distance_for(asset))
             away = cluster.distance(board.view.mark) - (limit or 0.0)
             if limit is not None and 0 < away < best:
                 best = away

@@ -1,4 +1,4 @@
-"""/settings, /history and /forget: what a chat has set, what it was told, and the end of all of it."""
+"""/settings, /history and /forget: a chat's preferences, its latest alerts, and deletion of its data."""
 
 from __future__ import annotations
 

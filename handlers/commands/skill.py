@@ -1,4 +1,4 @@
-"""/skill: how well the map has done, against rivals that know no map."""
+"""/skill: the map's track record against reference forecasts without a map."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def skill(request: Request, arguments: str) -> Answer:
 
 
 def _headline(record: TrackRecord) -> str:
-    assert record.score is not None  # noqa: S101  # asked for by the caller
+    assert record.score is not None  # noqa: S101  # checked by the caller
     better = record.score.d2
     if better <= 0:
         return _("{asset}: the map did no better than a distance-only model", asset=record.asset)
@@ -66,19 +66,19 @@ def _headline(record: TrackRecord) -> str:
 
 
 def _lines(record: TrackRecord) -> tuple[str, ...]:
-    found = record.score
-    assert found is not None  # noqa: S101
+    skill_score = record.score
+    assert skill_score is not None  # noqa: S101
     (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
     held = (
-        _("80% ranges covered {share}", share=f"{found.coverage:.0%}")
-        if found.coverage is not None
+        _("80% ranges covered {share}", share=f"{skill_score.coverage:.0%}")
+        if skill_score.coverage is not None
         else _("80% ranges not measured yet")
     )
-    path = f"{found.d2_path:.0%}" if found.d2_path > 0 else _("nothing")
+    path = f"{skill_score.d2_path:.0%}" if skill_score.d2_path > 0 else _("nothing")
     window = _(
         "Last {days} d, {hours} hours, each predicted from earlier data",
-        days=f"{min(SCORED_DAYS, found.bars / 24):.0f}",
-        hours=found.bars,
+        days=f"{min(SCORED_DAYS, skill_score.bars / 24):.0f}",
+        hours=skill_score.bars,
     )
     return (
         _("Error cut vs a price-path model without a map: {share}", share=path),
@@ -90,7 +90,7 @@ def _lines(record: TrackRecord) -> tuple[str, ...]:
 
 
 def _so_far(record: TrackRecord) -> tuple[str, ...]:
-    """Before there is a score: what the shipped coefficients made of the hours heard."""
+    """Return lines, before there is a score, that compare the shipped coefficients' forecast with the reports."""
     if not sum(record.expected_usd):
         return ()
     (longs, shorts), (seen_longs, seen_shorts) = record.expected_usd, record.reported_usd
@@ -101,12 +101,12 @@ def _so_far(record: TrackRecord) -> tuple[str, ...]:
     )
 
 
-def _coefficients(made: Calibration) -> tuple[str, ...]:
-    """What F(P) rests on."""
-    if made.fitted:
-        days = f"{(made.end - made.start) / DAY_MS:.0f}"
-        return (_("Model fitted on {days} d of reports to {day}", days=days, day=iso(made.end)[:10]),)
-    why = _(_WHY.get(made.why, made.why))
+def _coefficients(calibration: Calibration) -> tuple[str, ...]:
+    """Return a line on the data that F was fitted to."""
+    if calibration.fitted:
+        days = f"{(calibration.end - calibration.start) / DAY_MS:.0f}"
+        return (_("Model fitted on {days} d of reports to {day}", days=days, day=iso(calibration.end)[:10]),)
+    why = _(_WHY.get(calibration.why, calibration.why))
     return (_("Model uses Bitcoin data to {day}: {why}", day=FORCED.fitted_until, why=why),)
 
 
@@ -120,7 +120,7 @@ _WHY = {
 
 
 async def _record(request: Request, board: AssetBoard) -> TrackRecord:
-    """The asset's track record, made anew at most once a day; who asks meanwhile waits for the same one."""
+    """Return the asset's track record, recomputed at most once a day, one computation at a time."""
     services, asset = request.services, board.asset
     async with services.recording:
         record = services.records.get(asset)

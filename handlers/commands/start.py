@@ -1,4 +1,4 @@
-"""/start, /help and /stop: the first minute, the words, and the way out."""
+"""/start, /help and /stop: the introduction, the list of commands, and switching a chat off."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from handlers.context import Request
 from handlers.i18n import _, n_, told
 
 LINK = "-"
-"""Links cannot hold spaces: /start liq-btc-88000 stands for /liq btc 88000."""
+"""Replaces spaces, which links cannot contain: /start liq-btc-88000 means /liq btc 88000."""
 
 
 @command(
@@ -29,7 +29,7 @@ LINK = "-"
 )
 async def start(request: Request, arguments: str) -> Answer:
     """Answer /start [code or link]: three lines, the nearest clusters with a picture, and a test alert."""
-    code = arguments if CODE.fullmatch(arguments) else ""  # links into groups send other words here
+    code = arguments if CODE.fullmatch(arguments) else ""  # links that add the bot to a group send other words here
     claimed = bool(code) and await claim(request, code)
     if not claimed and not await allowed(request):
         lines = [_("The operator can approve this chat: {command}", command=f"/admin approve {request.chat.id}")]
@@ -39,7 +39,7 @@ async def start(request: Request, arguments: str) -> Answer:
     if (linked := await _linked(request, arguments)) is not None:
         return linked
     services = request.services
-    with contextlib.suppress(TimeoutError):  # the first picture of it is worth some seconds
+    with contextlib.suppress(TimeoutError):  # the first map is worth a wait of some seconds
         async with asyncio.timeout(request.patience_seconds):
             await services.ready.wait()
     by_admin = await request.by_admin()
@@ -79,14 +79,14 @@ async def start(request: Request, arguments: str) -> Answer:
 
 
 async def _may_be_asked(request: Request) -> bool:
-    """Whether to offer quiet hours: privately, before there are any alerts to be quiet about."""
+    """Return whether to offer quiet hours: in a private chat that has none and no alerts yet."""
     if request.chat.kind != "private" or request.chat.preferences.quiet is not None:
         return False
     return not await request.services.store.rules_of_chat(request.chat.id)
 
 
 async def _linked(request: Request, arguments: str) -> Answer | None:
-    """The answer that a link asks for: t.me/bot?start=liq-btc-88000."""
+    """Return the answer to the command in a link such as t.me/bot?start=liq-btc-88000, or None."""
     name, *words = arguments.split(LINK)
     if name not in LINKED or not all(word.replace(".", "").isalnum() for word in words):
         return None
@@ -94,17 +94,17 @@ async def _linked(request: Request, arguments: str) -> Answer | None:
 
 
 LINKED = ("liq", "clusters", "map", "market", "rekt", "risk", "skill", "cascade")
-"""Commands that a link may stand for: those that change nothing."""
+"""Commands that a link may run: those that change nothing."""
 
 
 @command("help", "List all commands, or explain one", "/help liq", Parameter("command", "Command name"))
 async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # every command takes both
     """Answer /help [command]."""
     if arguments:
-        found = find_command(arguments.split(maxsplit=1)[0].lstrip("/").lower())
-        words = [f"{p.name}: {_(p.help)}" for p in found.parameters]
-        example = _("Example: {example}", example=found.example)
-        return Answer(f"/{found.name}: {_(found.help)}", (*words, example))
+        entry = find_command(arguments.split(maxsplit=1)[0].lstrip("/").lower())
+        words = [f"{p.name}: {_(p.help)}" for p in entry.parameters]
+        example = _("Example: {example}", example=entry.example)
+        return Answer(f"/{entry.name}: {_(entry.help)}", (*words, example))
     lines = tuple(f"{_(theme)}: {' '.join(f'/{name}' for name in names)}" for theme, names in THEMES.items())
     return Answer(_("Commands"), (*lines, _("/help liq explains one command.")), footer=wording.disclaimer())
 

@@ -1,4 +1,4 @@
-"""/status: what is running, how old it is, what is missing."""
+"""/status: venues, maps, message queue and platforms, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
 
 
 def _delivery(health: Health, counts: Mapping[str, int], signs: Signs) -> list[str]:
-    """Messages, and how the chat platforms are."""
+    """Return lines on the message queue and the state of the chat platforms."""
     lines, waiting = [], counts.get("ready", 0) + counts.get("sending", 0)
     lines.append(
         _(
@@ -70,7 +70,7 @@ def _delivery(health: Health, counts: Mapping[str, int], signs: Signs) -> list[s
 
 
 def _market_lines(health: Health) -> list[str]:
-    """Polls, the clock, and what the venues do not bear out."""
+    """Return lines on late polls, the clock, and prices that other venues do not confirm."""
     lines = []
     if health.late_runs or health.skipped_runs:
         lines.append(_("Polls: {late} late, {skipped} skipped", late=health.late_runs, skipped=health.skipped_runs))
@@ -91,11 +91,11 @@ _TROUBLES = {
     "database": N_("Database: {words}"),
     "clock": N_("This machine's clock is off by {words}"),
 }
-"""What the other lines do not say already."""
+"""Problems that the other lines do not already show, by area."""
 
 
 async def signs_of(services: Services) -> Signs:
-    """What the verdict on the program rests on."""
+    """Collect the inputs of the health verdict."""
     health, wall, now = services.health(), services.wall.now(), services.clock.now()
     boards = services.pipeline.boards
     ages = {name: max(now - board.as_of, 0) / 1000 if board.ready else None for name, board in boards.items()}
@@ -133,7 +133,7 @@ def _market(key: str) -> str:
 
 
 def _source(source: SourceState) -> str:
-    """One venue in a line: state, age, what is wrong, what it costs."""
+    """Return one line on a venue: state, age of its data, problems, share of its rate limit."""
     parts = [source.state]
     if source.age_seconds is not None:
         old = span(max(source.age_seconds, 0))

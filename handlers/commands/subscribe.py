@@ -1,4 +1,4 @@
-"""/subscribe and /unsubscribe: alerts for a group or channel, by its admins only."""
+"""/subscribe and /unsubscribe: alerts for a group or channel, for its admins only."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ async def subscribe(request: Request, arguments: str) -> Answer:
         asset=wording.asset_or_all(asset),
     )
     await _take_language(request, target.chat)
-    found = await save(target, rule, head)
+    reply = await save(target, rule, head)
     await _note(request, target)
-    return found
+    return reply
 
 
 @command(
@@ -82,22 +82,23 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
 
 
 async def _take_language(request: Request, chat: Chat) -> None:
-    """A group or channel of whose language the platform says nothing speaks that of whoever subscribes it."""
+    """Give a group or channel without a known locale the locale of the admin who subscribes it."""
     if chat.kind != "private" and request.locale and not chat.preferences.locale:
         await request.services.store.upsert_chat(chat.platform, chat.remote_id, chat.kind, chat.title, request.locale)
 
 
 async def _note(request: Request, target: Request) -> None:
-    """Keep in a channel's log who changed it from elsewhere; what is changed from within is kept for all commands."""
+    """Log a change made from another chat. The dispatcher logs changes made in the chat itself."""
     if target.chat.id != request.chat.id:
         await request.services.store.log_change(target.chat.id, request.user_id, request.text)
 
 
 async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]:
-    """The chat that is meant, proved to be administered by whoever asks, and the other words.
+    """Return the request moved to the named chat, after checking that the sender is its admin, and the other words.
 
     Raises:
-        InputError: when it does not exist, the bot is not in it, or the asker does not administer it.
+        InputError: when the chat does not exist, the bot is not in it, the sender is not its admin, or the operator
+            has not approved it.
     """
     words = arguments.split()
     named = next((word for word in words if word.startswith("@")), None)
@@ -105,14 +106,14 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
         await require_admin(request)
         return request, words
     words.remove(named)
-    found = await request.membership.resolve(named)
-    if found is None:
+    destination = await request.membership.resolve(named)
+    if destination is None:
         raise InputError(
             "I'm not in {channel}. Add me there as an admin first.",
             "/subscribe @mychannel",
             channel=named[:40],
         )
-    remote_id, title, kind = found
+    remote_id, title, kind = destination
     if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id, kind):
         raise InputError("Only admins of {channel} can subscribe it.", channel=named[:40])
     chat = await request.services.store.upsert_chat(request.platform, remote_id, kind, title)

@@ -1,4 +1,4 @@
-"""/why: how a number was made, behind the button of that name."""
+"""/why: how a number was computed, for the button of that name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXAMPLE_USD = 10_000.0
 
 @command("why", "Explain a number", "/why btc 88000", Parameter("price", "A price"), hidden=True)
 async def why(request: Request, arguments: str) -> Answer:
-    """Answer /why [asset] price [long | short]: an alert's button says whose level it was about."""
+    """Answer /why [asset] price [long | short]. An alert's button adds the side of its cluster."""
     words = arguments.split()
     about = SIDE_WORDS.get(words[-1].lower()) if words else None
     asset, rest = asset_and_rest(request, " ".join(words[:-1] if about else words))
@@ -71,31 +71,31 @@ async def why(request: Request, arguments: str) -> Answer:
 
 
 async def _examples(request: Request, board: AssetBoard, side: Side) -> str:
-    """Where single positions opened now would be forced out, by the full tiers of the largest market."""
+    """Return the liquidation prices of sample positions opened now, by the margin tiers of the largest market."""
     market, mark = board.largest, board.view.mark
     tiers = (await request.services.store.tiers_of(market.key))[1]
     rows = tiers or [Tier(0.0, market.maintenance_rate)]
     inverse, at_entry = market.kind == "inverse", valued_at_entry(market)
     amount = EXAMPLE_USD if inverse else EXAMPLE_USD / mark
-    found = []
+    phrases = []
     for leverage in (number for number in LEVERAGES if number <= market.max_leverage):
-        # Where the tier of such a position demands more than its margin, there is no such position.
+        # Skip positions whose margin is below what their tier requires.
         with contextlib.suppress(ImplausibleError):
             margin = EXAMPLE_USD / leverage / (mark if inverse else 1.0)
             level = position_price(mark, amount, margin, side, rows, market.kind, market.fee_rate, at_entry=at_entry)
             if level is not None:
-                found.append(_("{leverage}x at {label}", leverage=leverage, label=label(level)))
-    if not found:
+                phrases.append(_("{leverage}x at {label}", leverage=leverage, label=label(level)))
+    if not phrases:
         return ""
     text = (
         N_("A {usd} isolated long opened now on {venue} liquidates: {examples}.")
         if side == "long"
         else N_("A {usd} isolated short opened now on {venue} liquidates: {examples}.")
     )
-    return _(text, usd=usd(EXAMPLE_USD), venue=wording.venue(market.venue), examples=", ".join(found))
+    return _(text, usd=usd(EXAMPLE_USD), venue=wording.venue(market.venue), examples=", ".join(phrases))
 
 
-def _where(made: Calibration) -> str:
-    if made.fitted:
-        return _("Fitted on this coin's reports to {day}; range: 80% of comparable moves.", day=iso(made.end)[:10])
+def _where(fit: Calibration) -> str:
+    if fit.fitted:
+        return _("Fitted on this coin's reports to {day}; range: 80% of comparable moves.", day=iso(fit.end)[:10])
     return _("Fitted on Bitcoin to {day}; range: 80% of comparable moves.", day=FORCED.fitted_until)

@@ -1,4 +1,4 @@
-"""One platform's dispatcher: claims the oldest ready message per chat, marks it sent only on the platform's answer."""
+"""One platform's dispatcher: claims each chat's oldest due message, marks it sent only when confirmed."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ IDLE_SECONDS = 1.0
 EXPIRE_SECONDS = 1.0
 FINISH_SECONDS = 8.0
 UNKNOWN_SECONDS = (10.0, 60.0, 300.0)
-"""After a send whose fate is not known, where a second one would be seen: how long the next waits. As many copies as
-there are waits at most; then the message counts as perhaps delivered."""
+"""Pauses after sends with unknown delivery status, on platforms without idempotent sends.
+
+There are at most as many copies as pauses; then the message counts as perhaps delivered.
+"""
 
 NONCE_MS = 120_000
 """How long a platform surely remembers a nonce: until then a second send makes no second message."""
@@ -38,7 +40,7 @@ NONCE_MS = 120_000
 DAY_MS = 86_400_000
 SAID_SECONDS = 60.0
 WAITS = (5.0, 3600.0)
-"""A wait that is no number, and the longest that is believed: a longer one is asked for again after it."""
+"""Seconds: the wait used for an invalid one, and the longest that we accept."""
 
 MAX_MOVES = 5
 LEFT = "no longer a member"
@@ -47,21 +49,21 @@ AT_ONCE = 8
 
 
 Notice = Literal["refused", "perhaps", "back", "ill"]
-"""What people are told of: a chat that is refused, a message perhaps delivered, one that is back, an ill platform."""
+"""A chat that refuses us, a message perhaps delivered, a chat that is back, a platform that is ill."""
 
 
 class Renderer(Protocol):
-    """How a face puts an answer into its own idiom: JSON values, kept and sent as they are."""
+    """Renders an answer in the platform's format: JSON values, stored and sent unchanged."""
 
     def render(self, answer: Answer) -> dict[str, Any]: ...
 
 
 class Platform(Sender, Renderer, Protocol):
-    """A sender with its way of rendering, which says how it is.
+    """A sender that also renders and reports its state.
 
     Attributes:
-        state: ok, or what is wrong, in a few words.
-        ready: whether it is connected; nothing is claimed before, so that a late message is rendered as late.
+        state: ok, or the problem, in a few words.
+        ready: whether it is connected. Nothing is claimed before, so that a late message is rendered as late.
         idempotent: whether sending a message again with its nonce makes no second one.
     """
 
@@ -78,12 +80,12 @@ class Dispatcher:
     """Sends one platform's messages until cancelled.
 
     Args:
-        answer_of: the answer that a message's body stands for.
-        chat_lost: told when a chat has been switched off because the platform says it is gone.
-        undelivered: told of each message that was given up: its id, its chat where that matters, and why.
-        people: told of chats that are refused, come back, and of a platform that is ill.
-        may_be_told: whether a chat may still be told anything.
-        limiter: shared with what else is sent to the platform; one of its own where there is nothing else.
+        answer_of: makes the answer from a message's body.
+        chat_lost: called after a chat was switched off, as the platform reports it gone or its owner left.
+        undelivered: called for each message given up: its id, its chat if operators are to be notified, and why.
+        people: called with each notice, the chat's id and the error.
+        may_be_told: whether a chat may still get alerts.
+        limiter: shared with the platform's other traffic; by default one of its own.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Dispatcher:
         self._illness = Illness()
         self._ill_told = False
         self._switched_off: dict[int, tuple[int, int]] = {}
-        """Chats switched off within the last minute: when, and the message that was given up for it."""
+        """Chats switched off within the last minute: when (UTC ms), and the message given up for it."""
 
         self._backoff = Backoff()
         self._chance = random.Random()  # noqa: S311  # spreads retries, guards nothing
@@ -122,7 +124,7 @@ class Dispatcher:
 
     @property
     def state(self) -> str:
-        """How the platform is, in a few words: ok, or what is wrong."""
+        """The platform's state in a few words: ok, or the problem."""
         state = self._platform.state
         if state == "ok" and self.ill:
             return "refuses many chats at once"
@@ -132,20 +134,20 @@ class Dispatcher:
 
     @property
     def pause_seconds(self) -> float:
-        """How long the longest wait is that the platform has asked for."""
+        """The longest remaining wait that the platform has asked for, seconds."""
         return self._limiter.longest_wait()
 
     @property
     def ill(self) -> bool:
-        """Whether the platform refuses many chats at once."""
+        """True while the platform refuses many chats at once."""
         return self._illness.ill
 
     def wake(self) -> None:
-        """Messages may be waiting."""
+        """Check for due messages now."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Claim nothing more; run() ends once what is being sent has been answered."""
+        """Claim nothing more. run() ends once the sends in flight are answered, or after FINISH_SECONDS."""
         self._stopping = True
         self._woken.set()
 
@@ -177,13 +179,13 @@ class Dispatcher:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _reap(self) -> None:
-        """Let a failure to store end the dispatcher, and so the process: it must not go on as if it had been kept."""
+        """Propagate storage failures: the process must exit rather than carry on as if the write had succeeded."""
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.discard(task)
             task.result()
 
     async def _expire(self) -> None:
-        """Now and then, drop what is past its time; an alert that never came holds back no other."""
+        """Once a second, give up expired messages and report them, so that they do not suppress the next alert."""
         if time.monotonic() - self._expired_at < EXPIRE_SECONDS:
             return
         self._expired_at = time.monotonic()
@@ -197,7 +199,7 @@ class Dispatcher:
                 await self._woken.wait()
 
     async def _pace(self, seconds: float) -> None:
-        """Wait for the limiter, whatever else is going on; a stop ends it within a second."""
+        """Wait for the limiter, at most IDLE_SECONDS, so that a stop is noticed."""
         await asyncio.sleep(min(seconds, IDLE_SECONDS))
 
     async def _claim_one(self) -> bool:
@@ -242,11 +244,11 @@ class Dispatcher:
         except TimeoutError:
             return Outcome("unknown", "no answer in time")
         except Exception as error:
-            log.exception("%s: sending failed in an unforeseen way", self.platform)
+            log.exception("%s: unexpected error while sending", self.platform)
             return Outcome("unknown", type(error).__name__)
 
     async def _record(self, message: Message, outcome: Outcome) -> None:
-        """What each answer leads to: the table of docs/reliability.md."""
+        """Act on the outcome of a send; see the table in docs/reliability.md."""
         match outcome.kind:
             case "sent":
                 await self._store.mark_sent(message.id, outcome.remote_id)
@@ -259,7 +261,7 @@ class Dispatcher:
                 await self._store.move_chat(message.chat_id, outcome.moved_to)
                 await self._put_back(message, outcome.error, 0.0 if message.attempts == 1 else None)
             case "moved" if message.attempts <= MAX_MOVES:
-                await self._put_back(message, "moved to where it is")
+                await self._put_back(message, "moved to its own id")
             case "refused":
                 await self._refused(message, outcome.error)
             case "gone":
@@ -268,10 +270,10 @@ class Dispatcher:
                 await self._unknown(message, outcome.error)
             case _:
                 await self._give_up(message, outcome.error)
-                log.warning("%s: message %d is given up (%s)", self.platform, message.id, outcome.error)
+                log.warning("%s: gave up on message %d (%s)", self.platform, message.id, outcome.error)
 
     async def _put_back(self, message: Message, error: str, seconds: float | None = None) -> None:
-        """Let a message wait: for so long, else ever longer."""
+        """Requeue a message, due in that many seconds; by default after an exponential back-off."""
         if seconds is None:
             seconds = self._backoff.seconds(message.attempts, self._chance.random())
         await self._store.put_back(message.id, self._wall.now() + round(seconds * 1000), error)
@@ -283,12 +285,12 @@ class Dispatcher:
             everything = self._limiter.hold(message.chat_id, wait)
             if wait >= SAID_SECONDS:
                 whose = "everything" if everything else f"chat #{message.chat_id}"
-                log.warning("%s: %s waits for %.0f s (%s)", self.platform, whose, wait, outcome.error)
+                log.warning("%s: %s must wait %.0f s (%s)", self.platform, whose, wait, outcome.error)
         pause = self._backoff.seconds(message.attempts, self._chance.random(), wait)
         await self._put_back(message, outcome.error, pause)
 
     async def _unknown(self, message: Message, error: str) -> None:
-        """A send that may have arrived: again at once where that makes no second message, else with time between."""
+        """Retry a message that may have arrived: soon while its nonce is remembered, else a few times with pauses."""
         now = self._wall.now()
         if self._platform.idempotent and now - message.tried_at < NONCE_MS:
             wait = self._backoff.seconds(message.attempts, self._chance.random())
@@ -297,13 +299,13 @@ class Dispatcher:
         if message.copies + 1 >= len(UNKNOWN_SECONDS):
             await self._store.mark_perhaps(message.id)
             await self._tell("perhaps", message.chat_id, error)
-            log.warning("%s: message %d was perhaps delivered (%s)", self.platform, message.id, error)
+            log.warning("%s: message %d may have been delivered (%s)", self.platform, message.id, error)
             return
         wait = UNKNOWN_SECONDS[message.copies]
         await self._store.put_back(message.id, now + round(wait * 1000), error, repeat=True, copy=True)
 
     async def _refused(self, message: Message, error: str) -> None:
-        """A chat that may not be written to now: it waits, and is lost after a day of that."""
+        """Requeue a message that the chat refuses for now. After a day of refusals the chat is lost."""
         now = self._wall.now()
         if self._illness.refused(message.chat_id, now):
             await self._is_ill()
@@ -315,11 +317,11 @@ class Dispatcher:
             return
         await self._put_back(message, error)
         if new:
-            log.warning("%s: chat #%d may not be written to (%s)", self.platform, message.chat_id, error)
+            log.warning("%s: chat #%d refuses messages (%s)", self.platform, message.chat_id, error)
             await self._tell("refused", message.chat_id, error)
 
     async def _gone(self, message: Message, error: str) -> None:
-        """A chat that the platform says is gone, unless it says so of many at once."""
+        """Switch off a chat that the platform reports gone, unless it reports many at once."""
         now = self._wall.now()
         if self._illness.refused(message.chat_id, now):
             await self._is_ill()
@@ -338,7 +340,7 @@ class Dispatcher:
         log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, error)
 
     async def _is_ill(self) -> None:
-        """The platform refuses many chats at once: those just switched off come back, operators are told once."""
+        """Reactivate the chats just switched off, as the platform refuses many at once. Notify operators once."""
         off, self._switched_off = self._switched_off, {}
         for chat_id, (_, message_id) in off.items():
             await self._store.set_chat_active(chat_id, active=True)
@@ -346,7 +348,7 @@ class Dispatcher:
             await self._tell("back", chat_id, "")
         if not self._ill_told:
             self._ill_told = True
-            log.error("%s: many chats are refused at once; none is switched off for it", self.platform)
+            log.error("%s: many chats refuse at once; none is switched off for it", self.platform)
             await self._tell("ill", 0, "")
 
     async def _can_be_written_to(self, chat_id: int) -> None:
@@ -355,7 +357,7 @@ class Dispatcher:
         await self._store.chat_answered(chat_id)
         if self._ill_told and not self._illness.ill:
             self._ill_told = False
-            log.warning("%s: chats can be written to again", self.platform)
+            log.warning("%s: chats accept messages again", self.platform)
 
     async def _tell(self, notice: Notice, chat_id: int, error: str) -> None:
         if self._people is not None:
@@ -363,12 +365,12 @@ class Dispatcher:
 
     async def _give_up(self, message: Message, error: str) -> None:
         await self._store.give_up(message.id, error)
-        told = message.chat_id if message.body.get("kind") != "undelivered" else None  # or two would never be done
-        await self._undelivered(message.id, told, error)
+        notify_chat = message.chat_id if message.body.get("kind") != "undelivered" else None  # no notice about a notice
+        await self._undelivered(message.id, notify_chat, error)
 
 
 def bounded(seconds: float) -> float:
-    """Return a wait that a platform asked for, as far as it is believed: it is asked again after an hour."""
+    """Return the wait that a platform asked for, seconds, at most an hour: after that we ask again."""
     if not math.isfinite(seconds) or seconds < 0:
         return WAITS[0]
     return min(seconds, WAITS[1])

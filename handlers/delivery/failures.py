@@ -1,4 +1,4 @@
-"""What follows when messages cannot be delivered: rules may speak again, subscribers and operators are told."""
+"""Handles failed deliveries: re-enables rules, and notifies subscribers and operators."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ LOOKED_AT = 50
 
 
 class FailureHandler:
-    """What one platform's dispatcher reports.
+    """Callbacks for one platform's dispatcher.
 
     Args:
-        people: says who is who there, None where nobody does.
+        people: answers questions about membership there; None if the platform has none.
     """
 
     def __init__(self, services: Services, platform: str, people: Membership | None) -> None:
         self._services, self._platform, self._people = services, platform, people
 
     async def undelivered(self, message_id: int, chat_id: int | None, error: str) -> None:
-        """Take in that a message was given up.
+        """Roll back the rules of a message that was given up, so that they may fire again, and notify operators.
 
         Args:
-            chat_id: where it should have gone; None for what was merely too late, which operators are not told.
+            chat_id: the chat it was for; None if operators are not to be notified, as when it merely expired.
         """
         services = self._services
         rules, book = await services.store.rules_of_message(message_id), services.pipeline.rules
-        known = {rule_id: book.last_fired_at.get(rule_id) for rule_id in rules}
+        fired_at = {rule_id: book.last_fired_at.get(rule_id) for rule_id in rules}
         stored = await services.store.last_fired(rules) if rules else {}
         for rule_id in rules:
-            book.roll_back_fired(rule_id, known[rule_id], stored.get(rule_id))
+            book.roll_back_fired(rule_id, fired_at[rule_id], stored.get(rule_id))
         if chat_id is not None:
             facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
             await tell_operators(services, facts, but_chat=chat_id)
 
     async def chat_lost(self, chat_id: int) -> None:
-        """Take in that a chat was switched off because the platform says it is gone."""
+        """Deactivate the rules of a chat that was switched off, and notify the user who subscribed it."""
         self._services.pipeline.rules.deactivate_chat(chat_id)
         chat = await self._services.store.chat(chat_id)
         if chat is not None and chat.kind != "private" and self._people is not None:
             await tell_subscriber(self._services, chat, self._people)
 
     async def notice(self, what: Notice, chat_id: int, error: str) -> None:
-        """Tell those whom it concerns what the platform says of a chat, or of all of them."""
+        """Notify operators, and a refused chat's subscriber; put back the rules of a chat that is back."""
         services = self._services
         if what == "ill":
             facts = {"kind": "platform", "platform": self._platform, "state": "refusing"}
@@ -63,7 +63,7 @@ class FailureHandler:
 
 
 async def tell_subscriber(services: Services, chat: Chat, people: Membership, *, kind: str = "lost") -> None:
-    """Tell the last person who subscribed a chat that it is paused, or waits; nobody where that is not known."""
+    """Notify the last user who subscribed a chat that it is paused, or waits, if the log names one."""
     for change in await services.store.changes(chat.id, LOOKED_AT):
         if change.what.startswith("/subscribe") and change.who:
             remote_id = await people.private_chat(change.who)

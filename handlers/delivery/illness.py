@@ -1,4 +1,4 @@
-"""A platform that is ill is told apart from chats that are gone: many refusals of many chats within a minute."""
+"""Detects an ill platform, as opposed to chats that are gone: many chats refuse within a minute."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import deque
 
 WINDOW_MS = 60_000
 MIN_CHATS = 4
-"""So many chats gone within the window, and fewer that can be written to: it is the platform."""
+"""The platform is ill if at least this many chats refuse within the window, and fewer accept messages."""
 
 
 class Illness:
-    """What a platform said of chats within the last minute. Times are the machine's, UTC ms."""
+    """Refusals and successes within the last minute. Times are the machine's, UTC ms."""
 
     def __init__(self) -> None:
         self._refusals: deque[tuple[int, int]] = deque()
@@ -18,12 +18,12 @@ class Illness:
         self.ill = False
 
     def succeeded(self, chat_id: int, now: int) -> None:
-        """A chat was written to."""
+        """Record that a chat accepted a message."""
         self._successes.append((now, chat_id))
         self._forget(now)
 
     def refused(self, chat_id: int, now: int) -> bool:
-        """A chat is said to be gone, or refused; return whether it is the platform that is ill."""
+        """Record that a chat is gone or refuses messages. Return whether the platform is ill."""
         self._refusals.append((now, chat_id))
         self._forget(now)
         return self.ill

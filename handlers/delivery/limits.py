@@ -1,4 +1,4 @@
-"""How fast a platform may be written to. Kept here and not in the client libraries: they let others through a pause."""
+"""Rate limits of platforms. We keep them ourselves: the client libraries send to other chats during a pause."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from engine.chats import ChatKind
 class Limits:
     """Messages a second in all, seconds between two in a chat, messages a minute in a group or channel.
 
-    They leave evenly, and none before a second has passed since the one per_second before it must have arrived: what
-    counts is when the platform got them, not when they left.
+    Messages are spaced evenly. Each also waits until a second has surely passed since the arrival of the one per_second
+    before it: the platform counts when messages arrive, not when they leave.
     """
 
     per_second: int = 30
@@ -30,28 +30,28 @@ UNLIMITED = Limits(per_second=1000, chat_seconds=0.0, group_per_minute=None)
 
 
 SHARE = 0.995
-"""Of the permitted rate."""
+"""Share of the permitted rate that we use."""
 
 SLACK_SECONDS = 0.02
-"""How far a message that left late may be made up for."""
+"""A message that leaves late by up to this does not delay those after it."""
 
 MARGIN_SECONDS = 0.002
 LONGEST_WAY_SECONDS = 5.0
 UNANSWERED_SECONDS = 0.005
-"""How soon to look again for the answer that the next message waits for."""
+"""Pause between checks for the response that the next message waits for."""
 
 
 SECOND_SECONDS = 60.0
-"""Two chats that must wait within this: the platform means all of us."""
+"""If two chats must wait within this time, the platform limits all of our messages."""
 
 ANSWER_SECONDS = 0.05
 ALERTS_FIRST = 5.0
 LONGEST_ANSWER_SECONDS = 30.0
-"""Somebody who asked is answered after so long whatever else waits: then the platform may refuse."""
+"""After this long a user's answer is sent whatever else waits, even if the platform may refuse it."""
 
 
 class Flight:
-    """One message on its way: when it left and when its answer came, seconds."""
+    """One message in flight: when it left and when its response came, seconds on the monotonic clock."""
 
     __slots__ = ("answered", "left")
 
@@ -61,7 +61,7 @@ class Flight:
 
 
 class Limiter:
-    """Spaces and counts what is sent. monotonic is the process's own clock, in seconds."""
+    """Spaces and counts outgoing messages. monotonic is the process's own clock, in seconds."""
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits, self._monotonic = limits, monotonic
@@ -78,11 +78,11 @@ class Limiter:
         self.alerts_waiting = False
 
     def pause(self, seconds: float) -> None:
-        """The platform said to wait: everything does."""
+        """Make all messages wait, as the platform asked."""
         self._paused_until = max(self._paused_until, self._monotonic() + seconds)
 
     def hold(self, chat_id: int, seconds: float) -> bool:
-        """A chat must wait; return whether everything does, as a second one must within a minute."""
+        """Make a chat wait. Return whether all chats now wait, because a second one must within a minute."""
         now = self._monotonic()
         others = any(now - since <= SECOND_SECONDS for chat, (since, _) in self._held.items() if chat != chat_id)
         until = max(self._held.get(chat_id, (0.0, 0.0))[1], now + seconds)
@@ -92,17 +92,17 @@ class Limiter:
         return others
 
     def release(self, chat_id: int) -> None:
-        """A chat can be written to again."""
+        """Stop making a chat wait."""
         self._held.pop(chat_id, None)
 
     def longest_wait(self) -> float:
-        """How long the longest wait is that a platform has asked for, seconds; 0 while there is none."""
+        """Return the longest remaining wait that the platform has asked for, seconds; 0 if there is none."""
         now = self._monotonic()
         waits = [until - now for _, until in self._held.values()]
         return max(0.0, self._paused_until - now, *waits)
 
     async def turn(self, chat_id: int, kind: ChatKind) -> Flight:
-        """Wait until an answer to somebody may be sent: alerts go first, but not for ever."""
+        """Wait until an answer may be sent, and return its flight. Alerts go first for up to ALERTS_FIRST seconds."""
         began = self._monotonic()
         while True:
             wait = self.wait_seconds()
@@ -112,31 +112,31 @@ class Limiter:
             await asyncio.sleep(min(max(wait, ANSWER_SECONDS), 1.0))
 
     def wait_seconds(self) -> float:
-        """How long nothing may be sent."""
+        """Return for how many seconds nothing may be sent."""
         now = self._monotonic()
         return max(self._next - now, self._paused_until - now, self._counted(now), 0.0)
 
     def _counted(self, now: float) -> float:
-        """How long until the platform surely counts the oldest of the last second's messages no more."""
+        """Return the seconds until the platform surely no longer counts the oldest of the last second's messages."""
         if len(self._flights) < self._limits.per_second:
             return 0.0
         oldest = self._flights[0]
         if oldest.answered is None:
-            # It cannot be told when it arrived; after so long it is not of the last second any more.
+            # Its arrival is unknown; after this long it was surely over a second ago.
             return UNANSWERED_SECONDS if now - oldest.left < 1 + LONGEST_WAY_SECONDS else 0.0
         return oldest.answered + 1 + MARGIN_SECONDS - self._fastest - now
 
     def dropped(self, flight: Flight) -> None:
-        """A message did not leave after all."""
+        """Record that a message did not leave after all."""
         flight.answered = flight.left - 1
 
     def answered(self, flight: Flight) -> None:
-        """The platform has answered; the fastest answer says how long the ways there and back are at least."""
+        """Record that the platform responded. The fastest response is the lower bound of the round trip."""
         flight.answered = self._monotonic()
         self._fastest = min(self._fastest, flight.answered - flight.left)
 
     def note(self, chat_id: int, kind: ChatKind) -> Flight:
-        """Something is being sent to a chat now."""
+        """Record that a message is being sent to a chat now, and return its flight."""
         now = self._monotonic()
         self._next = max(self._next, now - SLACK_SECONDS) + self._gap
         self._chats.setdefault(chat_id, deque()).append(now)
@@ -147,10 +147,10 @@ class Limiter:
         return flight
 
     def resting(self) -> set[int]:
-        """Chats that may not be written to yet."""
+        """Return the chats that must not be sent to yet."""
         now = self._monotonic()
         self._held = {chat: row for chat, row in self._held.items() if row[1] > now or now - row[0] <= SECOND_SECONDS}
-        found = {chat for chat, (_, until) in self._held.items() if until > now}
+        blocked = {chat for chat, (_, until) in self._held.items() if until > now}
         for chat_id, times in tuple(self._chats.items()):
             while times and times[0] <= now - 60:
                 times.popleft()
@@ -159,5 +159,5 @@ class Limiter:
                 continue
             quota = self._limits.group_per_minute if chat_id in self._groups else None
             if now - times[-1] < self._limits.chat_seconds or (quota is not None and len(times) >= quota):
-                found.add(chat_id)
-        return found
+                blocked.add(chat_id)
+        return blocked

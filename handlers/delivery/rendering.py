@@ -1,4 +1,4 @@
-"""How a stored message becomes the answer that is sent, at the moment it is first claimed."""
+"""Turns a stored message into the answer that is sent, when it is first claimed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from handlers.i18n import language_of, use_language
 
 
 def answer_of(services: Services, wall: Clock) -> Callable[[Message], Answer]:
-    """Return what makes an answer of a stored message's facts."""
+    """Return a function that makes an answer from a stored message's facts."""
 
     def make(message: Message) -> Answer:
         board = services.pipeline.boards.get(message.body.get("asset", ""))

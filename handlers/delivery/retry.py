@@ -1,4 +1,4 @@
-"""When a message is tried again: small pure values."""
+"""When to retry a message. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Backoff:
     longest: float = LONGEST_SECONDS
 
     def seconds(self, attempts: int, chance: float, at_least: float | None = None) -> float:
-        """Seconds until the next try.
+        """Return the seconds until the next attempt.
 
         Args:
-            attempts: how often it has been tried, from 1.
-            chance: a number in 0..1, for the jitter.
-            at_least: what the platform asked for.
+            attempts: how many have been made, from 1.
+            chance: a random number in 0..1, for the jitter.
+            at_least: seconds that the platform asked for.
         """
         wait = min(self.first * 2.0 ** min(attempts - 1, 20), self.longest) * (0.5 + 0.5 * chance)
         return max(wait, at_least or 0.0)

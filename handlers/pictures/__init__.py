@@ -1,4 +1,4 @@
-"""Pictures: what is drawn is taken from the board on the loop, drawing itself happens in one worker."""
+"""Pictures: the event loop takes the data from the board, one worker thread draws."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from handlers.pictures.style import drawable
 
 KEPT = 32
 SHARED_MS = 30_000
-"""How long a picture is good for, though nothing that it shows has changed: its foot says how old it is."""
+"""Maximum age of a shared picture, even if its data has not changed: its footer shows the time and data age."""
 
 
 class Pictures:
-    """Draws on demand; equal requests of one moment of the market share a picture."""
+    """Draws on demand. Equal requests within SHARED_MS share a picture while the data is the same."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="drawing")
         self._made: OrderedDict[tuple[Any, ...], asyncio.Future[bytes]] = OrderedDict()
 
-    async def draw(self, found: Answer) -> bytes:
-        """The PNG of an answer's picture."""
-        if found.picture is None:
+    async def draw(self, answer: Answer) -> bytes:
+        """Return the PNG of an answer's picture."""
+        if answer.picture is None:
             raise ValueError("the answer has no picture")
-        request = replace(found.picture, alt="", language=drawable(found.picture.language))
+        request = replace(answer.picture, alt="", language=drawable(answer.picture.language))
         board = self._services.board(request.asset)
-        # What changes between two looks: price, what was reported, and the clock in the foot.
+        # Everything that can change a picture: price, reported liquidations, and the time in its footer.
         reported = sum(sum(sides.values()) for sides in board.reported_by_venue(board.closed_at - DAY_MS).values())
         moment = self._services.clock.now() // SHARED_MS
         key = (request, board.closed_at, f"{board.view.mark:.6g}", reported, moment)
@@ -56,7 +56,7 @@ class Pictures:
             raise
 
     def _work(self, request: PictureRequest) -> Callable[[], bytes]:
-        """What the worker has to do, with everything it needs taken from the board now."""
+        """Return the worker's job, with its data copied from the board now."""
         board, now = self._services.board(request.asset), self._services.clock.now()
         simulated = self._services.simulated
         with use_language(request.language):
@@ -79,6 +79,6 @@ class Pictures:
 
 
 def _spoken(language: str, draw: Callable[[], bytes]) -> bytes:
-    """Draw in a language: the worker's thread has a context of its own."""
+    """Draw in a language. It must be set here because the worker thread has its own context."""
     with use_language(language):
         return draw()

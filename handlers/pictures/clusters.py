@@ -1,4 +1,4 @@
-"""The clusters as a picture: how much each is expected to force out, with its band, by distance from price."""
+"""Picture of the clusters: expected liquidations of each with its 80% band, ordered by price."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MOST = 10
 
 @dataclass(frozen=True)
 class ClustersPicture:
-    """What a picture of clusters shows: from the highest price to the lowest, and where price stands among them.
+    """Data of a clusters picture.
 
     Attributes:
-        rows: side, name, forced USD, and its band's ends.
-        above: how many of them are above price.
+        rows: side, name, expected liquidations and both ends of their band, USD; the highest price first.
+        above: number of rows above the mark price.
     """
 
     frame: Frame
@@ -31,7 +31,7 @@ class ClustersPicture:
 def clusters_picture(
     board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False
 ) -> ClustersPicture:
-    """Take what the picture shows from the board."""
+    """Take the picture's data from the board."""
     mark = board.view.mark
     nearest = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))[:MOST]
     ordered = sorted(nearest, key=lambda c: -c.label_price)
@@ -54,7 +54,7 @@ def clusters_picture(
 
 
 def draw_clusters(data: ClustersPicture) -> bytes:
-    """The picture as a PNG."""
+    """Return the picture as a PNG."""
     figure, palette = new_figure(data.frame), data.frame.palette
     axes = figure.add_axes((0.31, 0.22, 0.65, 0.60))
     font = families(data.frame.language)

@@ -1,4 +1,4 @@
-"""The map as a picture: what is drawn is taken from the board on the loop."""
+"""Picture of the liquidation map over time."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 PAST_HOURS = 96
 MAX_ROWS = 160
 LABEL_GAP = 0.075
-"""Least distance between two labels, as a share of the picture's height."""
+"""Minimum distance between two labels, as a share of the axis height."""
 
 MAX_LABELS = 8
 NAMED_SHARE = 0.14
-"""Share of the strip from which a venue's name fits into its part."""
+"""Minimum share of the strip for which a venue's name fits into its segment."""
 
 
 @dataclass(frozen=True)
 class MapPicture:
-    """What a map picture shows.
+    """Data of a map picture.
 
     Attributes:
         hours: (n,) float64, hours before now, negative.
@@ -42,8 +42,8 @@ class MapPicture:
         prices: (r + 1,) float64, bounds of the rows, USD.
         heat: per side (r, n) float64, USD open by row and hour.
         now: per side (r,) float64, USD open by row at present.
-        clusters: side, label price, low, high, forced USD.
-        venues: share of the open interest by venue's name.
+        clusters: side, label price, low, high, expected liquidations in USD.
+        venues: name and share of the open interest, the largest first.
     """
 
     frame: Frame
@@ -58,9 +58,9 @@ class MapPicture:
 
 
 def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> MapPicture:
-    """Take what the picture shows from the board."""
+    """Take the picture's data from the board."""
     mark, reach = board.view.mark, request.reach
-    # No row is finer than a level, or some would be empty between others.
+    # A row finer than a price level would leave empty rows in between.
     prices = mark * np.exp(np.linspace(-reach, reach, min(MAX_ROWS, max(int(2 * reach / BIN), 8)) + 1))
     past = board.usual.past(PAST_HOURS)
     heat = {
@@ -89,13 +89,13 @@ def map_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulat
 
 
 def _rows(side: Side, mark: float, density: np.ndarray, prices: np.ndarray) -> np.ndarray:
-    """USD by row of the picture, from USD by level outward from a mark."""
+    """Return USD by row of the picture, from USD by price level outward from a mark."""
     levels = prices_outward(side, outward(side, bin_of(mark)) + 1, len(density))
     return np.histogram(levels, bins=prices, weights=density)[0]
 
 
 def draw_map(data: MapPicture) -> bytes:
-    """The map as a PNG, 1080 by 960 pixels. Uses no global state of the drawing library."""
+    """Return the map as a PNG, 1080 by 960 pixels. Uses no global state of matplotlib."""
     figure = new_figure(data.frame)
     grid = figure.add_gridspec(1, 2, width_ratios=(2.9, 1), wspace=0.04, left=0.15, right=0.97, top=0.82, bottom=0.21)
     left = figure.add_subplot(grid[0])
@@ -109,7 +109,7 @@ def draw_map(data: MapPicture) -> bytes:
 
 
 def _draw_venues(figure: Figure, data: MapPicture) -> None:
-    """A strip that is parted as the venues hold open interest."""
+    """Draw a strip divided by the venues' shares of open interest."""
     if len(data.venues) < 2:
         return
     palette = data.frame.palette
@@ -120,8 +120,8 @@ def _draw_venues(figure: Figure, data: MapPicture) -> None:
     for number, (name, share) in enumerate(data.venues):
         axes.barh(0, share, left=start, height=1, color=palette.faint, alpha=0.55 - 0.1 * (number % 4), linewidth=0)
         if share >= NAMED_SHARE:
-            said = f"{name} {share * 100:.0f}%"
-            axes.text(start + share / 2, 0, said, color=palette.ink, fontsize=FOOT - 1.5, ha="center", va="center")
+            caption = f"{name} {share * 100:.0f}%"
+            axes.text(start + share / 2, 0, caption, color=palette.ink, fontsize=FOOT - 1.5, ha="center", va="center")
         start += share
 
 
@@ -162,7 +162,7 @@ def _draw_bars(axes: Axes, data: MapPicture) -> None:
 
 
 def apart(wanted: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
-    """Places for labels as near as may be to where they are wanted, rising, none nearer to another than the gap."""
+    """Return ascending label positions, at least gap apart and close to the wanted ones."""
     places: list[float] = []
     for place in wanted:
         least = places[-1] + gap if places else bottom + gap / 2

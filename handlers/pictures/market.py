@@ -1,4 +1,4 @@
-"""The market as a picture: price, open interest in coins, and what was forced out, hour by hour."""
+"""Picture of the market: price, open interest in coins, and reported liquidations by hour."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PAST_HOURS = 168
 
 @dataclass(frozen=True)
 class MarketPicture:
-    """What a picture of the market shows.
+    """Data of a market picture.
 
     Attributes:
-        at: (n,) float64, closes, seconds since 1970.
+        at: (n,) float64, snapshot times, seconds since 1970.
         marks: (n,) float64, USD.
         interest: (n,) float64, open interest in coins.
-        forced_at: (m,) float64, beginnings of hours, seconds since 1970.
-        forced: (m, 2) float64, USD of longs and shorts that feeds reported; NaN where there was no feed.
+        forced_at: (m,) float64, starts of hours, seconds since 1970.
+        forced: (m, 2) float64, reported liquidations of longs and shorts, USD; NaN without a feed.
     """
 
     frame: Frame
@@ -43,7 +43,7 @@ class MarketPicture:
 
 
 def market_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> MarketPicture:
-    """Take what the picture shows from the board."""
+    """Take the picture's data from the board."""
     past, hours = board.usual.past(PAST_HOURS), board.hours.hours(PAST_HOURS)
     rate = board.facts(now).funding_rate
     title = _("{asset} {price}: the last {days} days", asset=board.asset, price=price(board.view.mark), days=7)
@@ -60,7 +60,7 @@ def market_picture(board: AssetBoard, request: PictureRequest, now: int, *, simu
 
 
 def draw_market(data: MarketPicture) -> bytes:
-    """The picture as a PNG: three panels over one time axis."""
+    """Return the picture as a PNG: three panels over one time axis."""
     figure, palette = new_figure(data.frame), data.frame.palette
     grid = figure.add_gridspec(3, 1, hspace=0.34, left=0.17, right=0.96, top=0.86, bottom=0.19)
     panels = [figure.add_subplot(grid[0])]
@@ -84,13 +84,13 @@ def draw_market(data: MarketPicture) -> bytes:
 
 
 def _draw_forced(axes: Axes, data: MarketPicture) -> None:
-    """Longs downwards, shorts upwards: the way that price went."""
+    """Draw longs downwards and shorts upwards, the direction in which price moved."""
     if np.isnan(data.forced).all():
-        said = _("no liquidation feed yet")
+        caption = _("no liquidation feed yet")
         font = families(data.frame.language)
         at = (0.5, 0.5)
         axes.annotate(
-            said,
+            caption,
             at,
             xycoords="axes fraction",
             color=data.frame.palette.faint,

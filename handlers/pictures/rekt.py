@@ -1,4 +1,4 @@
-"""What was forced out as a picture: over time, and by venue."""
+"""Picture of reported liquidations over time and by venue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from handlers.numbers import usd
 from handlers.pictures.style import Frame, clock_ticks, frame, name_sides, new_figure, png, style, ticks
 
 STEP_MS = {1: 5 * MINUTE_MS, 4: 15 * MINUTE_MS, 24: HOUR_MS}
-"""How long one bar is, by hours shown."""
+"""Length of one bar, ms, by hours shown."""
 
 TICKS_MS = {1: 15 * MINUTE_MS, 4: HOUR_MS, 24: 6 * HOUR_MS}
 MAX_VENUES = 4
@@ -23,11 +23,12 @@ MAX_VENUES = 4
 
 @dataclass(frozen=True)
 class RektPicture:
-    """What a picture of forced orders shows.
+    """Data of a liquidations picture.
 
     Attributes:
-        at: (n,) float64, beginnings of the bars, seconds since 1970; width: of a bar, seconds.
-        forced: (n, 2) float64, USD of longs and shorts.
+        at: (n,) float64, starts of the bars, seconds since 1970.
+        width: length of a bar, seconds.
+        forced: (n, 2) float64, reported liquidations of longs and shorts, USD.
         venues: name, USD of longs, USD of shorts, the largest first.
     """
 
@@ -40,7 +41,7 @@ class RektPicture:
 
 
 def rekt_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> RektPicture:
-    """Take what the picture shows from the board."""
+    """Take the picture's data from the board."""
     step = STEP_MS[request.hours]
     count = request.hours * HOUR_MS // step
     start = now - count * step
@@ -62,7 +63,7 @@ def rekt_picture(board: AssetBoard, request: PictureRequest, now: int, *, simula
 
 
 def draw_rekt(data: RektPicture) -> bytes:
-    """The picture as a PNG: longs downwards, shorts upwards, venues below."""
+    """Return the picture as a PNG: longs downwards, shorts upwards, venues below."""
     figure, palette = new_figure(data.frame), data.frame.palette
     grid = figure.add_gridspec(
         2, 1, height_ratios=(2, 0.5 * max(len(data.venues), 1)), hspace=0.3, left=0.2, right=0.95, top=0.84, bottom=0.23

@@ -1,4 +1,4 @@
-"""A track record as a picture: predicted against reported, day by day."""
+"""Picture of a track record: predicted and reported liquidations by day."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 MIN_USD = 1e5
-"""Days are shown from here on: a scale in logs has no nothing."""
+"""Lower end of the axis, USD a day: a log scale has no zero."""
 
 
 @dataclass(frozen=True)
 class SkillPicture:
-    """What a picture of skill shows.
+    """Data of a skill picture.
 
     Attributes:
         days: (n,) int64, days since 1970, UTC.
@@ -43,7 +43,7 @@ class SkillPicture:
 def skill_picture(
     board: AssetBoard, record: TrackRecord, request: PictureRequest, now: int, *, simulated: bool = False
 ) -> SkillPicture:
-    """Take what the picture shows from a track record."""
+    """Take the picture's data from a track record."""
     table = np.array(record.days_usd, dtype=np.float64).reshape(-1, 5)
     note = _("each hour predicted from earlier data, given its high and low")
     title = _("{asset}: predicted vs reported, by day", asset=record.asset)
@@ -56,7 +56,7 @@ def skill_picture(
 
 
 def draw_skill(data: SkillPicture) -> bytes:
-    """The picture as a PNG: longs above, shorts below; bars are reported, lines predicted."""
+    """Return the picture as a PNG: longs above, shorts below; bars are reported, lines predicted."""
     figure = new_figure(data.frame)
     grid = figure.add_gridspec(2, 1, hspace=0.16, left=0.19, right=0.96, top=0.84, bottom=0.24)
     for row, side in enumerate(SIDES):

@@ -1,4 +1,4 @@
-"""What all pictures share: size, colours, letters, the words at the top and at the foot."""
+"""Style shared by all pictures: size, colours, fonts, title and footer."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INCHES, DPI = (7.2, 6.4), 150
-"""1080 by 960 pixels: a picture is seen at 320 on a small phone, where letters need nine of them."""
+"""1080 by 960 pixels. A small phone shows a picture 320 pixels wide, where letters need nine pixels."""
 
 TITLE, TEXT, FOOT = 16.5, 14.0, 12.5
-"""Sizes of letters, points."""
+"""Font sizes, points."""
 
 TITLE_WIDTH, FOOT_WIDTH, FOOT_LINES = 46, 66, 3
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of a picture. Blue and orange are told apart by every common colour vision, and by lightness too."""
+    """Colours of a picture. Blue and orange differ in lightness too and suit common colour blindness."""
 
     background: str
     ink: str
@@ -53,7 +53,7 @@ LIGHT = Palette("#ffffff", "#14181f", "#566072", "#d9dee7", "#1463b8", "#c96a00"
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around a picture: its title and foot, and how it is drawn."""
+    """Frame of a picture: title, footer, colours and language."""
 
     title: str
     foot: str
@@ -64,7 +64,7 @@ class Frame:
 def frame(
     board: AssetBoard, request: PictureRequest, now: int, title: str, *, simulated: bool, note: str = ""
 ) -> Frame:
-    """The frame of a picture of a board: its time on the chat's clock, its venues, its age."""
+    """Return the frame of a board's picture, with local time, venues and data age in the footer."""
     moment = datetime.fromtimestamp(now / 1000, UTC).astimezone(ZoneInfo(request.timezone))
     marked = f"{_(wording.SIMULATED)} " if simulated else ""
     foot = " · ".join(
@@ -81,7 +81,7 @@ def frame(
 
 
 def new_figure(of: Frame) -> Figure:
-    """An empty picture with its title and foot. Uses no global state of the drawing library."""
+    """Return an empty picture with title and footer. Uses no global state of matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -98,30 +98,30 @@ def new_figure(of: Frame) -> Figure:
 
 
 def write_right(figure: Figure, of: Frame, place: tuple[float, float], text: str, colour: str) -> None:
-    """A word whose right lower corner is at a place, shares of the picture."""
+    """Write a text whose lower right corner is at a place, given as shares of the picture."""
     figure.text(*place, text, color=colour, fontsize=TEXT, fontfamily=families(of.language), ha="right", va="bottom")
 
 
 def name_sides(figure: Figure, of: Frame, top: float, left: float = 0.80, right: float = 0.96) -> None:
-    """Longs and shorts in their colours, over what shows them."""
+    """Write "longs" and "shorts" in their colours above a panel."""
     write_right(figure, of, (left, top), wording.sides("long"), of.palette.long)
     write_right(figure, of, (right, top), wording.sides("short"), of.palette.short)
 
 
 def _wrapped(text: str, width: int, lines: int) -> list[str]:
-    wide = sum(ord(letter) > 0x2E80 for letter in text) > len(text) / 4  # such letters take twice the room
+    wide = sum(ord(letter) > 0x2E80 for letter in text) > len(text) / 4  # CJK letters are twice as wide
     return textwrap.wrap(text, width // 2 if wide else width, max_lines=lines, placeholder=" …")
 
 
 def png(figure: Figure) -> bytes:
-    """The picture as a PNG."""
+    """Return the picture as a PNG."""
     out = io.BytesIO()
     figure.savefig(out, format="png", facecolor=figure.get_facecolor())
     return out.getvalue()
 
 
 def style(axes: Axes, of: Frame) -> None:
-    """Axes with a faint grid and letters that can be read."""
+    """Give axes a faint grid and readable labels."""
     palette = of.palette
     axes.set_facecolor(palette.background)
     axes.tick_params(colors=palette.faint, labelsize=TEXT, length=0)
@@ -133,14 +133,14 @@ def style(axes: Axes, of: Frame) -> None:
 
 
 def ticks(most: int = 3) -> Any:
-    """Few ticks, none at the lower end."""
+    """Return a locator of few ticks, with none at the lower end."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(most, prune="lower")
 
 
 def clock_ticks(axes: Axes, request: PictureRequest, ends: tuple[float, float], step: float, pattern: str) -> None:
-    """Let an axis of times, seconds since 1970, show round times of the chat's clock, so many seconds apart."""
+    """Put ticks at round local times, step seconds apart, on an axis in seconds since 1970."""
     zone = ZoneInfo(request.timezone)
     offset = datetime.fromtimestamp(ends[1], UTC).astimezone(zone).utcoffset() or timedelta()
     shift = offset.total_seconds()
@@ -150,7 +150,7 @@ def clock_ticks(axes: Axes, request: PictureRequest, ends: tuple[float, float], 
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
-    """A colour as fractions of red, green and blue."""
+    """Return a colour as fractions of red, green and blue."""
     from matplotlib.colors import to_rgb
 
     return to_rgb(colour)
@@ -170,16 +170,16 @@ _CHINESE = (
 
 @lru_cache
 def families(language: str) -> list[str]:
-    """Fonts for a language, the best first; matplotlib's own has no Chinese letters."""
+    """Return fonts for a language, the best first. Matplotlib's default font has no Chinese letters."""
     from matplotlib import font_manager
 
     own = ["DejaVu Sans"]
     if not language.startswith("zh"):
         return own
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    return [name for name in _CHINESE if name in known] + own
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [name for name in _CHINESE if name in installed] + own
 
 
 def drawable(language: str) -> str:
-    """The language to draw in: English where this machine has no letters for another."""
+    """Return the language to draw in: English if this machine has no font for the requested one."""
     return language if not language.startswith("zh") or len(families(language)) > 1 else SOURCE

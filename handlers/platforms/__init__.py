@@ -1,1 +1,1 @@
-"""Chat platforms and other ways out: each one's way of taking commands, of showing answers, and of sending."""
+"""Telegram, Discord, the terminal and webhooks: how each receives commands, renders answers and sends messages."""

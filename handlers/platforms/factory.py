@@ -1,4 +1,4 @@
-"""The platforms that the settings ask for, each with the dispatcher that sends its messages."""
+"""Builds the platforms that the settings configure, each with the dispatcher that sends its messages."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Platforms:
     """All platforms of one process.
 
     Attributes:
-        dispatchers: one for each.
-        runners: what connects those that take commands, by name.
-        foreground: the platform whose end ends the process, such as the terminal of a demo; None for none.
+        dispatchers: one per platform.
+        runners: by platform name, the function that connects it and receives commands.
+        foreground: name of the platform whose end ends the process, such as the terminal of a demo, or None.
     """
 
     def __init__(self, services: Services, wall: Clock) -> None:
@@ -51,12 +51,12 @@ class Platforms:
         people: Membership | None = None,
         limiter: Limiter | None = None,
     ) -> None:
-        """Take a platform in.
+        """Add a platform and its dispatcher.
 
         Args:
-            run: connects it and takes commands, where it does that.
-            people: says who is who there.
-            limiter: shared with what else it sends, such as answers.
+            run: connects the platform and receives commands; None if it is send-only.
+            people: answers questions about membership there.
+            limiter: shared with the platform's other traffic, such as answers.
         """
         services, name = self._services, platform.platform
         if people is not None:
@@ -80,7 +80,7 @@ class Platforms:
             self.runners[name] = run
 
     def states(self) -> dict[str, str]:
-        """Return how each is, in a few words: ok, or what is wrong."""
+        """Return each platform's state in a few words: ok, or the problem."""
         return {dispatcher.platform: dispatcher.state for dispatcher in self.dispatchers}
 
     def wake(self) -> None:
@@ -92,7 +92,7 @@ class Platforms:
 
 
 async def build_platforms(settings: Settings, services: Services, wall: Clock, *, in_terminal: bool) -> Platforms:
-    """Build what the settings ask for. The chats' libraries are loaded only where there is a token."""
+    """Build the platforms that the settings configure. Import a chat library only if its token is set."""
     services.configured_operators = settings.operators
     platforms = Platforms(services, wall)
     if in_terminal:
@@ -117,7 +117,7 @@ def _add_telegram(platforms: Platforms, settings: Settings, services: Services, 
 
     telegram = TelegramPlatform(services, platforms.pictures.draw, token, settings.telegram_api)
     limiter = Limiter(TELEGRAM, time.monotonic)
-    telegram.incoming.replies.limiter = limiter  # answers count as well as alerts
+    telegram.incoming.replies.limiter = limiter  # the platform counts answers as well as alerts
     platforms.add(telegram, TELEGRAM, telegram.run, telegram, limiter)
 
 
@@ -131,7 +131,7 @@ def _add_discord(platforms: Platforms, settings: Settings, services: Services, t
 
 async def _add_terminal(platforms: Platforms, services: Services) -> None:
     services.configured_operators |= {(terminal.PLATFORM, terminal.LOCAL)}
-    # A demo is there to be seen at work.
+    # A demo should alert often.
     size: Tier = "busy" if services.simulated else "normal"
     chat = await _subscribed(services, terminal.PLATFORM, terminal.LOCAL, size)
     local = terminal.TerminalPlatform(services, chat, platforms.pictures.draw, PICTURES)
@@ -146,7 +146,7 @@ async def _offer_claim(settings: Settings, services: Services) -> None:
 
 
 async def _subscribed(services: Services, platform: str, remote_id: str, size: Tier = "normal") -> Chat:
-    """Return a chat of this machine's own, approved, with a near alert unless it has others already."""
+    """Return this machine's own chat there, approved, active, and with a near rule unless it has any rule."""
     chat = await services.store.upsert_chat(platform, remote_id, "private", "")
     await services.store.approve_chat(chat.id, approved=True)
     if not chat.active:
@@ -157,6 +157,6 @@ async def _subscribed(services: Services, platform: str, remote_id: str, size: T
         rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
         for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
             services.pipeline.rules.add(added)
-    # Who runs the program, or another program, is not told that the day is full.
+    # No daily cap for the terminal and webhooks: their readers are the operator and programs.
     await services.store.save_preferences(chat.id, replace(chat.preferences, cap=NO_CAP))
     return replace(chat, approved=True, active=True)

@@ -1,8 +1,8 @@
-"""Any web address as a one-way face, for people who automate: alerts as signed JSON over HTTPS.
+"""A web address as a send-only platform, for automation: alerts as signed JSON over HTTPS.
 
-The body is what was stored when the message was first rendered; every try sends the same bytes. The signature is
-HMAC-SHA256 over the timestamp, a full stop and the body. The address is resolved once and kept; addresses inside
-networks (private, link-local, the metadata services of clouds) are refused, and so are redirects.
+The message is rendered once and stored, so every attempt sends the same bytes. The signature is HMAC-SHA256 over the
+timestamp, a full stop and the body. The address is resolved once and kept until a connection fails. Internal addresses
+(private, link-local, cloud metadata services) and redirects are refused.
 """
 
 from __future__ import annotations
@@ -36,52 +36,52 @@ LONGEST_RETRY_SECONDS = 3600.0
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "192.0.0.0/24",  # protocol assignments; Oracle's cloud answers at .192
-        "192.88.99.0/24",  # relays that are no more
-        "168.63.129.16/32",  # Azure's own services, at an address of the public range
-        "64:ff9b:1::/48",  # translation within a network
+        "192.0.0.0/24",  # protocol assignments; Oracle Cloud's metadata service is .192
+        "192.88.99.0/24",  # deprecated 6to4 relays
+        "168.63.129.16/32",  # Azure's own services, in public address space
+        "64:ff9b:1::/48",  # NAT64 within a network
         "2001::/23",  # protocol assignments
         "2001:db8::/32",
         "3fff::/20",
         "5f00::/16",
-        "fec0::/10",  # site-local, of before fc00::/7
+        "fec0::/10",  # site-local, replaced by fc00::/7
     )
 )
-"""What the registries and the clouds keep for themselves, whatever the library's version calls global."""
+"""Reserved by the registries and clouds, even where the ipaddress module of some version calls them global."""
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""In the last 32 bits an IPv4 address that a translator reaches."""
+"""Its last 32 bits are the IPv4 address that a translator reaches."""
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """What a receiver compares with X-Cliffwatch-Signature, hexadecimal."""
+    """Return the HMAC-SHA256 that X-Cliffwatch-Signature carries after "sha256=", hexadecimal."""
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def permitted(address: str, *, loopback: bool) -> bool:
-    """Whether an address may be written to: public ones; those of this machine only where plain http is meant."""
-    found = ipaddress.ip_address(address)
-    inner = _inner(found) if isinstance(found, ipaddress.IPv6Address) else None
+    """Return whether we may post to an address: a public one, or with loopback only one of this machine."""
+    ip = ipaddress.ip_address(address)
+    inner = _inner(ip) if isinstance(ip, ipaddress.IPv6Address) else None
     if inner is not None:
         return permitted(str(inner), loopback=loopback)
     if loopback:
-        return found.is_loopback
-    if any(found in network for network in NOT_PUBLIC if network.version == found.version):
+        return ip.is_loopback
+    if any(ip in network for network in NOT_PUBLIC if network.version == ip.version):
         return False
-    return found.is_global and not (found.is_multicast or found.is_reserved)
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
 
 
-def _inner(found: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address leads to, or None."""
-    if found in NAT64:
-        return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-    return found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+def _inner(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address embedded in an IPv6 address, or None."""
+    if ip in NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
 
 
 def body_of(message: Message) -> bytes:
-    """The JSON that goes out: the same bytes at every try."""
+    """Return the JSON body, the same bytes at every attempt."""
     facts, rendered = message.body, message.rendered or {}
-    found = {
+    payload = {
         "id": message.nonce,
         "kind": facts.get("kind", ""),
         "asset": facts.get("asset", ""),
@@ -90,20 +90,20 @@ def body_of(message: Message) -> bytes:
         "edits": message.edits,
         "facts": facts,
     }
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
 class SignedWebhook:
-    """Posts messages to one address, which is a secret, as is the key that signs them."""
+    """Posts messages to one address. The address and the signing key are secret."""
 
     ready = True
     idempotent = True
 
     def __init__(self, url: str, secret: str, wall: Callable[[], float] = time.time) -> None:
-        """A face.
+        """Check the address. Plain http only ever reaches addresses of this machine; see permitted().
 
         Raises:
-            SettingError: for anything but https, and plain http to this machine.
+            SettingError: when it has no host, or its scheme is neither https nor http.
         """
         parts = urlsplit(url)
         self._loopback = parts.scheme == "http"
@@ -118,19 +118,19 @@ class SignedWebhook:
     def platform(self) -> str:
         return PLATFORM
 
-    def render(self, found: Answer) -> dict[str, Any]:
-        """What people would read; the facts behind it are the message's own."""
-        return {"headline": found.headline, "text": found.text}
+    def render(self, answer: Answer) -> dict[str, Any]:
+        """Return the headline and text for people; body_of() adds the facts."""
+        return {"headline": answer.headline, "text": answer.text}
 
     async def send(self, message: Message) -> Outcome:
-        """Post one message; neither the address nor the key appears in any error."""
+        """Post one message. Neither the address nor the key appears in an error."""
         assert message.rendered is not None  # noqa: S101  # the dispatcher renders first
         try:
             await self._pin()
         except (OSError, ValueError):
             return self._seen(Outcome("retry", "the address cannot be resolved"))
         if not self._pinned:
-            return self._seen(Outcome("dead", "the address lies inside a network"))
+            return self._seen(Outcome("dead", "the address is internal"))
         body, timestamp = body_of(message), str(int(self._wall()))
         headers = {
             "Content-Type": "application/json",
@@ -147,10 +147,10 @@ class SignedWebhook:
                 session.post(self._url, data=body, headers=headers, allow_redirects=False) as response,
             ):
                 await response.content.read(MAX_ANSWER_BYTES)
-                found = outcome_of(response.status, response.headers.get("Retry-After", ""), self._wall())
-                return self._seen(replace(found, remote_id=message.nonce))
+                outcome = outcome_of(response.status, response.headers.get("Retry-After", ""), self._wall())
+                return self._seen(replace(outcome, remote_id=message.nonce))
         except aiohttp.ClientConnectorError:
-            self._pinned = []  # it may have moved: the next try resolves and checks it anew
+            self._pinned = []  # the host may have moved: resolve and check it again next time
             return self._seen(Outcome("retry", "cannot be reached"))
         except (TimeoutError, aiohttp.ClientError) as error:
             return self._seen(Outcome("unknown", type(error).__name__))
@@ -160,18 +160,18 @@ class SignedWebhook:
         return outcome
 
     async def _pin(self) -> None:
-        """Resolve the address, once; what lies inside a network is left out."""
+        """Resolve the address, once. If any of its addresses is internal, keep none."""
         if self._pinned:
             return
         rows = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(row[4][0]) for row in rows))
-        # One address inside is enough to refuse all: a name that points both ways is no honest one.
+        # One internal address is enough to refuse all: a name that resolves to both kinds is suspicious.
         if all(permitted(address, loopback=self._loopback) for address in addresses):
             self._pinned = addresses
 
 
 class _Pinned(AbstractResolver):
-    """Answers with the addresses that were found when they were checked."""
+    """Resolver that returns only the addresses that were checked."""
 
     def __init__(self, addresses: list[str]) -> None:
         self._addresses = addresses
@@ -197,10 +197,10 @@ class _Pinned(AbstractResolver):
 
 
 def outcome_of(status: int, retry_after: str, now: float) -> Outcome:
-    """What an answer means.
+    """Return the outcome of a response.
 
     Args:
-        retry_after: the header: seconds, or a date.
+        retry_after: the header's value, seconds or a date; empty if there is none.
         now: seconds since 1970.
     """
     if 200 <= status < 300:

@@ -1,4 +1,4 @@
-"""The terminal face: commands from standard input, answers and alerts to standard output."""
+"""The terminal platform: commands from standard input, answers and alerts to standard output."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Draw = Callable[[Answer], Awaitable[bytes]]
 
 
 class TerminalPlatform:
-    """One person at a terminal, who is the operator.
+    """One user at a terminal, who is the operator.
 
     Args:
-        draw: makes a picture's PNG.
-        pictures: directory for them.
+        draw: renders an answer's picture to PNG.
+        pictures: directory to save pictures in.
     """
 
     def __init__(self, services: Services, chat: Chat, draw: Draw, pictures: Path) -> None:
@@ -48,8 +48,8 @@ class TerminalPlatform:
     def platform(self) -> str:
         return PLATFORM
 
-    def render(self, found: Answer) -> dict[str, Any]:
-        return {"markup": markup(found)}
+    def render(self, answer: Answer) -> dict[str, Any]:
+        return {"markup": markup(answer)}
 
     async def send(self, message: Message) -> Outcome:
         """Print one message."""
@@ -76,16 +76,16 @@ class TerminalPlatform:
         request = Request(
             PLATFORM, LOCAL, chat, text, self._services, NoMembership(), patience_seconds=PATIENCE_SECONDS
         )
-        found = await answer(request)
-        self._console.print(self.render(found)["markup"])
-        if found.picture is not None:
-            await self._show_picture(found, found.picture)
-        if found.file is not None:
-            await self._keep_file(*found.file)
+        response = await answer(request)
+        self._console.print(self.render(response)["markup"])
+        if response.picture is not None:
+            await self._show_picture(response, response.picture)
+        if response.file is not None:
+            await self._keep_file(*response.file)
         self._console.print()
 
     def _meant(self, line: str) -> str:
-        """The command that a line stands for: with or without its slash, and a bare price or coin asks /liq."""
+        """Return the command that a line means: the slash is optional, and a bare price or coin means /liq."""
         if line.startswith("/"):
             return line
         first = line.split(maxsplit=1)[0]
@@ -93,11 +93,11 @@ class TerminalPlatform:
             return f"/liq {line}"
         return f"/{line}"
 
-    async def _show_picture(self, found: Answer, picture: PictureRequest) -> None:
-        """Keep the picture as a file and print its path."""
+    async def _show_picture(self, answer: Answer, picture: PictureRequest) -> None:
+        """Save the picture to a file and print its path."""
         path = self._pictures / f"{picture.kind}-{picture.asset.lower()}.png"
         try:
-            png = await self._draw(found)
+            png = await self._draw(answer)
             self._pictures.mkdir(parents=True, exist_ok=True)
             await asyncio.to_thread(path.write_bytes, png)
         except OSError as error:
@@ -114,45 +114,45 @@ class TerminalPlatform:
         self._console.print(f"File: {escape(name)}")
 
 
-def markup(found: Answer) -> str:
-    """An answer in rich's markup, every value escaped."""
-    parts = [f"[bold]{_escaped(found.headline)}[/bold]", *(_escaped(line) for line in found.lines)]
-    if found.table:
-        parts.append(_escaped(set_table(found.table)))
-    if found.footer:
-        parts.append(f"[dim]{_escaped(found.footer)}[/dim]")
-    if found.buttons:
-        hints = "  ".join(f"{button.label}: {button.command}" for button in found.buttons)
+def markup(answer: Answer) -> str:
+    """Return an answer in rich's markup, every value escaped."""
+    parts = [f"[bold]{_escaped(answer.headline)}[/bold]", *(_escaped(line) for line in answer.lines)]
+    if answer.table:
+        parts.append(_escaped(set_table(answer.table)))
+    if answer.footer:
+        parts.append(f"[dim]{_escaped(answer.footer)}[/dim]")
+    if answer.buttons:
+        hints = "  ".join(f"{button.label}: {button.command}" for button in answer.buttons)
         parts.append(f"[dim]{_escaped(hints)}[/dim]")
     return "\n".join(parts)
 
 
 def _escaped(text: str) -> str:
-    """Text with nothing in it that rich takes for markup, also where a backslash would swallow what follows."""
+    """Escape rich markup. After a trailing backslash add a space, as it would escape the tag that follows."""
     return escape(text) if not text.endswith("\\") else escape(text) + " "
 
 
 def _read_lines(lines: asyncio.Queue[str | None]) -> None:
-    """Put standard input's lines on a queue, None at its end.
+    """Put standard input's lines on a queue, and None at its end.
 
-    A daemon thread: a person who types nothing must not keep the process from ending. It reads the file itself: one
-    that waits within sys.stdin holds its lock, and the interpreter then aborts at its end.
+    It uses a daemon thread, so that a user who types nothing does not keep the process alive. The thread reads the file
+    descriptor: one blocked inside sys.stdin would hold its lock, and the interpreter would abort at exit.
     """
     loop = asyncio.get_running_loop()
     number = sys.stdin.fileno()
 
     def read() -> None:
         with contextlib.suppress(RuntimeError):  # the loop may be gone before the last line is read
-            rest = b""
+            tail = b""
             try:
                 while data := os.read(number, 65_536):
-                    *whole, rest = (rest + data).split(b"\n")
+                    *whole, tail = (tail + data).split(b"\n")
                     for line in whole:
                         loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", errors="replace"))
-                if rest:
-                    loop.call_soon_threadsafe(lines.put_nowait, rest.decode("utf-8", errors="replace"))
+                if tail:
+                    loop.call_soon_threadsafe(lines.put_nowait, tail.decode("utf-8", errors="replace"))
             except (OSError, ValueError):
-                return  # closed under its reader: that is its end
+                return  # closed while we read: end of input
             finally:
                 loop.call_soon_threadsafe(lines.put_nowait, None)
 

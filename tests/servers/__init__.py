@@ -1,1 +1,1 @@
-"""Stand-ins for Telegram and Discord on 127.0.0.1, in their own wire formats; they refuse what the platforms refuse."""
+"""Telegram and Discord on 127.0.0.1, in their own wire formats. They refuse what the platforms refuse."""

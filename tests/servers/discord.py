@@ -1,6 +1,6 @@
-"""Discord over real sockets: simcord models it, this lets a client in another process reach the model.
+"""Discord over real sockets: simcord models it, and this server connects clients in other processes to it.
 
-REST with multipart and the gateway with zlib-stream; nonces, which the model ignores, are honoured here.
+It serves REST with multipart and the gateway with zlib-stream, and honours nonces, which the model ignores.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Fault = Callable[[str, str], web.Response | None]
 
 
 NONCE_SECONDS = 120.0
-"""How long a nonce is remembered: the platform says a few minutes."""
+"""How long a nonce is remembered: Discord documents a few minutes."""
 
 
 class WallClock(Clock):  # type: ignore[misc]  # simcord is not typed
-    """The model's own clock stands still, and interactions would never expire."""
+    """Real time. The model's own clock does not move, so interactions would never expire."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -67,11 +67,11 @@ class DiscordServer:
         self.requests: list[tuple[str, str, int]] = []
         self._nonces: dict[tuple[str, str], tuple[float, Any]] = {}
         self.slow_seconds = 0.0
-        """A message takes up to so long to be taken; of senders that are gone by then, a share is not heard."""
+        """Upper bound of the random delay before a message is accepted. Once the sender is gone, a share is dropped."""
 
         self.unheard_share = 0.5
         self.spoils: Spoil | None = None
-        """How the answer to a message that was taken goes wrong."""
+        """How to break the response to an accepted message."""
 
         self._chance = random.Random(2)
         self._sockets: set[web.WebSocketResponse] = set()
@@ -106,9 +106,12 @@ class DiscordServer:
     def slash(
         self, user_id: int, channel_id: int, name: str, own: bool = False, between_people: bool = False, **options: Any
     ) -> Any:
-        """A person gives a slash command; the record of what happens to it. KeyError: it is not synced.
+        """Give a slash command as a user. Return the record of the interaction.
 
-        own: through an app that they installed for themself alone. between_people: where the bot is not.
+        own: through an app that only this user has installed. between_people: in a chat without the bot.
+
+        Raises:
+            KeyError: when the command is not synced.
         """
         visible = {c["name"]: c for c in self.backend.visible_commands(user_id=user_id, channel_id=channel_id)}
         leaf, nesting = interactions.walk_to_subcommand(visible[name], [])
@@ -124,47 +127,47 @@ class DiscordServer:
         return record
 
     def click(self, user_id: int, channel_id: int, message: Any, label: str) -> Any:
-        """A person presses a button of a message."""
+        """Press a button of a message as a user. Return the record of the interaction."""
         buttons = [b for row in message.components for b in row["components"]]
         custom_id = next(b["custom_id"] for b in buttons if b["label"] == label)
         return self._interact(3, user_id, channel_id, {"custom_id": custom_id, "component_type": 2}, message)
 
     async def propose(self, user_id: int, channel_id: int, name: str, option: str, typed: str) -> list[dict[str, str]]:
-        """What is proposed while a person types an option of a command."""
+        """Return what autocomplete proposes while a user types an option of a command."""
         visible = {c["name"]: c for c in self.backend.visible_commands(user_id=user_id, channel_id=channel_id)}
         options = [{"name": option, "type": 3, "value": typed, "focused": True}]
         data = {"id": visible[name]["id"], "name": name, "type": 1, "options": options}
         record = self._interact(4, user_id, channel_id, data)
         deadline = time.monotonic() + 5
-        while record.autocomplete_choices is None and time.monotonic() < deadline:  # noqa: ASYNC110  # nothing tells
+        while record.autocomplete_choices is None and time.monotonic() < deadline:  # noqa: ASYNC110  # no event for it
             await asyncio.sleep(0.02)
         return list(record.autocomplete_choices or [])
 
     def form(self, record: Any) -> Any:
-        """The form that answers an interaction, None until it is there."""
+        """Return the form that answers an interaction, None until it is there."""
         return record.modal
 
     def submit(self, user_id: int, channel_id: int, form: Any, typed: str) -> Any:
-        """A person fills a form with one line and sends it."""
+        """Fill in and submit a one-line form as a user. Return the record of the interaction."""
         line = form["components"][0]["components"][0]
         row = {"type": 1, "components": [{"type": 4, "custom_id": line["custom_id"], "value": typed}]}
         return self._interact(5, user_id, channel_id, {"custom_id": form["custom_id"], "components": [row]})
 
     def commands(self) -> list[dict[str, Any]]:
-        """The commands as the bot set them up."""
+        """Return the commands that the bot registered."""
         return list(self.backend.commands.get(None, {}).values())
 
     def private(self, user_id: int) -> int:
-        """The channel that a person and the bot have to themselves."""
+        """Return the id of the private channel of a user and the bot."""
         return int(self.backend.get_dm_channel(user_id).id)
 
     def synced(self, user_id: int | None = None) -> set[str]:
-        """Names of the commands that the bot has set up, as somebody sees them; the admin if nobody is named."""
+        """Return the names of registered commands that a user sees, by default the admin."""
         visible = self.backend.visible_commands(user_id=user_id or self.admin.id, channel_id=self.channel.id)
         return {command["name"] for command in visible}
 
     def messages(self, channel_id: int) -> list[Any]:
-        """The bot's messages in a channel, oldest first, without answers to commands."""
+        """Return the bot's messages in a channel, oldest first, without answers to commands."""
         return [
             message
             for message in self.backend.messages.get(channel_id, {}).values()
@@ -172,7 +175,7 @@ class DiscordServer:
         ]
 
     def answer(self, record: Any) -> Any:
-        """The message that answers an interaction, None until it is there."""
+        """Return the message that answers an interaction, None until it is there."""
         if record.message_id is None or record.loading:
             return None
         return self.backend.get_message(record.channel_id, record.message_id)
@@ -188,7 +191,7 @@ class DiscordServer:
     def _prepared(
         self, kind: int, user_id: int, channel_id: int, data: Any, *, own: bool = False
     ) -> tuple[Any, dict[str, Any]]:
-        """The record of an interaction, and what the bot is told of it."""
+        """Return the record of an interaction, and the payload for the bot."""
         channel = self.backend.get_channel(channel_id)
         record, payload = interactions.base_payload(
             self.backend, type=kind, channel_id=channel_id, guild_id=channel.guild_id, user_id=user_id, data=data
@@ -214,7 +217,7 @@ class DiscordServer:
         if self.slow_seconds and request.method == "POST" and path.endswith("/messages"):
             await asyncio.sleep(self.slow_seconds * self._chance.random())
             if request.transport is None and self._chance.random() < self.unheard_share:
-                return web.Response(status=500)  # nobody hears this
+                return web.Response(status=500)  # the sender is gone
         response = self._answer(request, path, body, files)
         if self.spoils and request.method == "POST" and path.endswith("/messages"):
             return await spoil(request, self.spoils)
@@ -239,19 +242,19 @@ class DiscordServer:
             if time.monotonic() - taken_at < NONCE_SECONDS:
                 return reply(before)
         try:
-            made = dispatch(
+            result = dispatch(
                 self.backend, request.method, path, json=body, params=dict(request.query), files=files, reason=None
             )
         except BackendError as error:
             return reply(error.to_json(), status=error.status)
         except (RouteNotImplemented, UnsupportedField) as error:
             return reply({"message": f"404: {error}", "code": 0}, status=404)
-        if made is None:
+        if result is None:
             return web.Response(status=204)
         if nonce is not None:
-            made = {**made, "nonce": nonce}
-            self._nonces[path, nonce] = (time.monotonic(), made)
-        return reply(made)
+            result = {**result, "nonce": nonce}
+            self._nonces[path, nonce] = (time.monotonic(), result)
+        return reply(result)
 
     # -- gateway
 
@@ -274,7 +277,7 @@ class DiscordServer:
         return socket
 
     def _hear(self, message: dict[str, Any], connection: Connection) -> bool:
-        """Take in one gateway message; False if the client is to be shown the door."""
+        """Handle one gateway message. Return False if the connection must be closed for a wrong token."""
         put = connection.queue.put_nowait
         if message["op"] == 1:
             put((11, None, None))
@@ -303,7 +306,7 @@ class DiscordServer:
 
     def _on_event(self, event: str, payload: Any) -> None:
         for connection in self._connections.values():
-            # The model goes on changing what it hands out.
+            # Copy it: the model keeps changing its payloads.
             connection.queue.put_nowait((0, event, json.loads(json.dumps(payload))))
 
 
@@ -317,6 +320,6 @@ async def _pump(socket: web.WebSocketResponse, queue: asyncio.Queue[tuple[int, s
 
 
 def reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """JSON with exactly the content type that the library insists on."""
+    """Return a JSON response with exactly the content type that the library requires."""
     given = {"Content-Type": "application/json", **(headers or {})}
     return web.Response(body=json.dumps(value).encode(), status=status, headers=given)

@@ -1,7 +1,7 @@
-"""What platforms answer when something is wrong with them rather than with a message: switches for both servers.
+"""Responses of platforms that are ill, as opposed to errors of a message: switches for both servers.
 
-Each is one of the answers of the outcome tables that mean "not now": nothing was taken, and nothing is known of the
-chat. A sender that takes one of them for an end loses what it sent.
+Each is a response of the outcome tables that means "not now": the message was not accepted, and nothing is known about
+the chat. A sender that takes one for final loses its message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TELEGRAM: dict[str, Callable[[], RefusedError]] = {
     "the token is refused": lambda: RefusedError(401, "Unauthorized"),
     "internal error": lambda: RefusedError(500, "Internal Server Error"),
 }
-"""Answers to sends, by what they are."""
+"""Responses to sends, by name."""
 
 DISCORD: dict[str, Callable[[], web.Response]] = {
     "internal network error": lambda: reply({"message": "internal network error", "code": 40333}, 403),
@@ -43,7 +43,7 @@ DISCORD: dict[str, Callable[[], web.Response]] = {
 
 
 def ill_telegram(server: TelegramServer, name: str) -> Callable[[], None]:
-    """Let a server answer sends so; the function that ends it is returned."""
+    """Make a server answer sends with this. Return the function that ends it."""
 
     def fault(method: str, fields: dict[str, str]) -> RefusedError | None:  # the servers' signature
         return TELEGRAM[name]() if method.startswith("send") else None
@@ -53,7 +53,7 @@ def ill_telegram(server: TelegramServer, name: str) -> Callable[[], None]:
 
 
 def ill_discord(server: DiscordServer, name: str) -> Callable[[], None]:
-    """The same for Discord."""
+    """As ill_telegram, for Discord."""
 
     def fault(method: str, path: str) -> web.Response | None:
         return DISCORD[name]() if method == "POST" and path.endswith("/messages") else None
@@ -63,7 +63,7 @@ def ill_discord(server: DiscordServer, name: str) -> Callable[[], None]:
 
 
 async def weather(telegram: TelegramServer, discord: DiscordServer, chance: random.Random) -> None:
-    """Switch two of all ills on for some seconds, again and again, until cancelled."""
+    """Switch on two random ills for some seconds, again and again, until cancelled."""
     ills: list[tuple[Callable[..., Callable[[], None]], object, str]] = [
         *((ill_telegram, telegram, name) for name in TELEGRAM),
         *((ill_discord, discord, name) for name in DISCORD),

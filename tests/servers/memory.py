@@ -1,4 +1,4 @@
-"""A platform in memory: keeps what it is sent and answers as it is told."""
+"""A platform in memory: keeps the messages it is sent and returns scripted outcomes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handlers.answers import Answer
 
 
 class MemoryPlatform:
-    """A whole sender without a wire."""
+    """A whole sender without a network."""
 
     platform = "telegram"
     ready = True
@@ -29,7 +29,7 @@ class MemoryPlatform:
     async def send(self, message: Message) -> Outcome:
         await self.gate.wait()
         self.sent.append(message)
-        found = self.answers.pop(0) if self.answers else Outcome("sent", remote_id=str(len(self.sent)))
-        if isinstance(found, Exception):
-            raise found
-        return found
+        outcome = self.answers.pop(0) if self.answers else Outcome("sent", remote_id=str(len(self.sent)))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome

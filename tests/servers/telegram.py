@@ -36,7 +36,7 @@ TAGS = frozenset(
 
 
 class RefusedError(Exception):
-    """What the platform would answer instead of doing it."""
+    """The platform's error response, raised instead of handling the call."""
 
     def __init__(self, status: int, description: str, **parameters: Any) -> None:
         super().__init__(description)
@@ -44,7 +44,7 @@ class RefusedError(Exception):
 
 
 class PageError(RefusedError):
-    """What stands between answers instead of the platform: a text as it is."""
+    """A response from a proxy in front of the platform: a text as it is."""
 
     def __init__(self, status: int, text: str, content_type: str = "text/html") -> None:
         super().__init__(status, text)
@@ -53,7 +53,7 @@ class PageError(RefusedError):
 
 @dataclass
 class Sent:
-    """A message as the server took it."""
+    """A message as the server accepted it."""
 
     chat_id: int
     text: str
@@ -78,7 +78,7 @@ Spoil = Literal["cut", "garbage", "silence"]
 
 
 async def spoil(request: web.Request, how: Spoil) -> web.StreamResponse:
-    """An answer that is none: the connection is reset in the middle of it, it is a page, or it never comes."""
+    """Send a broken response: the connection is reset halfway, it is a page, or it never comes."""
     if how == "silence":
         await asyncio.sleep(600)
     if how == "garbage":
@@ -95,7 +95,7 @@ Fault = Callable[[str, dict[str, str]], RefusedError | None]
 
 
 class Permitted:
-    """How much may be sent: 30 a second in all, one a second in a chat, 20 a minute in a group."""
+    """Telegram's limits: 30 messages a second in all, one a second in a chat, 20 a minute in a group."""
 
     def __init__(self) -> None:
         self.refused = 0
@@ -103,7 +103,7 @@ class Permitted:
         self._chats: dict[int, deque[float]] = {}
 
     def __call__(self, method: str, fields: dict[str, str]) -> RefusedError | None:
-        """A fault that refuses what is too much."""
+        """Return a refusal if a send exceeds a limit, else None."""
         if not method.startswith("send"):
             return None
         now, chat_id = time.monotonic(), int(fields["chat_id"])
@@ -121,7 +121,7 @@ class Permitted:
 
 
 class TelegramServer:
-    """Holds what was sent; push people's messages with say() and press()."""
+    """Keeps the messages that were sent. Push updates of users with say() and press()."""
 
     def __init__(self, token: str = TOKEN) -> None:
         self.token = token
@@ -129,31 +129,30 @@ class TelegramServer:
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.faults: list[Fault] = []
         self.slow_seconds = 0.0
-        """A message takes up to so long to be taken; of senders that are gone by then, a share is not heard."""
+        """Upper bound of the random delay before a message is accepted. Once the sender is gone, a share is dropped."""
 
         self.unheard_share = 0.5
         self.spoils: Spoil | None = None
-        """How the answer to a message that was taken goes wrong."""
+        """How to break the response to an accepted message."""
 
         self.on_the_wire = asyncio.Event()
         self.watched = ""
-        """If given: on_the_wire is set when a message with these words comes, which is not heard until its sender is
-        gone, nor then."""
+        """If set, a message that contains this sets on_the_wire, waits until its sender is gone, and is dropped."""
 
         self.unheard: list[tuple[int, str]] = []
-        """Chat and text of what nobody waited for."""
+        """Chat and text of messages dropped because their sender was gone."""
 
         self.menus: dict[tuple[str, str], list[str]] = {}
         """Names of commands by scope and language."""
 
         self.notices: list[str] = []
-        """What people who pressed buttons were told."""
+        """Notices shown to users who pressed buttons."""
 
         self.inline: list[list[dict[str, Any]]] = []
         """Answers to inline queries."""
 
         self.languages: dict[int, str] = {}
-        """What people's apps are set to."""
+        """Languages of users' apps, by user."""
 
         self.hold_sends = asyncio.Event()
         self.hold_sends.set()
@@ -161,7 +160,7 @@ class TelegramServer:
         self.members: dict[int, set[int]] = {}
         self.owners: dict[int, set[int]] = {}
         self.without: dict[int, tuple[str, ...]] = {}
-        """Rights that admins do not have, by user."""
+        """Rights that admins lack, by user."""
         self.chats: dict[int, dict[str, Any]] = {}
         self._updates: list[dict[str, Any]] = []
         self._said: dict[int | None, dict[str, Any]] = {}
@@ -191,17 +190,17 @@ class TelegramServer:
     # -- people
 
     def person(self, user_id: int) -> dict[str, Any]:
-        known = {"id": user_id, "is_bot": False, "first_name": f"User{user_id}"}
-        return known | ({"language_code": self.languages[user_id]} if user_id in self.languages else {})
+        profile = {"id": user_id, "is_bot": False, "first_name": f"User{user_id}"}
+        return profile | ({"language_code": self.languages[user_id]} if user_id in self.languages else {})
 
     def chat(self, chat_id: int) -> dict[str, Any]:
-        known = {"id": chat_id, "type": "private" if chat_id > 0 else "supergroup"}
+        profile = {"id": chat_id, "type": "private" if chat_id > 0 else "supergroup"}
         if chat_id < 0:
-            known["title"] = f"Group {chat_id}"
-        return {**known, **self.chats.get(chat_id, {})}
+            profile["title"] = f"Group {chat_id}"
+        return {**profile, **self.chats.get(chat_id, {})}
 
     def forge(self, user_id: int, message: Sent, code: str) -> None:
-        """A client sends a press of a button that a message does not have."""
+        """Send a press of a button that the message does not have."""
         self.press(user_id, message, "", code)
 
     def say(
@@ -212,7 +211,7 @@ class TelegramServer:
         topic: int | None = None,
         replies_to: Sent | None = None,
     ) -> int:
-        """A person writes, privately, in a group or in a topic of it; the id of the message."""
+        """Write as a user: privately, in a group or in a topic of it. Return the id of the message."""
         chat = self.chat(chat_id if chat_id is not None else user_id)
         number = self._next_id()
         message = {"message_id": number, "date": int(time.time()), "chat": chat, "text": text}
@@ -233,12 +232,12 @@ class TelegramServer:
         return number
 
     def ask_inline(self, user_id: int, text: str) -> None:
-        """A person types @bot and words in any chat."""
+        """Type @bot and words in any chat, as a user."""
         query = {"id": str(self._next_id()), "from": self.person(user_id), "query": text, "offset": ""}
         self._push(inline_query=query)
 
     def press(self, user_id: int, message: Sent, label: str, code: str | None = None) -> None:
-        """A person presses a button of a message."""
+        """Press a button of a message, as a user."""
         data = code or next(b["callback_data"] for row in message.buttons for b in row if b["text"] == label)
         shown: dict[str, Any] = {
             "message_id": message.message_id,
@@ -259,7 +258,7 @@ class TelegramServer:
         self._push(callback_query={**query, "message": shown})
 
     def block(self, user_id: int, *, blocked: bool) -> None:
-        """A person blocks the bot, or lets it in again."""
+        """Block or unblock the bot, as a user."""
         me: dict[str, Any] = {"status": "kicked", "user": BOT, "until_date": 0}
         free: dict[str, Any] = {"status": "member", "user": BOT}
         change = {"chat": self.chat(user_id), "from": self.person(user_id), "date": int(time.time())}
@@ -272,12 +271,12 @@ class TelegramServer:
         )
 
     def migrate(self, old: int, new: int) -> None:
-        """A group becomes a supergroup."""
+        """Turn a group into a supergroup."""
         message = {"message_id": self._next_id(), "date": int(time.time()), "chat": self.chat(old)}
         self._push(message={**message, "migrate_to_chat_id": new})
 
     def demote(self, chat_id: int, user_id: int, *, posts: bool) -> None:
-        """Somebody takes the bot's right to post in a channel, or gives it back."""
+        """Take away the bot's right to post in a channel, or give it back."""
         rights = dict.fromkeys(ADMIN_RIGHTS, True) | {"can_be_edited": False, "is_anonymous": False}
         member: dict[str, Any] = {"status": "administrator", "user": BOT, **rights}
         change = {"chat": self.chat(chat_id), "from": self.person(user_id), "date": int(time.time())}
@@ -285,7 +284,7 @@ class TelegramServer:
         self._push(my_chat_member={**change, "old_chat_member": before, "new_chat_member": after})
 
     def to(self, chat_id: int) -> list[Sent]:
-        """What was sent to a chat."""
+        """Return the messages sent to a chat."""
         return [sent for sent in self.sent if sent.chat_id == chat_id]
 
     def _push(self, **update: Any) -> None:
@@ -329,18 +328,18 @@ class TelegramServer:
         return web.json_response({"ok": True, "result": result})
 
     async def _listen(self, request: web.Request, fields: dict[str, str]) -> None:
-        """Take the time a message takes, and refuse what is not heard."""
+        """Delay a message as configured. Refuse it if it is dropped because its sender is gone."""
         text = fields.get("text", "")
         aimed = bool(self.watched) and self.watched in text
         if aimed:
             self.on_the_wire.set()
-            while request.transport is not None:  # noqa: ASYNC110  # nothing tells of it
+            while request.transport is not None:  # noqa: ASYNC110  # no event for it
                 await asyncio.sleep(0.01)
         elif self.slow_seconds:
             await asyncio.sleep(self.slow_seconds * self._chance.random())
         if request.transport is None and (aimed or self._chance.random() < self.unheard_share):
             self.unheard.append((int(fields["chat_id"]), text))
-            raise RefusedError(500, "nobody hears this")
+            raise RefusedError(500, "the sender is gone")
 
     def _getMe(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802  # the API's names
         return {**BOT, "can_join_groups": True, "can_read_all_group_messages": False}
@@ -416,15 +415,15 @@ class TelegramServer:
 
     def _change(self, fields: dict[str, str], text: str, photo: bytes) -> Any:
         number = int(fields["message_id"])
-        known = next((sent for sent in self.to(int(fields["chat_id"])) if sent.message_id == number), None)
-        if known is None:
+        target = next((sent for sent in self.to(int(fields["chat_id"])) if sent.message_id == number), None)
+        if target is None:
             raise RefusedError(400, "Bad Request: message to edit not found")
-        if known.text == text and known.photo == photo:
+        if target.text == text and target.photo == photo:
             raise RefusedError(400, "Bad Request: message is not modified: specified new message content is the same")
-        known.text, known.photo, known.edits = text, photo, known.edits + 1
-        known.buttons = json.loads(fields["reply_markup"])["inline_keyboard"] if "reply_markup" in fields else []
+        target.text, target.photo, target.edits = text, photo, target.edits + 1
+        target.buttons = json.loads(fields["reply_markup"])["inline_keyboard"] if "reply_markup" in fields else []
         shown = {"message_id": number, "date": int(time.time()), "edit_date": int(time.time())}
-        return {**shown, "chat": self.chat(known.chat_id), "text": known.text}
+        return {**shown, "chat": self.chat(target.chat_id), "text": target.text}
 
     def _sendPhoto(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
         if not photo.startswith(b"\x89PNG"):
@@ -436,11 +435,11 @@ class TelegramServer:
 
     def _getChat(self, fields: dict[str, str], photo: bytes) -> Any:  # noqa: N802
         wanted = fields["chat_id"]
-        found = next((i for i, chat in self.chats.items() if f"@{chat.get('username')}" == wanted), None)
-        if found is None and not wanted.lstrip("-").isdigit():
+        matching_id = next((i for i, chat in self.chats.items() if f"@{chat.get('username')}" == wanted), None)
+        if matching_id is None and not wanted.lstrip("-").isdigit():
             raise RefusedError(400, "Bad Request: chat not found")
         gifts = ("unlimited_gifts", "limited_gifts", "unique_gifts", "premium_subscription", "gifts_from_channels")
-        chat = self.chat(found if found is not None else int(wanted))
+        chat = self.chat(matching_id if matching_id is not None else int(wanted))
         return {
             **chat,
             "accent_color_id": 0,

@@ -1,4 +1,4 @@
-"""A web address that takes posts: a Discord webhook's answers, or any program's."""
+"""A web address that accepts posts: a Discord webhook, or any program that receives ours."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.servers.telegram import Spoil, spoil
 
 
 class WebhookServer:
-    """Holds what was posted."""
+    """Keeps the posts."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.refuses: tuple[int, dict[str, str], dict[str, Any]] | None = None
         self.spoils: Spoil | None = None
         self.changes = ""
-        """The message that it says was changed, whatever was asked for."""
+        """Id of the message that it claims to have edited, whatever was requested."""
 
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self._runner: web.AppRunner | None = None

@@ -1,1 +1,1 @@
-"""Discord: the connection, what comes in, how answers are rendered, one-way webhooks, what its answers mean."""
+"""Discord: connection, interactions, rendering, send-only webhooks, and the outcomes of sends."""

@@ -1,4 +1,4 @@
-"""The Discord face: slash commands and buttons in, headline and embed out. Knows nothing of what is answered."""
+"""The Discord platform: slash commands and buttons in, headline and embed out. Answers are made elsewhere."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SYNC_SECONDS = (60.0, 3600.0)
 NEEDED = discord.Permissions(view_channel=True, send_messages=True, embed_links=True, attach_files=True)
 MAX_WAIT_SECONDS = 30.0
 NO_MEMBER = (10007, 10013)
-"""Codes by which it says that somebody is not in a server: unknown member, unknown user."""
+"""Error codes that mean "not in this server": unknown member, unknown user."""
 
-"""A longer pause is not slept through inside the library: the dispatcher waits, and others are sent meanwhile."""
+"""MAX_WAIT_SECONDS: the library sleeps through shorter pauses; for longer ones the dispatcher serves others."""
 
 
 class DiscordPlatform:
-    """A bot on Discord. run() connects, and again when it fails; send() hands over one message."""
+    """A bot on Discord. run() connects, and reconnects after failures; send() sends one message."""
 
     def __init__(
         self, services: Services, draw: Draw, token: str, api: str | None = None, gateway: str | None = None
@@ -48,7 +48,7 @@ class DiscordPlatform:
         self._private_chats: dict[str, str] = {}
         self.trouble = ""
         self.syncing: asyncio.Task[None] | None = None
-        self.idempotent = True  # within the minutes that its nonce is remembered
+        self.idempotent = True  # for the minutes that Discord remembers a nonce
         point_elsewhere(api, gateway)
 
     @property
@@ -57,7 +57,7 @@ class DiscordPlatform:
 
     @property
     def state(self) -> str:
-        """How it is, in a few words."""
+        """The connection's state in a few words: ok, or the problem."""
         return self.trouble if self._state == "ok" and self.trouble else self._state
 
     @state.setter
@@ -78,15 +78,15 @@ class DiscordPlatform:
         """Stay connected until cancelled.
 
         Raises:
-            TokenRefusedError: when the token, or the intents, are refused at the very first connect. Later they are
-                asked for again for ever: they are refused for minutes while the platform is ill.
+            TokenRefusedError: when the token or the intents are refused before the first successful connect. Later we
+                retry forever: an ailing platform may refuse them for minutes.
         """
         wait = RETRY_SECONDS[0]
         while True:
             client = self._make_client()
             started = asyncio.create_task(client.start(self._token), name="discord")
             try:
-                # Not awaited itself: the library may swallow a cancellation that is handed on to it.
+                # Not awaited directly: the library may swallow our cancellation.
                 await asyncio.wait([started])
                 started.result()
             except (discord.LoginFailure, discord.PrivilegedIntentsRequired) as error:
@@ -116,7 +116,7 @@ class DiscordPlatform:
             wait = min(wait * 2, RETRY_SECONDS[1])
 
     async def sync(self, tree: Any) -> None:
-        """Register the slash commands; what is refused is tried again ever more slowly, and said."""
+        """Register the slash commands. On failure, show it in the state and retry with growing pauses."""
         wait = SYNC_SECONDS[0]
         while True:
             try:
@@ -139,7 +139,7 @@ class DiscordPlatform:
             async def setup_hook(self) -> None:
                 tree = face.incoming.tree(self)
                 await tree.set_translator(Translator())
-                # Messages do not wait for commands: their registration may be refused for a day.
+                # In the background: Discord may refuse registration for a day, and messages must not wait for it.
                 face.syncing = asyncio.create_task(face.sync(tree), name="discord commands")
 
             async def on_interaction(self, interaction: discord.Interaction) -> None:
@@ -162,17 +162,17 @@ class DiscordPlatform:
         )
 
     def connected(self, client: discord.AutoShardedClient) -> None:
-        """It comes again after every reconnect, so nothing here may count."""
+        """Note that we are connected. The library calls this again after every reconnect."""
         self._client, self.state = client, "ok"
         self._was_connected = True
 
     # -- out
 
-    def render(self, found: Answer) -> dict[str, Any]:
-        return render_discord(found)
+    def render(self, answer: Answer) -> dict[str, Any]:
+        return render_discord(answer)
 
     async def send(self, message: Message) -> Outcome:
-        """Hand over one message; the nonce makes a second try within minutes the same message."""
+        """Send one message. Its nonce keeps a second attempt within minutes from making a second message."""
         client, rendered = self._client, message.rendered
         if client is None or rendered is None:
             return Outcome("retry", self.state)
@@ -201,29 +201,29 @@ class DiscordPlatform:
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             return outcome_of(error, edit=bool(message.edits))
         except (TypeError, KeyError, ValueError) as error:
-            return Outcome("unknown", f"odd answer ({type(error).__name__})")  # taken, but what came back is none
+            return Outcome("unknown", f"odd answer ({type(error).__name__})")  # accepted, but the response is malformed
         return Outcome("sent", remote_id=str(sent.id))
 
     # -- who is who
 
-    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:  # noqa: ARG002  # all are channels
-        found = await self._member(remote_chat, user_id)
-        if found is None:
+    async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:  # noqa: ARG002  # only channels
+        pair = await self._member(remote_chat, user_id)
+        if pair is None:
             return False
-        channel, member = found
+        channel, member = pair
         rights = channel.permissions_for(member)
         return bool(rights.administrator or rights.manage_guild or rights.manage_channels)
 
     async def is_member(self, remote_chat: str, user_id: str) -> bool | None:
         try:
-            found = await self._asked_member(remote_chat, user_id)
+            pair = await self._asked_member(remote_chat, user_id)
         except discord.NotFound as error:
             return False if error.code in NO_MEMBER else None
         except FAILED:
             return None
-        return found[0].permissions_for(found[1]).view_channel if found is not None else None
+        return pair[0].permissions_for(pair[1]).view_channel if pair is not None else None
 
-    async def resolve(self, name: str) -> None:  # noqa: ARG002  # they are subscribed where they are
+    async def resolve(self, name: str) -> None:  # noqa: ARG002  # channels are subscribed from within
         return None
 
     async def private_chat(self, user_id: str) -> str | None:
@@ -244,14 +244,14 @@ class DiscordPlatform:
         return None
 
     async def _member(self, remote_chat: str, user_id: str) -> tuple[Any, discord.Member] | None:
-        """A channel and a member of its guild, asked of Discord now; None when it does not say."""
+        """Return a channel and a member of its guild, fetched now. Return None if Discord does not confirm both."""
         try:
             return await self._asked_member(remote_chat, user_id)
         except FAILED:
             return None
 
     async def _asked_member(self, remote_chat: str, user_id: str) -> tuple[Any, discord.Member] | None:
-        """The same, with what the library raises."""
+        """As _member, but raise the library's exceptions."""
         if self._client is None or not user_id:
             return None
         channel = self._client.get_channel(int(remote_chat)) or await self._client.fetch_channel(int(remote_chat))
@@ -261,7 +261,7 @@ class DiscordPlatform:
 
 
 def role_of(message: Message) -> tuple[str, discord.AllowedMentions]:
-    """The role that a channel wants called for an alert of the top tier, and leave to call it alone."""
+    """Return the mention of the chat's role, for top-tier alerts, and the mentions to allow."""
     role = message.preferences.role
     if not role or not message.body.get("top_tier") or message.chat_kind == "private":
         return "", NO_MENTIONS
@@ -270,7 +270,7 @@ def role_of(message: Message) -> tuple[str, discord.AllowedMentions]:
 
 
 def point_elsewhere(api: str | None, gateway: str | None) -> None:
-    """Let the library talk to other servers than Discord's."""
+    """Make the library use other servers than Discord's."""
     if api is not None:
         discord.http.Route.BASE = api
     if gateway is not None:
@@ -278,7 +278,7 @@ def point_elsewhere(api: str | None, gateway: str | None) -> None:
 
 
 async def check_discord(token: str, api: str | None, gateway: str | None) -> tuple[list[str], bool]:
-    """Whether the token works, the invite link with least permissions, and permissions missing in channels."""
+    """Check the token. Return lines to print (invite link, missing permissions), and whether it works."""
     point_elsewhere(api, gateway)
     client = discord.Client(intents=discord.Intents.none())
     try:
@@ -301,7 +301,7 @@ async def check_discord(token: str, api: str | None, gateway: str | None) -> tup
 
 
 async def _missing_permissions(client: discord.Client, guild: discord.Guild) -> list[str]:
-    """Per text channel of a guild, the needed permissions that the bot does not have, by name."""
+    """Return a line for each text channel of a guild in which the bot lacks needed permissions."""
     full = await client.fetch_guild(guild.id)
     member = await full.fetch_member(client.user.id if client.user else 0)
     lines = []

@@ -1,4 +1,4 @@
-"""What comes in on Discord: slash commands with what is proposed while they are typed, presses, and forms."""
+"""Incoming interactions on Discord: slash commands with autocomplete, buttons, and forms."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PERSONAL = frozenset(
     {"alert", "threshold", "alerts", "start", "stop", "admin", "why", "settings", "history", "offer"}
     | {"quiet", "timezone", "language", "mute", "export", "forget", "channel", "preview", "help"}
 )
-"""Commands that concern whoever gives them: answered so that only they see it."""
+"""Commands that concern only the user who gives them: the answer is ephemeral."""
 
 Draw = Callable[[Answer], Awaitable[bytes]]
 
@@ -71,24 +71,24 @@ LOCAL_NAMES = (
     N_("/status"),
     N_("/help"),
 )
-"""Commands' names as Discord shows them in other languages; the English ones go on working."""
+"""Localised command names that Discord shows. The English ones keep working."""
 
 
 class Incoming:
-    """Answers what people do. face says who is what."""
+    """Answers interactions. face answers questions about membership."""
 
     def __init__(self, services: Services, draw: Draw, face: Membership) -> None:
         self._services, self._draw, self._face = services, draw, face
 
     def tree(self, client: discord.Client) -> app_commands.CommandTree[Any]:
-        """The commands of the registry."""
+        """Return the command tree with the registry's commands."""
         tree: app_commands.CommandTree[Any] = app_commands.CommandTree(client)
         for command in (*all_commands(), find_command(OPERATOR_ONLY)):
             tree.add_command(self._slash(command))
         return tree
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
-        """Presses and forms; commands come through the tree."""
+        """Handle button presses and forms. Commands go through the tree."""
         data: dict[str, Any] = dict(interaction.data or {})
         custom_id = str(data.get("custom_id", ""))
         if interaction.type is discord.InteractionType.component and custom_id.startswith(CUSTOM_ID_PREFIX):
@@ -98,7 +98,7 @@ class Incoming:
             await self._respond(interaction, press.filled(_typed(data)), ephemeral=True)
 
     async def _on_button(self, interaction: discord.Interaction, press: Press) -> None:
-        """A button stands for a command of whoever presses it; with a blank it opens a form."""
+        """Run the command of a button for the user who pressed it, or open a form if it has a blank."""
         if press.asks:
             await self._ask(interaction, press)
             return
@@ -108,7 +108,7 @@ class Incoming:
         if press.here and mine:
             await self._respond(interaction, press.command, changes=True)
         else:
-            # Below somebody else's answer, or an alert, only whoever presses sees what comes.
+            # On an alert or another user's answer, only the user who pressed sees the result.
             await self._respond(interaction, press.command, ephemeral=not mine)
 
     async def _ask(self, interaction: discord.Interaction, press: Press) -> None:
@@ -121,7 +121,7 @@ class Incoming:
                 )
                 form.add_item(discord.ui.TextInput(label=text[:45], custom_id=WORD, max_length=100))
                 await interaction.response.send_modal(form)
-            form.stop()  # nothing waits for it here: it comes in as an interaction, after a restart too
+            form.stop()  # a submitted form arrives as an interaction, also after a restart
         except FAILED as error:
             log.warning("discord: a form was not opened (%s)", type(error).__name__)
 
@@ -131,8 +131,8 @@ class Incoming:
         """Answer a command line.
 
         Args:
-            ephemeral: only whoever asks sees it.
-            changes: the answer takes the place of the message that was pressed.
+            ephemeral: only the user sees the answer.
+            changes: the answer replaces the message whose button was pressed.
         """
         try:
             if changes:
@@ -140,21 +140,21 @@ class Incoming:
                 chat = await self._chat(interaction)
                 hidden = False
             else:
-                # Deferred at once: an answer may take longer than the three seconds there are.
+                # Defer at once: Discord allows three seconds, and an answer may take longer.
                 hidden = ephemeral or text.split(maxsplit=1)[0].lstrip("/") in PERSONAL
                 hidden = hidden or await self._room_is_elsewhere(interaction)
                 await interaction.response.defer(thinking=True, ephemeral=hidden)
                 chat = await self._chat(interaction)
-            found = await self._answer(interaction, chat, text)
-            if changes and (found is None or found.notice):
-                # What is there already is worth more than a word about the asking.
-                if found is not None:
-                    await interaction.followup.send(found.headline, ephemeral=True)
+            answer = await self._answer(interaction, chat, text)
+            if changes and (answer is None or answer.notice):
+                # Do not overwrite an answer with a rate-limit notice.
+                if answer is not None:
+                    await interaction.followup.send(answer.headline, ephemeral=True)
                 return
-            if found is None:
+            if answer is None:
                 await interaction.delete_original_response()
                 return
-            await self._show(interaction, found, hidden=hidden, changes=changes)
+            await self._show(interaction, answer, hidden=hidden, changes=changes)
         except FAILED as error:
             log.warning("discord: an answer was not delivered (%s)", type(error).__name__)
 
@@ -169,15 +169,15 @@ class Incoming:
         return await answer_within_budget(request)
 
     async def _room_is_elsewhere(self, interaction: discord.Interaction) -> bool:
-        """Whether a channel has commands answered to whoever gives them alone, or in another channel."""
+        """Return whether a channel has commands answered only to the user, or in another channel."""
         if interaction.guild_id is None:
             return False
-        known = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
-        return known is not None and known.preferences.room not in (PUBLIC, known.remote_id)
+        chat = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
+        return chat is not None and chat.preferences.room not in (PUBLIC, chat.remote_id)
 
-    async def _show(self, interaction: discord.Interaction, found: Answer, *, hidden: bool, changes: bool) -> None:
-        rendered = render_discord(found)
-        files = await self._files(found, rendered)
+    async def _show(self, interaction: discord.Interaction, answer: Answer, *, hidden: bool, changes: bool) -> None:
+        rendered = render_discord(answer)
+        files = await self._files(answer, rendered)
         embed = discord.Embed.from_dict(rendered["embed"])
         if changes:
             await interaction.edit_original_response(
@@ -197,24 +197,24 @@ class Incoming:
             ephemeral=hidden,
         )
 
-    async def _files(self, found: Answer, rendered: dict[str, Any]) -> list[discord.File]:
-        """The picture, shown within the embed, and the file of an answer."""
+    async def _files(self, answer: Answer, rendered: dict[str, Any]) -> list[discord.File]:
+        """Return the attachments of an answer: its file, and its picture, which is set in the embed."""
         files = []
-        if found.picture is not None:
+        if answer.picture is not None:
             try:
-                png = await self._draw(found)
-            except Exception:  # one that cannot be drawn is no reason to say nothing
+                png = await self._draw(answer)
+            except Exception:  # answer without the picture
                 log.exception("a picture could not be drawn")
             else:
-                files.append(discord.File(io.BytesIO(png), FILE, description=found.picture.alt[:1000]))
+                files.append(discord.File(io.BytesIO(png), FILE, description=answer.picture.alt[:1000]))
                 rendered["embed"]["image"] = {"url": f"attachment://{FILE}"}
-        if found.file is not None:
-            name, content = found.file
+        if answer.file is not None:
+            name, content = answer.file
             files.append(discord.File(io.BytesIO(content), name))
         return files
 
     async def _chat(self, interaction: discord.Interaction) -> Chat:
-        """The channel; for an app that somebody installed for themself alone, their private chat."""
+        """Return the chat of the channel, or the user's private chat where only that user has installed the app."""
         store, locale = self._services.store, str(interaction.locale)
         own = interaction.is_user_integration() and not interaction.is_guild_integration()
         between_people = interaction.guild_id is None and interaction.context.private_channel is True
@@ -230,7 +230,7 @@ class Incoming:
     # -- commands
 
     def _slash(self, command: Command) -> Any:
-        """A slash command whose options are the command's parameters, all text."""
+        """Build a slash command whose options are the command's parameters, all text."""
 
         async def callback(interaction: discord.Interaction, **options: str | None) -> None:
             words = " ".join(value for value in options.values() if value)
@@ -244,7 +244,7 @@ class Incoming:
         # The library reads the options from the signature; here they come from the registry.
         made_callback: Any = callback
         made_callback.__signature__ = inspect.Signature(parameters)
-        made: Any = app_commands.Command(
+        slash: Any = app_commands.Command(
             name=app_commands.locale_str(command.name),
             description=app_commands.locale_str(command.help[:100]),
             callback=made_callback,
@@ -256,18 +256,18 @@ class Incoming:
             allowed_installs=app_commands.AppInstallationType(guild=True, user=command.name not in GROUP_ONLY),
         )
         if command.name in NEEDS_ADMIN:
-            made.default_permissions = discord.Permissions(manage_channels=True)
-        # All at once: the library takes those that a call leaves out for undescribed.
-        app_commands.describe(**{p.name: app_commands.locale_str(p.help[:100]) for p in command.parameters})(made)
+            slash.default_permissions = discord.Permissions(manage_channels=True)
+        # In one call: the library resets the description of parameters that a call omits.
+        app_commands.describe(**{p.name: app_commands.locale_str(p.help[:100]) for p in command.parameters})(slash)
         for parameter in command.parameters:
-            self._fit(made, parameter)
-        return made
+            self._fit(slash, parameter)
+        return slash
 
-    def _fit(self, made: Any, parameter: Parameter) -> None:
-        """Let what a parameter can be be chosen or proposed."""
+    def _fit(self, slash: Any, parameter: Parameter) -> None:
+        """Give a parameter its fixed choices or its autocomplete."""
         if parameter.choices:
             choices = [app_commands.Choice(name=choice, value=choice) for choice in parameter.choices]
-            app_commands.choices(**{parameter.name: choices})(made)
+            app_commands.choices(**{parameter.name: choices})(slash)
         elif parameter.kind:
 
             async def propose(interaction: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
@@ -277,33 +277,33 @@ class Incoming:
                     return []
                 rules = await self._rules_of(interaction) if own else ()
                 with use_language(pick(str(interaction.locale))):
-                    found = proposed(self._services, parameter.kind, typed, str(asset), rules)
-                return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in found[:MAX_CHOICES]]
+                    pairs = proposed(self._services, parameter.kind, typed, str(asset), rules)
+                return [app_commands.Choice(name=name[:100], value=value[:100]) for name, value in pairs[:MAX_CHOICES]]
 
-            made.autocomplete(parameter.name)(propose)
+            slash.autocomplete(parameter.name)(propose)
 
     async def _rules_of(self, interaction: discord.Interaction) -> list[Rule]:
-        """The alerts that a person may change: their own, and a channel's where they administer it."""
+        """Return the rules that a user may change here: the channel's if they administer it, else their own."""
         rights, store = interaction.permissions, self._services.store
         here = str(interaction.channel_id)
         if interaction.guild_id is not None and not (rights.manage_channels or rights.manage_guild):
             here = await self._face.private_chat(str(interaction.user.id)) or ""
-        known = await store.find_chat(PLATFORM, here)
-        return await store.rules_of_chat(known.id) if known is not None else []
+        chat = await store.find_chat(PLATFORM, here)
+        return await store.rules_of_chat(chat.id) if chat is not None else []
 
     async def _may_be_proposed(self, interaction: discord.Interaction) -> bool:
-        """Whether figures may be shown while somebody types: quickly, so only to whom is known to be let in."""
-        known = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
-        if known is not None and known.off_reason == REFUSED:
+        """Return whether autocomplete may show data. To be quick, it checks stored approvals and operators only."""
+        chat = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
+        if chat is not None and chat.off_reason == REFUSED:
             return False
-        if self._services.access == "open" or (known is not None and known.approved):
+        if self._services.access == "open" or (chat is not None and chat.approved):
             return True
         people = await self._services.store.operators() | self._services.configured_operators
         return (PLATFORM, str(interaction.user.id)) in people
 
 
 class Translator(app_commands.Translator):
-    """Names and descriptions of commands in the languages there are."""
+    """Translates the names and descriptions of commands."""
 
     async def translate(
         self,
@@ -322,7 +322,7 @@ class Translator(app_commands.Translator):
 
 
 def _typed(data: dict[str, Any]) -> str:
-    """What was typed into a form with one line."""
+    """Return the text typed into a one-line form."""
     for row in data.get("components", []):
         for part in (*row.get("components", []), *([row["component"]] if "component" in row else [])):
             if part.get("custom_id") == WORD:
@@ -331,11 +331,11 @@ def _typed(data: dict[str, Any]) -> str:
 
 
 def view_of(rendered: dict[str, Any]) -> Any:
-    """Buttons that outlive a restart: what they do is written in them."""
+    """Return buttons that survive a restart, as each carries its command."""
     if not rendered["buttons"]:
         return discord.utils.MISSING
     view = discord.ui.View(timeout=None)
     for label, custom_id in rendered["buttons"]:
         view.add_item(discord.ui.Button(label=label, custom_id=custom_id, style=discord.ButtonStyle.secondary))
-    view.stop()  # nothing waits for presses here: they come in as interactions, after a restart too
+    view.stop()  # presses arrive as interactions, also after a restart
     return view

@@ -1,17 +1,19 @@
-"""What Discord's answers to a send mean, of the bot and of webhooks alike. The JSON code decides before the status.
+"""Outcomes of Discord's responses to sends by bot or webhook. Except for a 429, the JSON code decides first.
 
-An answer without a code of Discord's own (an edge page, "error code: 1020", code 0) says nothing of the channel.
+A response without one of Discord's own codes (an edge page, "error code: 1020", code 0) says nothing about the channel.
 
-| answer | what it is | outcome |
+| response | meaning | outcome |
 |---|---|---|
-| nothing, and it surely never left | network | retry |
-| nothing after it left, a 2xx that cannot be read | cut off | unknown |
-| 429 | a limit; the wait stands in the body, as a number or text, or in Retry-After | retry, not before that |
-| 5xx, 40333, code 0 with 403 or 404, 401 | the platform, its edge, the token for now | retry |
+| none, and the request surely never left | network | retry |
+| none after it left, a 2xx that cannot be read | cut off | unknown |
+| 429 | a limit; the wait is in the body, as a number or text, or in Retry-After | retry, not before that |
+| 5xx, 40333, code 0 with 403 404 405 407, 401 | the platform, its edge, the token for now | retry |
 | 10003 10004 10013 10015 50001 50007 50013 50027 50033 50278 | gone, or closed to us | gone |
 | 50083 160005 50008 50024 40058 220001-220004 50009 50600 | archived, locked, of another kind: may pass | refused |
+| the same for an edit | the message cannot be changed | dead |
 | 10008 and 50005 of an edit | the message is gone | dead |
 | 20016 20022 20028 20029 30046 40003 40004 40062 130000 | too fast in one place | retry |
+| 40006 110000 110001 | unavailable for now | retry |
 | 240000 200000 20009 | the content | plain, then dead |
 | other 4xx | the message as it is | plain, then dead |
 """
@@ -38,7 +40,7 @@ MESSAGE_GONE = frozenset({10008, 50005})
 
 
 def outcome_of(error: Exception, *, edit: bool = False) -> Outcome:
-    """Return what a failed send of the library means; it has retried 429 and some 5xx itself by then."""
+    """Return the outcome of a failed send by the library, which has retried 429 and some 5xx itself by then."""
     if isinstance(error, discord.RateLimited):
         return Outcome("retry", "429", error.retry_after)
     if isinstance(error, discord.HTTPException):
@@ -52,31 +54,31 @@ def outcome_of(error: Exception, *, edit: bool = False) -> Outcome:
 def outcome_of_answer(
     status: int, code: int, headers: Mapping[str, str], body: Mapping[str, Any] | None = None, *, edit: bool = False
 ) -> Outcome:
-    """Return what an answer means that is no success.
+    """Return the outcome of an error response.
 
     Args:
-        code: Discord's own, 0 where there is none.
-        body: where the wait of a 429 stands.
-        edit: it was an edit of a message.
+        code: Discord's own code, 0 if there is none.
+        body: the response's JSON, which may hold the wait of a 429.
+        edit: whether it was an edit of a message.
     """
-    said = f"HTTP {status}" + (f", {code}" if code else "")
+    reason = f"HTTP {status}" + (f", {code}" if code else "")
     if status == 429:
         return Outcome("retry", "429", _wait(headers, body or {}))
     if edit and code in MESSAGE_GONE:
         return Outcome("dead", "the message is gone")
     if code in GONE:
-        return Outcome("gone", said)
+        return Outcome("gone", reason)
     if code in REFUSED:
-        return Outcome("dead" if edit else "refused", said)
+        return Outcome("dead" if edit else "refused", reason)
     if code in PASSING or status >= 500 or (code == 0 and status in (403, 404, 405, 407)):
-        return Outcome("retry", said)
+        return Outcome("retry", reason)
     if status == 401:
         return Outcome("retry", "token refused", TOKEN_SECONDS)
-    return Outcome("plain", said)
+    return Outcome("plain", reason)
 
 
 def code_in(text: str) -> tuple[int, dict[str, Any]]:
-    """Return Discord's own code in an answer's text, 0 where there is none, and the answer."""
+    """Return Discord's own code in a response's text, 0 if there is none, and the parsed response."""
     try:
         body = json.loads(text)
     except ValueError:
@@ -93,12 +95,12 @@ def _code_of(error: discord.HTTPException) -> int:
         code = int(error.code or 0)
     except (TypeError, ValueError):
         code = 0
-    # The library parses only what is typed exactly application/json.
+    # The library parses only bodies whose content type is exactly application/json.
     return code or code_in(str(error.text))[0]
 
 
 def _wait(headers: Mapping[str, str], body: Mapping[str, Any]) -> float:
-    """Seconds that a 429 asks for, as a number or text, in the body or a header."""
+    """Return the seconds that a 429 asks for, as a number or text, in the body or a header."""
     named = {str(name).lower(): value for name, value in headers.items()}
     for value in (body.get("retry_after"), named.get("retry-after"), named.get("x-ratelimit-reset-after")):
         try:

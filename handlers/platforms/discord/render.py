@@ -1,4 +1,4 @@
-"""An answer in Discord's idiom: headline in the content, the rest in an embed, commands behind buttons."""
+"""Renders answers for Discord: headline in the content, the rest in an embed, commands as buttons."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _CHANNELS = re.compile(r"\\<#(\d{5,20})>")
 
 
 def escape(text: str) -> str:
-    """Text with nothing in it that Discord would take for markup or a mention, and no more marks than that needs."""
+    """Return text with only the characters escaped that Discord would take for markup or a mention."""
     return _MARKUP.sub(r"\\\1", text)
 
 
 def marked(text: str) -> str:
-    """Escaped text in which channels are shown by name, which calls nobody."""
+    """Return escaped text in which channels are shown by name, which notifies no one."""
     return _CHANNELS.sub(r"<#\1>", escape(text))
 
 
-def render_discord(found: Answer) -> dict[str, Any]:
-    """JSON values: content, embed and buttons, each within Discord's limits."""
-    body = [marked(line) for line in found.lines]
-    if found.table:
-        body.append("```\n" + set_table(found.table).replace("`", "'") + "\n```")
-    if found.taken_at is not None:
-        body.append("-# " + _("data from {moment}", moment=f"<t:{found.taken_at // 1000}:R>"))
-    footer = " · ".join(part for part in (found.footer, wording.disclaimer()) if part)
+def render_discord(answer: Answer) -> dict[str, Any]:
+    """Return JSON values: content, plain text, embed and buttons, each within Discord's limits."""
+    body = [marked(line) for line in answer.lines]
+    if answer.table:
+        body.append("```\n" + set_table(answer.table).replace("`", "'") + "\n```")
+    if answer.taken_at is not None:
+        body.append("-# " + _("data from {moment}", moment=f"<t:{answer.taken_at // 1000}:R>"))
+    footer = " · ".join(part for part in (answer.footer, wording.disclaimer()) if part)
     buttons = [
         [button.label[:LABEL_LIMIT], CUSTOM_ID_PREFIX + button.code]
-        for button in found.buttons
+        for button in answer.buttons
         if button.label and len(CUSTOM_ID_PREFIX + button.code) <= CUSTOM_ID_LIMIT
     ]
     unique = {custom_id: [label, custom_id] for label, custom_id in reversed(buttons)}
     return {
-        "content": _bold(found.headline),
-        "plain": found.headline[:CONTENT_LIMIT],
+        "content": _bold(answer.headline),
+        "plain": answer.headline[:CONTENT_LIMIT],
         "embed": {
             "description": fit_lines(body, EMBED_LIMIT),
             "footer": {"text": footer[:CONTENT_LIMIT]},
@@ -59,7 +59,7 @@ def render_discord(found: Answer) -> dict[str, Any]:
 
 
 def _bold(headline: str) -> str:
-    """The headline in bold: what is escaped is cut before it is, so that no mark is cut in two."""
+    """Return the headline in bold. It is cut before escaping, so that no escape sequence is cut in two."""
     room = CONTENT_LIMIT - len("****")
     while len(escape(headline)) > room:
         headline = headline[: len(headline) - max((len(escape(headline)) - room) // 2, 1)]
@@ -67,7 +67,7 @@ def _bold(headline: str) -> str:
 
 
 def fit_lines(lines: list[str], limit: int) -> str:
-    """Whole lines as long as they fit: markup is never cut in two."""
+    """Return as many whole lines as fit: markup is never cut in two."""
     out: list[str] = []
     left = limit
     for line in lines:

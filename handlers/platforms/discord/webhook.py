@@ -1,4 +1,4 @@
-"""A Discord webhook as a one-way face: alerts go to one channel, nothing comes back."""
+"""A Discord webhook as a send-only platform: alerts go to one channel, nothing comes back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_ANSWER_BYTES = 65_536
 
 
 class DiscordWebhook:
-    """Posts messages to one address, which is a secret."""
+    """Posts messages to one address, which is secret."""
 
     ready = True
     idempotent = False
@@ -35,14 +35,14 @@ class DiscordWebhook:
         return PLATFORM
 
     def _url_of(self, message_id: str) -> URL:
-        """Where a message is changed: below the webhook's path, whatever query names its thread."""
+        """Return the URL for editing a message: below the webhook's path, with the query that names its thread."""
         return self._url.with_path(f"{self._url.path.rstrip('/')}/messages/{message_id}", keep_query=True)
 
-    def render(self, found: Answer) -> dict[str, Any]:
-        return render_discord(found)
+    def render(self, answer: Answer) -> dict[str, Any]:
+        return render_discord(answer)
 
     async def send(self, message: Message) -> Outcome:
-        """Post one message; the address appears in no error."""
+        """Post one message. The address appears in no error."""
         assert message.rendered is not None  # noqa: S101  # the dispatcher renders first
         payload: dict[str, Any] = {"content": message.rendered["content"], "allowed_mentions": {"parse": []}}
         if not message.plain:
@@ -67,11 +67,11 @@ class DiscordWebhook:
 def _outcome(
     status: int, text: str, headers: Mapping[str, str] = MappingProxyType({}), *, edits: str | None = None
 ) -> Outcome:
-    """What an answer means. A success names the message: of an edit the one that was to be changed."""
+    """Return the outcome of a response. A success must name the message, for an edit the one we edited."""
     code, answer = code_in(text)
     if status in (200, 204):
         number = str(answer.get("id", ""))
         if edits and number != edits:
-            return Outcome("dead", "another message was changed" if number else "it is not known what was changed")
+            return Outcome("dead", "another message was changed" if number else "no message id in the answer")
         return Outcome("sent", remote_id=number) if number else Outcome("unknown", "an answer without a message")
     return outcome_of_answer(status, code, headers, answer, edit=bool(edits))

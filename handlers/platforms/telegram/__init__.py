@@ -1,1 +1,1 @@
-"""Telegram: the connection, what comes in, answers, how they are rendered, and what its answers mean."""
+"""Telegram: connection, updates, replies, rendering, and the outcomes of sends."""

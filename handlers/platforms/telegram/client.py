@@ -1,4 +1,4 @@
-"""The Telegram face: long polling in, HTML out. Knows nothing of what is answered."""
+"""The Telegram platform: long polling in, HTML out. Answers are made elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-# The library's next behaviour, without which a 429 ends in a deprecation warning instead of an error.
+# Opt in to the library's next behaviour: without it a 429 ends in a deprecation warning instead of an error.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
 from telegram import (
@@ -55,7 +55,7 @@ RIGHTS: dict[ChatKind, tuple[str, ...]] = {
     "group": ("can_change_info", "can_delete_messages", "can_restrict_members"),
     "private": (),
 }
-"""Of which an admin has one who decides what is sent to a chat: there are admins by title alone."""
+"""An admin needs one of these rights to decide about a chat's messages: some admins have only the title."""
 
 POLL_SECONDS = 30
 RETRY_SECONDS = (1.0, 30.0)
@@ -65,19 +65,19 @@ HEARD_SECONDS = 3.0
 DEAF_SECONDS = 2.0 * POLL_SECONDS + 15
 REPEAT_NOTE = "(may be a repeat)\n"
 ANSWERS = (TelegramError, KeyError, TypeError, AttributeError, ValueError)
-"""What the library raises for answers, odd ones included."""
+"""Exceptions that the library raises for error responses, malformed ones included."""
 
 NO_MEMBER = ("user not found", "member not found", "participant_id_invalid", "user_not_participant", "user_id_invalid")
-"""How it says of somebody that they are not in a chat, where it does not answer that they left."""
+"""Errors that mean "not in this chat", where Telegram does not report that the user left."""
 
 SEND_READ_SECONDS = 60.0
-"""How long to wait for an answer to a send: one that is late has still been delivered."""
+"""How long to wait for the response to a send: a late one still means that the message was delivered."""
 
 PATIENCE_SECONDS = 15.0
 
 
 class PollRequest(HTTPXRequest):
-    """The connection that polls, which knows when it was last answered."""
+    """The polling connection, which records when a poll was last answered."""
 
     def __init__(self) -> None:
         super().__init__(connection_pool_size=1)
@@ -87,7 +87,7 @@ class PollRequest(HTTPXRequest):
 
     @property
     def conflict(self) -> bool:
-        """Whether another instance polls with the same token: a poll that is refused for it is refused at once."""
+        """True while another instance polls with our token. A conflicting poll would be refused at once."""
         waits = self._began and time.monotonic() - self._began > HEARD_SECONDS
         return self._refused and not waits
 
@@ -107,7 +107,7 @@ class PollRequest(HTTPXRequest):
 
 
 class TelegramPlatform:
-    """A bot on Telegram. run() connects, and again when it fails; send() hands over one message."""
+    """A bot on Telegram. run() connects, and reconnects after failures; send() sends one message."""
 
     def __init__(self, services: Services, draw: Draw, token: str, api: str | None = None) -> None:
         self._token, self._api, self._services = token, api, services
@@ -130,7 +130,7 @@ class TelegramPlatform:
 
     @property
     def state(self) -> str:
-        """How it is, in a few words."""
+        """The connection's state in a few words: ok, or the problem."""
         if self._app is not None and self._polls is not None and self._polls.conflict:
             return "another instance polls; messages are sent"
         return self._state
@@ -143,8 +143,8 @@ class TelegramPlatform:
         """Poll until cancelled.
 
         Raises:
-            TokenRefusedError: when the platform itself refuses the token at the very first connect. Later it is asked
-                for ever: tokens are refused for minutes while the platform is ill.
+            TokenRefusedError: when Telegram itself refuses the token before the first successful connect. Later we
+                retry forever: an ailing platform may refuse tokens for minutes.
         """
         wait = RETRY_SECONDS[0]
         while True:
@@ -175,8 +175,8 @@ class TelegramPlatform:
         await tell_operators(self._services, {"kind": "platform", "platform": PLATFORM, "state": state}, but=PLATFORM)
 
     async def _serve(self, app: App, polls: PollRequest) -> None:
-        """Poll with a connected application, until nothing is heard from it any more."""
-        assert app.updater is not None  # noqa: S101  # made with one
+        """Poll with a connected application until polling ends or no poll is answered for DEAF_SECONDS."""
+        assert app.updater is not None  # noqa: S101  # built with one
         menus = asyncio.create_task(set_menus(app), name="telegram menus")
         try:
             await app.start()
@@ -189,10 +189,10 @@ class TelegramPlatform:
                 error_callback=self._poll_failed,
             )
             log.info("telegram: polling as @%s", app.bot.username)
-            while app.updater.running and polls.idle_seconds() <= DEAF_SECONDS:  # noqa: ASYNC110  # silence sets no event
+            while app.updater.running and polls.idle_seconds() <= DEAF_SECONDS:  # noqa: ASYNC110  # no event for it
                 await asyncio.sleep(CHECK_SECONDS)
-            # The library ends its polling without a word when the token is refused for a moment.
-            self._state = "not heard from"
+            # The library silently stops polling when the token is refused for a moment.
+            self._state = "no poll answered"
             log.warning("telegram: no poll was answered for %.0f s; connecting again", polls.idle_seconds())
         finally:
             self._app = None
@@ -203,25 +203,25 @@ class TelegramPlatform:
                         await app.updater.stop()
                 with contextlib.suppress(RuntimeError):
                     await app.stop()
-            finally:  # also when cancelled a second time, while it was ending
+            finally:  # also when cancelled again during shutdown
                 try:
                     await app.shutdown()
-                except RuntimeError:  # the updater is still in its pause after an error
+                except RuntimeError:  # the updater is still pausing after an error
                     await app.bot.shutdown()
 
     def _poll_failed(self, error: TelegramError) -> None:
         if isinstance(error, Conflict):
-            log.warning("telegram: another instance polls with this token; messages are sent, polling is tried again")
+            log.warning("telegram: another instance polls with this token; still sending, polling will be retried")
             return
         log.warning("telegram: polling: %s", type(error).__name__)
 
     # -- out
 
-    def render(self, found: Answer) -> dict[str, Any]:
-        return render_telegram(found)
+    def render(self, answer: Answer) -> dict[str, Any]:
+        return render_telegram(answer)
 
     async def send(self, message: Message) -> Outcome:
-        """Hand over one message."""
+        """Send one message."""
         app, rendered = self._app, message.rendered
         if app is None or rendered is None:
             return Outcome("retry", self.state)
@@ -246,8 +246,8 @@ class TelegramPlatform:
         return Outcome("sent", remote_id=str(sent.message_id))
 
     async def _edit(self, app: Any, message: Message, text: str) -> Outcome:
-        """Put a text in the place of one that was sent; one that is there already, or is gone, is left."""
-        assert message.rendered is not None  # noqa: S101  # asked for by send()
+        """Edit a sent message. One that has this text already counts as sent."""
+        assert message.rendered is not None  # noqa: S101  # send() has checked it
         try:
             await app.bot.edit_message_text(
                 text,
@@ -265,7 +265,7 @@ class TelegramPlatform:
     # -- who is who
 
     async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:
-        """Whether somebody owns a chat, or may post in a channel, or may change or moderate a group."""
+        """Return whether a user owns the chat, or is an admin with one of the RIGHTS for its kind."""
         member, status = await self._member(remote_chat, user_id)
         if status != ChatMemberStatus.ADMINISTRATOR:
             return status == ChatMemberStatus.OWNER
@@ -294,7 +294,7 @@ class TelegramPlatform:
         return remote_chat if remote_chat.isdecimal() else None
 
     async def _member(self, remote_chat: str, user_id: str) -> tuple[ChatMember | None, str]:
-        """What the platform says of somebody in a chat, and their status there, empty when it does not say."""
+        """Return a user's membership of a chat and their status, empty if Telegram does not report it."""
         if self._app is None or not user_id:
             return None, ""
         try:
@@ -322,11 +322,11 @@ SCOPES: tuple[tuple[BotCommandScope, Callable[[Command], bool]], ...] = (
     (BotCommandScopeAllGroupChats(), lambda command: command.name not in ADMIN_ONLY),
     (BotCommandScopeAllChatAdministrators(), lambda _command: True),
 )
-"""Who is shown which commands: alone with the bot, in a group, as an admin of one."""
+"""Which commands the menu shows: by default, in a group, and to its admins."""
 
 
 async def set_menus(app: App) -> None:
-    """Set the menus of commands by scope and language; one that could not be set is no reason not to answer."""
+    """Set the command menus by scope and language. Log the first failure and stop there."""
     for tag in LANGUAGES:
         for scope, shown in SCOPES:
             with use_language(tag):
@@ -340,7 +340,7 @@ async def set_menus(app: App) -> None:
 
 
 async def check_telegram(token: str, api: str | None) -> tuple[list[str], bool]:
-    """Whether the token works, and the bot's link."""
+    """Check the token. Return lines to print (name and links of the bot), and whether it works."""
     app = _application(token, api)
     try:
         await app.bot.initialize()

@@ -1,22 +1,22 @@
-"""What Telegram's answers to a send mean. One table; the first row that fits counts.
+"""Outcomes of Telegram's responses to sends. One table; the first row that matches applies.
 
-Only the platform's own JSON says anything of a chat. PTB raises the same exceptions for a proxy's page: those carry a
+Only the platform's own JSON says anything about a chat. PTB raises the same exceptions for a proxy's page, with a
 parsing error as their cause. Descriptions are matched in lower case, as PTB changes their case.
 
-| answer | what it is | outcome |
+| response | meaning | outcome |
 |---|---|---|
-| nothing, and it surely never left (connect, pool) | network | retry |
-| nothing after it left (read, write, reset, cut off) | network | unknown |
-| 200 with half of a JSON answer | cut off on its way back | unknown |
-| a page that is no JSON, ok:false, another shape, whatever the status | a proxy, a front end | retry |
+| none, and the request surely never left (connect, pool) | network | retry |
+| none after it left (read, write, reset, cut off) | network | unknown |
+| 200 with half of a JSON response | cut off | unknown |
+| a page that is not JSON, ok:false, another shape, whatever the status | a proxy, a front end | retry |
 | 429 with retry_after | flood control | retry, not before that |
 | 429 without, 409, 420, 5xx | passing | retry |
 | 400 with migrate_to_chat_id | a group became a supergroup | moved |
 | 401, 404 | the token is refused for now | retry after a minute |
 | 403 blocked, deactivated, kicked, not a member, deleted, cannot initiate, a bot | the chat is gone | gone |
 | 400 not enough rights, CHAT_WRITE_FORBIDDEN, topic closed, chat not found … | it may pass | refused |
-| 403, other words | as above | refused |
-| 400 of an edit: not modified | it is there already | sent |
+| 403, other descriptions | as above | refused |
+| 400 of an edit: not modified | the message has this text already | sent |
 | 400 of an edit: to edit not found, can't be edited, MESSAGE_ID_INVALID | the message is gone | dead |
 | 413, 400 of markup, buttons, length | the text as it is | plain: once more without markup |
 """
@@ -90,13 +90,13 @@ SURELY_NOT_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError, 
 
 
 def outcome_of(error: Exception, *, edit: bool = False) -> Outcome:
-    """Return what a failed send, or edit, means; see the table above."""
+    """Return the outcome of a failed send or edit; see the table above."""
     if isinstance(error, RetryAfter):
         return Outcome("retry", "429", _seconds(error))
     if isinstance(error, ChatMigrated):
         return Outcome("moved", "migrated", moved_to=str(error.new_chat_id))
     if not isinstance(error, TelegramError):
-        return Outcome("retry", f"{NO_PLATFORM} ({type(error).__name__})")  # it was read, and is of another shape
+        return Outcome("retry", f"{NO_PLATFORM} ({type(error).__name__})")  # it was read, but has another shape
     if isinstance(error, TimedOut):
         never_left = isinstance(error.__cause__, SURELY_NOT_SENT)
         return Outcome("retry" if never_left else "unknown", "no answer in time")
@@ -109,13 +109,13 @@ def outcome_of(error: Exception, *, edit: bool = False) -> Outcome:
         return Outcome("unknown", "half an answer") if half else Outcome("retry", NO_PLATFORM)
     if isinstance(error, NetworkError) and error.__cause__ is None:
         large = "too large" in error.message.lower()
-        # What never reached the network has a cause; a description without one was read.
+        # A network failure has a cause; without one, this is a description that Telegram sent.
         return Outcome("plain", "413") if large else Outcome("retry", _brief(error.message) or "network")
     return Outcome("retry", NO_PLATFORM)
 
 
 def _said(error: TelegramError, *, edit: bool) -> Outcome:
-    """What the platform's own words mean."""
+    """Return the outcome of an error that Telegram's own JSON describes."""
     words = error.message.lower()
     if isinstance(error, InvalidToken):
         return Outcome("retry", "token refused", TOKEN_SECONDS)
@@ -133,7 +133,7 @@ def _said(error: TelegramError, *, edit: bool) -> Outcome:
 
 
 def token_refused(error: TelegramError) -> bool:
-    """Whether the platform itself refuses the token; a proxy's page is no word of its."""
+    """Return whether Telegram itself refuses the token. A proxy's page does not count."""
     while isinstance(error, InvalidToken):
         if error.__cause__ is None:
             return True
@@ -149,5 +149,5 @@ def _seconds(error: RetryAfter) -> float:
 
 
 def _brief(text: str) -> str:
-    """A description as people may read it: one short line."""
+    """Return a description as one short line for people."""
     return " ".join(text.removeprefix("Forbidden: ").split())[:100]

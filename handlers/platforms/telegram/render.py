@@ -1,4 +1,4 @@
-"""An answer in Telegram's idiom: HTML with every value escaped, commands behind inline buttons."""
+"""Renders answers for Telegram: HTML with every value escaped, commands as inline buttons."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ ROW = 3
 
 
 def units(text: str) -> int:
-    """Length as Telegram counts it: UTF-16 code units."""
+    """Return the length as Telegram counts it, in UTF-16 code units."""
     return len(text.encode("utf-16-le")) // 2
 
 
-def render_telegram(found: Answer) -> dict[str, Any]:
-    """JSON values: html, the same as plain text, and rows of buttons, each within Telegram's limits."""
+def render_telegram(answer: Answer) -> dict[str, Any]:
+    """Return JSON values: html, plain text, and rows of buttons, each within Telegram's limits."""
     buttons = [
         [button.label[:LABEL_LIMIT], button.code]
-        for button in found.buttons
+        for button in answer.buttons
         if button.label and len(button.code.encode()) <= CALLBACK_LIMIT
     ]
-    if any(button.here for button in found.buttons):
+    if any(button.here for button in answer.buttons):
         buttons.append(["✕", CLOSE])
     return {
-        "html": _html(found, TEXT_LIMIT),
-        "plain": fit(found.text, TEXT_LIMIT),
+        "html": _html(answer, TEXT_LIMIT),
+        "plain": fit(answer.text, TEXT_LIMIT),
         "buttons": [buttons[i : i + ROW] for i in range(0, len(buttons), ROW)],
     }
 
 
-def caption(found: Answer) -> str:
-    """The HTML under a picture."""
-    return _html(found, CAPTION_LIMIT)
+def caption(answer: Answer) -> str:
+    """Return the HTML caption of a picture."""
+    return _html(answer, CAPTION_LIMIT)
 
 
 def fit(text: str, limit: int) -> str:
-    """Plain text cut to a limit in UTF-16 units."""
+    """Return plain text cut to a limit in UTF-16 code units."""
     if units(text) <= limit:
         return text
     cut = text.encode("utf-16-le")[: 2 * (limit - 1)].decode("utf-16-le", errors="ignore")
     return cut + "…"
 
 
-def _html(found: Answer, limit: int) -> str:
-    """Whole parts as long as they fit: markup is never cut in two. Telegram counts after entities are parsed."""
-    parts = [("<b>{}</b>", fit(found.headline, limit - 64)), *(("{}", fit(line, limit - 64)) for line in found.lines)]
-    if found.table:
-        parts.append(("<pre>{}</pre>", set_table(found.table)))
-    if found.footer:
-        parts.append(("<i>{}</i>", found.footer))
+def _html(answer: Answer, limit: int) -> str:
+    """Return as many whole parts as fit: markup is never cut in two. Telegram's limit excludes the markup."""
+    parts = [("<b>{}</b>", fit(answer.headline, limit - 64)), *(("{}", fit(line, limit - 64)) for line in answer.lines)]
+    if answer.table:
+        parts.append(("<pre>{}</pre>", set_table(answer.table)))
+    if answer.footer:
+        parts.append(("<i>{}</i>", answer.footer))
     out, left = [], limit
     for markup, text in parts:
         if units(text) + 1 > left:

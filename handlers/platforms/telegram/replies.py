@@ -1,4 +1,4 @@
-"""Answers on their way out on Telegram: new messages, changed ones, pictures, files and questions."""
+"""Outgoing answers on Telegram: new messages, edits, pictures, files and questions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 PLATFORM = "telegram"
 FILE = "cliffwatch.png"
 LONGEST_WAIT_SECONDS = 30.0
-"""Whoever asked has gone by then: an answer that must wait longer is not sent."""
+"""An answer that must wait longer is not sent: the user has gone by then."""
 
 NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 
@@ -49,10 +49,10 @@ class Place:
     """Where an answer goes.
 
     Attributes:
-        topic: of a forum, None elsewhere.
-        replies_to: the message that asked, in groups: whose answer it is stays visible, and who may change it known.
-        changes: the message whose place it takes, None for a new one.
-        calls: id and name of whom a question is for, where others read along.
+        topic: id of a forum's topic, None elsewhere.
+        replies_to: in groups, the message that asked: it shows whose answer this is, and who may change it.
+        changes: the message to replace, None for a new one.
+        calls: id and name of the user to mention in a question, where others read along.
     """
 
     chat_id: int
@@ -63,7 +63,7 @@ class Place:
 
 
 def address(remote: str) -> tuple[int, int | None]:
-    """Chat and topic of a stored id."""
+    """Return chat and topic of a stored id."""
     chat_id, _slash, topic = remote.partition(TOPIC)
     return int(chat_id), int(topic) if topic else None
 
@@ -74,23 +74,23 @@ def keyboard(rendered: dict[str, Any]) -> InlineKeyboardMarkup | None:
 
 
 class Replies:
-    """Sends answers at once. app() is the connected application, None while there is none."""
+    """Sends answers at once. app() is the connected application, or None."""
 
     def __init__(self, draw: Draw, app: Callable[[], App | None]) -> None:
         self._draw, self._app = draw, app
         self.limiter: Limiter | None = None
-        """Shared with the dispatcher: what the platform counts are all messages."""
+        """Shared with the dispatcher, as the platform counts all messages."""
 
-    async def reply(self, request: Request, place: Place, found: Answer) -> None:
-        """Answer; what cannot be delivered is logged, and sent as plain text if the markup was refused."""
+    async def reply(self, request: Request, place: Place, answer: Answer) -> None:
+        """Send an answer, as plain text if the markup is refused. Other failures are only logged."""
         app = self._app()
         if app is None:
             return
-        rendered = render_telegram(found)
-        png = await self._png(found)
+        rendered = render_telegram(answer)
+        png = await self._png(answer)
         to = _to(place)
         try:
-            await self._paced(request, lambda: _put(app, place, found, rendered, png))
+            await self._paced(request, lambda: _put(app, place, answer, rendered, png))
         except BadRequest as error:
             log.warning("telegram: an answer was refused (%s), sent as plain text", error.message)
             with contextlib.suppress(TelegramError):
@@ -102,7 +102,7 @@ class Replies:
             log.warning("telegram: an answer was not delivered (%s)", type(error).__name__)
 
     async def _paced(self, request: Request, send: Callable[[], Awaitable[None]]) -> None:
-        """Send in turn with alerts, which go first. An answer that was refused for its pace is tried once more."""
+        """Send in turn with alerts, which go first. Retry once if the answer is rate-limited."""
         for again in (True, False):
             flight = await self.limiter.turn(request.chat.id, request.chat.kind) if self.limiter else None
             try:
@@ -120,12 +120,12 @@ class Replies:
                 if self.limiter is not None and flight is not None:
                     self.limiter.answered(flight)
 
-    async def _png(self, found: Answer) -> bytes | None:
-        """The answer's picture; one that cannot be drawn is no reason to say nothing."""
-        if found.picture is None:
+    async def _png(self, answer: Answer) -> bytes | None:
+        """Return the answer's picture; None if it has none or cannot be drawn."""
+        if answer.picture is None:
             return None
         try:
-            return await self._draw(found)
+            return await self._draw(answer)
         except Exception:
             log.exception("a picture could not be drawn")
             return None
@@ -138,50 +138,50 @@ def _to(place: Place) -> dict[str, Any]:
     return to
 
 
-async def _put(app: App, place: Place, found: Answer, rendered: dict[str, Any], png: bytes | None) -> None:
-    """Put an answer in the place of a message, or send it anew."""
-    if place.changes is None or not await _changed(app, place.changes, found, rendered, png):
-        await _send(app, place, found, rendered, png)
+async def _put(app: App, place: Place, answer: Answer, rendered: dict[str, Any], png: bytes | None) -> None:
+    """Replace a message by an answer, or send a new one."""
+    if place.changes is None or not await _changed(app, place.changes, answer, rendered, png):
+        await _send(app, place, answer, rendered, png)
 
 
-async def _send(app: App, place: Place, found: Answer, rendered: dict[str, Any], png: bytes | None) -> None:
-    """A new message: with its picture, as a file, as a question, or as text."""
+async def _send(app: App, place: Place, answer: Answer, rendered: dict[str, Any], png: bytes | None) -> None:
+    """Send a new message: with its picture, as a file, as a question, or as text."""
     to, text = _to(place), rendered["html"]
     if png is not None:
-        under = caption(found)
+        under = caption(answer)
         markup = keyboard(rendered)
         await app.bot.send_photo(
             photo=png, caption=under, parse_mode=ParseMode.HTML, reply_markup=markup, filename=FILE, **to
         )
         return
-    if found.file is not None:
-        name, content = found.file
-        under = caption(found)
+    if answer.file is not None:
+        name, content = answer.file
+        under = caption(answer)
         await app.bot.send_document(document=content, filename=name, caption=under, parse_mode=ParseMode.HTML, **to)
         return
-    if found.asks and place.calls is not None:
+    if answer.asks and place.calls is not None:
         user_id, called = place.calls
         text = f'<a href="tg://user?id={user_id}">{html.escape(called[:64], quote=False)}</a>: {text}'
     await app.bot.send_message(
         text=text,
         parse_mode=ParseMode.HTML,
-        reply_markup=ForceReply(selective=True) if found.asks else keyboard(rendered),
+        reply_markup=ForceReply(selective=True) if answer.asks else keyboard(rendered),
         link_preview_options=NO_PREVIEW,
         **to,
     )
 
 
 async def _changed(
-    app: App, message: telegram.Message, found: Answer, rendered: dict[str, Any], png: bytes | None
+    app: App, message: telegram.Message, answer: Answer, rendered: dict[str, Any], png: bytes | None
 ) -> bool:
-    """Put an answer in the place of a message; False where that one is of another kind, or can't be changed."""
-    if bool(message.photo) != (png is not None) or found.file is not None or found.asks:
+    """Edit a message into an answer. Return False if it is of another kind or cannot be edited."""
+    if bool(message.photo) != (png is not None) or answer.file is not None or answer.asks:
         return False
     to: dict[str, Any] = {"chat_id": message.chat.id, "message_id": message.message_id}
     markup = keyboard(rendered)
     try:
         if png is not None:
-            media = InputMediaPhoto(png, caption=caption(found), parse_mode=ParseMode.HTML, filename=FILE)
+            media = InputMediaPhoto(png, caption=caption(answer), parse_mode=ParseMode.HTML, filename=FILE)
             await app.bot.edit_message_media(media, reply_markup=markup, **to)
         else:
             text = rendered["html"]
@@ -194,7 +194,7 @@ async def _changed(
 
 
 async def _say_closed(app: App, request: Request) -> None:
-    """Tell a group's member that they have to write first."""
+    """Ask a group member to open a private chat with the bot first."""
     if request.chat.kind != "group":
         return
     chat_id, topic = address(request.chat.remote_id)

@@ -1,4 +1,4 @@
-"""What comes in on Telegram: commands, presses, answers to questions, inline queries, and changes of membership."""
+"""Incoming updates on Telegram: commands, buttons, answers to questions, inline queries, membership changes."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ LOST_RIGHTS = "lost its rights"
 CACHE_SECONDS = 5
 INLINE_COST = 0.5
 DRAWN_MS = 30_000
-"""A picture that a press brought into a group is not brought again for so long."""
+"""For this long after a press brings a picture into a group, another press does not bring it again."""
 NOTICE_LIMIT = 200
 
 WORDS = filters.TEXT & ~filters.COMMAND & ~filters.UpdateType.EDITED & ~filters.VIA_BOT & ~filters.IS_AUTOMATIC_FORWARD
 
 
 def remote_id(chat: telegram.Chat, topic: int | None) -> str:
-    """A chat's id as it is stored, a topic's with its group's before it."""
+    """Return the id under which a chat is stored: a topic's follows its group's."""
     return f"{chat.id}{TOPIC}{topic}" if topic else str(chat.id)
 
 
 class Incoming:
-    """Answers what people send. face says who is what; app() is the connected application, None while there is none."""
+    """Answers updates. face answers questions about membership; app() is the connected application, or None."""
 
     def __init__(self, services: Services, draw: Draw, face: Membership, app: Callable[[], App | None]) -> None:
         self._services, self._face = services, face
@@ -60,7 +60,7 @@ class Incoming:
         self.replies = Replies(draw, app)
 
     def add_to(self, app: App) -> None:
-        """Let an application's updates come here."""
+        """Register our handlers with an application."""
         app.add_handler(MessageHandler(filters.COMMAND, self._on_command))
         app.add_handler(MessageHandler(WORDS, self._on_text))
         app.add_handler(MessageHandler(filters.StatusUpdate.MIGRATE, self._on_migration))
@@ -81,11 +81,11 @@ class Incoming:
         if chat.kind != "private" and not is_command(name):
             return  # in a group an unknown command is another bot's
         request = self._request(chat, message, message.text)
-        self._questions.take(request)  # a command ends what was asked
+        self._questions.take(request)  # a command cancels an open question
         await self._answer(request, _place(message))
 
     async def _on_text(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
-        """Words without a command: in a group the answer to a question, privately that, a coin or a price."""
+        """Handle text without a command: the answer to a question, or in a private chat also a coin or price."""
         message = update.effective_message
         if message is None or not message.text:
             return
@@ -104,20 +104,20 @@ class Incoming:
 
     def _request(self, chat: Chat, message: telegram.Message, text: str) -> Request:
         as_chat = message.sender_chat is not None and message.sender_chat.id == message.chat.id
-        # Whoever writes as a channel shares one made-up user with all others who do.
+        # All users who write as a channel share one placeholder account.
         sender = message.from_user if message.sender_chat is None else None
         user, locale = (str(sender.id), sender.language_code or "") if sender else ("", "")
         return Request(PLATFORM, user, chat, text, self._services, self._face, as_chat, locale=locale)
 
     # -- buttons
 
-    async def _on_button(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
+    async def _on_button(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # PTB's
         query = update.callback_query
         if query is None:
             return
         message = query.message
         if not isinstance(message, telegram.Message) or not query.data or not _has(message, query.data):
-            await _settle(query)  # a client can send what no button says
+            await _settle(query)  # forged: the message has no such button
             return
         press = pressed(query.data)
         chat = await self._chat(message.chat, message, query.from_user)
@@ -131,9 +131,9 @@ class Incoming:
             await _settle(query, notice)
             return
         if chat.kind == "channel" and not await request.by_admin():
-            # A channel is not written to for whoever reads it: they alone see the answer.
-            found = await answer_within_budget(request)
-            await _settle(query, found.text if found is not None else None)
+            # A reader's press posts nothing to the channel: only they see the answer.
+            response = await answer_within_budget(request)
+            await _settle(query, response.text if response is not None else None)
             return
         refusal = await self._refusal(request, here=press.here)
         if refusal is not None:
@@ -147,14 +147,14 @@ class Incoming:
         place = _place_of_press(message, query.from_user)
         if press.asks:
             with use_language(language_of(chat.preferences, locale)):
-                found = ask(press.command)
-            self._questions.put(request, found.asks)
-            await self.replies.reply(request, place, found)
+                response = ask(press.command)
+            self._questions.put(request, response.asks)
+            await self.replies.reply(request, place, response)
             return
         await self._answer(request, Place(message.chat.id, place.topic, changes=message) if press.here else place)
 
     async def _refusal(self, request: Request, *, here: bool) -> str | None:
-        """Why a press in a group is answered to whoever pressed alone: not theirs to do, or just shown to all."""
+        """Return the notice that refuses a press in a group (for admins only, or shown just now), or None."""
         name = split(request.text)[0]
         if request.chat.kind != "group" or not is_command(name):
             return None
@@ -170,34 +170,34 @@ class Incoming:
                 self._drawn[key] = now
         return None
 
-    async def _on_inline(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # its signature
-        """@bot btc 88000 in any chat: the answer as a message of whoever typed it, without buttons."""
+    async def _on_inline(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002  # PTB's
+        """Answer @bot btc 88000 in any chat: the user posts the answer as their own message, without buttons."""
         query = update.inline_query
         if query is None:
             return
         user, services = query.from_user, self._services
-        # Every letter typed is a query: they have a budget of their own.
+        # Every typed letter is a query, so inline queries have their own budget.
         spent = services.budget.spend(
             ("inline", str(user.id)), f"inline {user.id}", services.wall.now(), cost=INLINE_COST
         )
         results = []
         if spent == "yes":
             locale = user.language_code or ""
-            # Who only asks in other chats is not kept.
-            known = await services.store.find_chat(PLATFORM, str(user.id))
-            chat = known or Chat(0, PLATFORM, str(user.id), "private", preferences=Preferences(locale=locale))
+            # Do not store users who only send inline queries.
+            stored_chat = await services.store.find_chat(PLATFORM, str(user.id))
+            chat = stored_chat or Chat(0, PLATFORM, str(user.id), "private", preferences=Preferences(locale=locale))
             for name in ("liq", "market"):
                 words = query.query if name == "liq" else query.query.split(" ")[0]
                 line = f"/{name} {words}"
-                found = await answer(Request(PLATFORM, str(user.id), chat, line, services, self._face, locale=locale))
-                results.append(_article(line, found))
+                reply = await answer(Request(PLATFORM, str(user.id), chat, line, services, self._face, locale=locale))
+                results.append(_article(line, reply))
         with contextlib.suppress(TelegramError):  # too old to be answered
             await query.answer(results, cache_time=CACHE_SECONDS, is_personal=True)
 
     # -- membership
 
     async def _on_migration(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002
-        """A group became a supergroup: its rules go with it, also where it was thought to be left meanwhile."""
+        """Move the rules of a group that became a supergroup to its new id, and reactivate it if we had lost it."""
         message = update.effective_message
         if message is None or message.migrate_to_chat_id is None:
             return
@@ -214,15 +214,15 @@ class Incoming:
                 await self._welcome(old)
 
     async def _on_membership(self, update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:  # noqa: ARG002
-        """The bot was blocked, removed, cannot write any more, or was let in again: keep the rules, switch the chat."""
+        """Switch a chat and its topics off when the bot loses access, on when it regains it. Rules are kept."""
         change = update.my_chat_member
         if change is None:
             return
         user = change.from_user if change.chat.type == "private" else None
-        known = await self._chat(change.chat, None, user)
+        stored_chat = await self._chat(change.chat, None, user)
         topics = [chat for chat in await self._services.store.chats(PLATFORM) if _is_topic_of(chat, change.chat)]
         reason = _why_not(change.chat, change.new_chat_member)
-        for chat in (known, *topics):
+        for chat in (stored_chat, *topics):
             if reason and chat.active:
                 await self._lose(chat, reason)
             elif not reason and not chat.active and chat.off_reason not in (STOPPED, REFUSED):
@@ -257,39 +257,39 @@ class Incoming:
     # -- answers
 
     async def _answer(self, request: Request, place: Place) -> None:
-        found = await answer_within_budget(request)
-        if found is None or (found.notice and place.changes is not None):
-            return  # what is there already is worth more than a word about the asking
+        response = await answer_within_budget(request)
+        if response is None or (response.notice and place.changes is not None):
+            return  # do not overwrite an answer with a rate-limit notice
         if request.chat.kind != "private" and request.user_id:
-            alone = found.private or (request.chat.kind == "group" and await self._privately(request))
+            alone = response.private or (request.chat.kind == "group" and await self._privately(request))
             place = Place(int(request.user_id)) if alone else place
-        elif request.chat.kind != "private" and found.private:
-            # Whoever speaks as the chat has no private one; what is not for all to read is not said.
+        elif request.chat.kind != "private" and response.private:
+            # A sender who acts as the chat has no private chat, so withhold a private answer.
             with use_language(language_of(request.chat.preferences)):
-                found = Answer(_("That only works in a private chat with me."))
-        if found.asks:
-            self._questions.put(request, found.asks)
-        await self.replies.reply(request, place, found)
+                response = Answer(_("That only works in a private chat with me."))
+        if response.asks:
+            self._questions.put(request, response.asks)
+        await self.replies.reply(request, place, response)
 
     async def _privately(self, request: Request) -> bool:
-        """Whether a group has its members' commands answered to them alone."""
+        """Return whether this group has its members' commands answered privately. Admins are exempt."""
         rooms = (request.chat.preferences.room, (await group_of(request)).preferences.room)
         return PRIVATE in rooms and not await request.by_admin()
 
 
 async def _settle(query: telegram.CallbackQuery, notice: str | None = None) -> None:
-    """End a button's spinning, with a word to whoever pressed it."""
-    with contextlib.suppress(TelegramError):  # too old to be answered is no reason not to act
+    """Stop a button's spinner, and show the user who pressed it a notice, if any."""
+    with contextlib.suppress(TelegramError):  # too old to be answered: act anyway
         await query.answer(fit(notice, NOTICE_LIMIT) if notice else None, show_alert=bool(notice))
 
 
-def _article(line: str, found: Answer) -> InlineQueryResultArticle:
-    rendered = render_telegram(found)
+def _article(line: str, response: Answer) -> InlineQueryResultArticle:
+    rendered = render_telegram(response)
     return InlineQueryResultArticle(
-        hashlib.sha256(f"{line} {found.headline}".encode()).hexdigest()[:32],
-        found.headline[:64],
+        hashlib.sha256(f"{line} {response.headline}".encode()).hexdigest()[:32],
+        response.headline[:64],
         InputTextMessageContent(rendered["html"], ParseMode.HTML, link_preview_options=NO_PREVIEW),
-        description=" ".join(found.lines)[:120],
+        description=" ".join(response.lines)[:120],
     )
 
 
@@ -305,7 +305,7 @@ def _topic(message: MaybeInaccessibleMessage | None) -> int | None:
 
 
 def _asker(message: telegram.Message) -> int | None:
-    """Whom a message in a group answers, None where that cannot be seen."""
+    """Return the id of the user whom a message in a group answers, or None if it does not show."""
     asked = message.reply_to_message
     if asked is None or asked.from_user is None or asked.from_user.is_bot or asked.forum_topic_created is not None:
         return None
@@ -313,14 +313,14 @@ def _asker(message: telegram.Message) -> int | None:
 
 
 async def _may_change(message: telegram.Message, request: Request) -> bool:
-    """Whether whoever presses may change a message: alone with the bot, who asked for it, and admins."""
+    """Return whether the user may change a message: in private, as the one who asked for it, or as an admin."""
     if request.chat.kind == "private":
         return True
     return str(_asker(message)) == request.user_id or await request.by_admin()
 
 
 def _place_of_press(message: telegram.Message, user: telegram.User) -> Place:
-    """Where the answer to a press goes: in a group below what that person asked, so that it is theirs to change."""
+    """Return where to answer a press: in a group below that user's command, so that they may change the answer."""
     if message.chat.type == "private":
         return Place(message.chat.id, _topic(message))
     asked = message.reply_to_message
@@ -330,7 +330,7 @@ def _place_of_press(message: telegram.Message, user: telegram.User) -> Place:
 
 
 def _has(message: telegram.Message, code: str) -> bool:
-    """Whether a message has a button with that code."""
+    """Return whether a message has a button with that code."""
     markup = message.reply_markup
     return markup is not None and any(button.callback_data == code for row in markup.inline_keyboard for button in row)
 
@@ -344,7 +344,7 @@ def _is_topic_of(chat: Chat, group: telegram.Chat) -> bool:
 
 
 def _why_not(chat: telegram.Chat, me: telegram.ChatMember) -> str:
-    """Why the bot cannot write in a chat any more, empty where it can."""
+    """Return why the bot can no longer write in a chat, or "" if it can."""
     if me.status in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED):
         return "removed"
     if chat.type == "channel":
@@ -356,7 +356,7 @@ def _why_not(chat: telegram.Chat, me: telegram.ChatMember) -> str:
 
 
 def _addressed(text: str, username: str) -> tuple[str, bool]:
-    """The command's name, and whether it is meant for this bot: /liq@other is not."""
+    """Return the command's name, and whether it is meant for this bot: /liq@other is not."""
     first = text.split(maxsplit=1)[0]
     target = first.partition("@")[2]
     return split(text)[0], not target or target.lower() == username.lower()

@@ -394,7 +394,7 @@ async def test_a_name_that_points_inside_is_written_to_never(monkeypatch: pytest
     face = SignedWebhook("https://rebind.example/x", KEY)
     made = Message(1, 1, "x", "private", {}, face.render(ANSWER), 1, "n", 2**60, 0, plain=False, repeat=False)
     found = await face.send(made)
-    assert (found.kind, found.error) == ("dead", "the address lies inside a network")
+    assert (found.kind, found.error) == ("dead", "the address is internal")
     assert asked == ["rebind.example"]
 
 
