@@ -429,7 +429,7 @@ def _workers(
             store,
             clock,
             settings.history_days,
-            lambda market: boards[market.asset].map_closed_at(market) if market.asset in boards else 0,
+            lambda market: boards[market.asset].maps.closed_at_of(market) if market.asset in boards else 0,
             settings.poll_seconds,
         )
         for venue in settings.venues
@@ -533,7 +533,7 @@ async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) 
         return AssetBoard(asset)
     if clock.now() - board.closed_at > MAX_DAYS * DAY_MS:
         return AssetBoard(asset)  # what price went through since cannot be read any more
-    board.restore_reported(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
+    board.reported.restore_orders(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
     return board
 
 

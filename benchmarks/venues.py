@@ -64,7 +64,7 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
     boards: dict[str, AssetBoard] = {}
 
     def closed_at(market: Market) -> int:
-        return boards[market.asset].map_closed_at(market) if market.asset in boards else 0
+        return boards[market.asset].maps.closed_at_of(market) if market.asset in boards else 0
 
     workers = [
         VenueWorker(VENUES[name](Access(url, None, clock.now)), [], store, clock, 1, closed_at, POLL_SECONDS)

@@ -3,18 +3,110 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from engine.alerts.cluster_rules import ClusterFiring
 from engine.alerts.ground import Ground
 from engine.alerts.market_events import PERCENTILES, EventFiring, tier_of
 from engine.alerts.metric_rules import MetricFiring
+from engine.alerts.rules import default_distance
 from engine.board import AssetBoard
+from engine.consensus import agreed_rate
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.prior import REPORTING
 from engine.liquidation.view import MapView
-from engine.market import HOUR_MS, SIDES, Side
+from engine.market import DAY_MS, HOUR_MS, SIDES, Side
+from engine.outlook.cascade import Cascade, cascade
+from engine.outlook.risk import Risk, risk
+
+
+@dataclass(frozen=True, slots=True)
+class MarketFacts:
+    """The context of an answer.
+
+    Attributes:
+        interest_usd: open interest in the sum.
+        interest_change_24h: change of contracts, a fraction; None where it is unknown.
+        funding_rate: per 8 hours, a fraction; None where no venue has it.
+        liquidated_24h_usd: reported liquidations by side; None where there is no feed.
+    """
+
+    interest_usd: float
+    interest_change_24h: float | None
+    funding_rate: float | None
+    liquidated_24h_usd: Mapping[Side, float] | None
+
+
+RISK_REACH = 0.03
+"""Log distance within which expected liquidations of longs and shorts are compared."""
+
+
+def market_facts(board: AssetBoard, now: int) -> MarketFacts:
+    """Return open interest, its change, funding, and what was reported in 24 hours."""
+    view = board.view
+    liquidated: dict[Side, float] | None = None
+    if board.reported.has_feed:
+        liquidated = {side: board.reported.usd(side, now - DAY_MS) for side in SIDES}
+    change = board.maps.interest_change_24h(now, board.mark)
+    return MarketFacts(sum(view.interest_usd.values()), change, _funding_rate(board, view.mark), liquidated)
+
+
+def _funding_rate(board: AssetBoard, mark: float) -> float | None:
+    """Return funding per 8 hours that the venues agree on, weighted by open interest, or None."""
+    paid: dict[str, float] = {}
+    weights: dict[str, float] = {}
+    for each in board.maps.included():
+        rate = board.funding.get(each.market.key)
+        if rate is not None:
+            usd, venue = each.market.usd(each.contracts, mark), each.market.venue
+            paid[venue] = paid.get(venue, 0.0) + rate * usd
+            weights[venue] = weights.get(venue, 0.0) + usd
+    return agreed_rate({venue: paid[venue] / weights[venue] for venue in paid if weights[venue]}, weights)
+
+
+def risk_of(board: AssetBoard, now: int) -> Risk | None:
+    """Return the risk score, how leveraged and how crowded the market is, or None if too few inputs are known."""
+    facts, view = market_facts(board, now), board.view
+    distance = default_distance(board.asset)
+    expected: dict[Side, float] = {}
+    ratios = []
+    for side in SIDES:
+        (near, far) = view.curves[side].at_distances(np.array([distance, RISK_REACH]))
+        usual, expected[side] = board.usual.forced_usd(side, distance), float(far)
+        if usual:
+            ratios.append(float(near) / usual)
+    recent = None
+    if facts.liquidated_24h_usd is not None and (day := sum(facts.liquidated_24h_usd.values())):
+        recent = 24 * sum(board.reported.usd(side, now - HOUR_MS) for side in SIDES) / day
+    return risk(
+        board.usual.interest_rank(facts.interest_usd),
+        facts.funding_rate,
+        max(ratios, default=None),
+        (expected["long"], expected["short"]),
+        recent,
+    )
+
+
+def cascade_of(board: AssetBoard, side: Side, distance: float, now: int) -> Cascade | None:
+    """Return what would follow if price moved that far, against the current order books, or None without one."""
+    return cascade(board.view.curves[side], board.fresh_books(now), distance)
+
+
+def metrics_of(board: AssetBoard, now: int) -> dict[str, float]:
+    """Return the metrics that rules watch, units as alerts.rules.LEVEL_RANGE; unknown ones are omitted."""
+    facts, score = market_facts(board, now), risk_of(board, now)
+    cascades = [cascade_of(board, side, default_distance(board.asset), now) for side in SIDES]
+    metrics = {
+        "funding": facts.funding_rate,
+        "oi": facts.interest_change_24h,
+        "risk": score.score if score else None,
+        "cascade": max((each.total_usd for each in cascades if each is not None), default=None),
+    }
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +146,7 @@ def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, An
 
 def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dict[str, Any]:
     """Where figures come from: venues with their shares, who is missing, how old, how long the history."""
-    view, facts = board.view, board.facts(now)
+    view, facts = board.view, market_facts(board, now)
     shares = view.venue_shares(price) if price else {}
     if not shares:
         total = sum(view.interest_usd.values())
@@ -63,7 +155,7 @@ def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dic
         "venues": shares,
         "missing": dict(board.missing),
         "disputed": dict(board.disputed),
-        "missing_shares": {venue: share for venue, share in board.usual_shares().items() if venue in board.missing},
+        "missing_shares": {venue: share for venue, share in board.venue_shares().items() if venue in board.missing},
         "age_seconds": max(now - board.as_of, 0) / 1000,
         "interest_usd": facts.interest_usd,
         "interest_change_24h": facts.interest_change_24h,
@@ -145,7 +237,7 @@ def alert_facts(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[st
 
 def metric_facts(board: AssetBoard, decision: MetricFiring, now: int) -> dict[str, Any]:
     """All that the message of a rule about a figure says, JSON values."""
-    found = board.risk(now)
+    found = risk_of(board, now)
     return {
         "kind": decision.rule.kind,
         "asset": board.asset,
@@ -176,7 +268,7 @@ def event_facts(board: AssetBoard, firing: EventFiring, now: int) -> dict[str, A
         "reason": firing.kind,
         "rule": firing.rule.text,
         "top_tier": firing.top_tier,
-        "hour_usd": {each: board.reported_usd(each, now - HOUR_MS, REPORTING) for each in SIDES},
+        "hour_usd": {each: board.reported.usd(each, now - HOUR_MS, REPORTING) for each in SIDES},
         "move_1h": mark / float(hours.before[-1]) - 1 if len(hours) else None,
         "next_below": _next(board, "long", mark),
         "next_above": _next(board, "short", mark),
@@ -221,11 +313,11 @@ def _aftermath(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str
     """What a swept message adds: what was reported since it was near, what was expected, what is next."""
     cluster, told, mark = decision.cluster, decision.notified_state, board.view.mark
     since = told.since if told is not None else now - 3_600_000
-    reported: dict[Side, float] = {side: board.reported_usd(side, since, REPORTING) for side in ("long", "short")}
+    reported: dict[Side, float] = {side: board.reported.usd(side, since, REPORTING) for side in ("long", "short")}
     total = sum(reported.values())
     return {
         "since": since,
-        "reported_usd": reported[cluster.side] if board.has_liquidation_feed else None,
+        "reported_usd": reported[cluster.side] if board.reported.has_feed else None,
         "long_share": reported["long"] / total if total else None,
         # What nobody was told of is held against the first sight of it: what is left by its sweep says nothing.
         "expected_low_usd": told.value_low if told else cluster.entry_forced_low_usd or cluster.forced_low_usd,
@@ -239,12 +331,10 @@ def _aftermath(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str
 def final_count(board: AssetBoard, facts: dict[str, Any]) -> dict[str, Any]:
     """What was reported of a sweep in all, once its hour is over."""
     since = facts["since"]
-    reported: dict[Side, float] = {side: board.reported_usd(side, since, REPORTING) for side in ("long", "short")}
+    reported: dict[Side, float] = {side: board.reported.usd(side, since, REPORTING) for side in ("long", "short")}
     total = sum(reported.values())
     return {
-        "reported_usd": reported["long" if facts["side"] == "long" else "short"]
-        if board.has_liquidation_feed
-        else None,
+        "reported_usd": reported["long" if facts["side"] == "long" else "short"] if board.reported.has_feed else None,
         "long_share": reported["long"] / total if total else None,
     }
 

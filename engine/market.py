@@ -237,7 +237,7 @@ class AssetUpdate:
     path: tuple[float, ...] = ()
     bars: tuple[tuple[Market, Bar], ...] = ()
     samples: tuple[Sample, ...] = ()
-    left_out: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
     reported: tuple[ReportedLiquidation, ...] = ()
     listening: Mapping[str, int] | None = None

@@ -27,7 +27,7 @@ from engine.alerts.state import Decisions, Firing, RuleState, StateKey
 from engine.alerts.suppression import Reason, Suppressed, suppress, suppress_incidents
 from engine.board import AssetBoard
 from engine.downtime import Downtime
-from engine.facts import alert_facts, event_facts, metric_facts
+from engine.facts import alert_facts, event_facts, metric_facts, metrics_of
 from engine.liquidation.clusters import Cluster
 from engine.liquidation.prior import REPORTING
 from engine.market import HOUR_MS, SIDES, AssetUpdate, MarketTick
@@ -132,7 +132,7 @@ class AlertPipeline:
         clusters = decide(rules.pairs(tick, sizes), states, tick, new_ids, sizes)
         ended_clusters = self._end_clusters(board, tick, clusters)
         # Without samples only the path of prices is up to date.
-        values = board.metrics(tick.now) if update.samples and not late else {}
+        values = metrics_of(board, tick.now) if update.samples and not late else {}
         metric_tick = MetricTick(board.asset, tick.now, tick.path, values)
         # Changes while we were down still fire for rules that existed before.
         unseeded = {rule_id for rule_id in new_ids if rules.made_since_start(rule_id)}
@@ -166,7 +166,7 @@ class AlertPipeline:
         asset, now, states, decisions = board.asset, tick.now, self.rules.states, Decisions[EventFiring]()
         near_rules = _once(lambda: self.rules.near_rules(asset, now))
         for side in SIDES:
-            usd, thresholds = board.reported_usd(side, now - HOUR_MS, REPORTING), board.surge_thresholds(side)
+            usd, thresholds = board.reported.usd(side, now - HOUR_MS, REPORTING), board.surge_thresholds(side)
             if usd >= min(thresholds.values(), default=math.inf):
                 rules = [rule for rule in near_rules() if rule.wants(side)]
             else:

@@ -145,13 +145,13 @@ def the_same_bars(market: Market, bars: list[Bar], again: list[Bar]) -> None:
 def the_same_map(market: Market, bars: list[Bar], again: list[Bar], board: AssetBoard) -> None:
     last = min(bars[-1].closed_at, again[-1].closed_at)
     one, two = stepped(market, bars, last), stepped(market, again, last)
-    own = stepped(market, again, board.map_closed_at(market))
+    own = stepped(market, again, board.maps.closed_at_of(market))
     for side in SIDES:
-        left, right = (made.maps[market.key].windows[side].contracts for made in (one, two))
+        left, right = (made.maps.markets[market.key].windows[side].contracts for made in (one, two))
         assert left.tobytes() == right.tobytes()
         # And what the program itself had in its map is what its own bars make.
-        kept = board.maps[market.key].windows[side].contracts
-        assert kept.tobytes() == own.maps[market.key].windows[side].contracts.tobytes()
+        kept = board.maps.markets[market.key].windows[side].contracts
+        assert kept.tobytes() == own.maps.markets[market.key].windows[side].contracts.tobytes()
 
 
 def nothing_was_made_up(bars: list[Bar], again: list[Bar]) -> None:

@@ -24,8 +24,9 @@ MOVED = {
     "from engine.ports import AlertRecord, TickRecord": "from engine.messages import AlertRecord, TickRecord",
     "from engine.ports import Message": "from engine.messages import Message",
     "from engine.board import AssetBoard, AssetUpdate": (
-        "from engine.board import AssetBoard; from engine.market import AssetUpdate"
+        "from engine.board import AssetBoard; from engine.facts import market_facts; from engine.market import AssetUpdate"
     ),
+    "b.facts(t + HOUR_MS)": "market_facts(b, t + HOUR_MS)",
     "handlers.faces.discord import outcome_of": "handlers.platforms.discord.outcomes import outcome_of",
     "handlers.faces.telegram import outcome_of": "handlers.platforms.telegram.outcomes import outcome_of",
     "handlers.faces.webhook": "handlers.platforms.discord.webhook",

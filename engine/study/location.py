@@ -58,13 +58,13 @@ def _placed(
     board: AssetBoard, bar: Bar, side: Side, orders: Sequence[ForcedOrder]
 ) -> list[tuple[ForcedOrder, dict[str, float]]]:
     """Return orders at levels the bar reached, with each forecast's gain over an even one, nats."""
-    market_map = board.maps[next(iter(board.maps))]
+    market_map = board.maps.markets[next(iter(board.maps.markets))]
     first = outward(side, bin_of(market_map.close)) + 1
     count = outward(side, bin_of(bar.low if side == "long" else bar.high)) - first + 1
     if count < MIN_LEVELS:
         return []
     levels = np.arange(first, first + count)
-    guesses = {"map": board.held_at(side, levels), "freshness": untraded_hours(board, bar, side, levels)}
+    guesses = {"map": board.maps.held_usd(side, levels), "freshness": untraded_hours(board, bar, side, levels)}
     shares = {
         name: weight / weight.sum() if weight.any() else np.full(count, 1 / count) for name, weight in guesses.items()
     }

@@ -296,7 +296,7 @@ class LiveFeed:
             watched = present and len(front) == 1 and self._watched(asset, next(iter(front)))
             stepping = {m.key: bar.closed_at for at in sorted(front) for m, bar in front[at]}
             stepping |= {m.key: bar.closed_at for m, bar in backfill if m.key not in stepping}
-            left_out, missing = self._left_out(asset, {sample.market.key for sample in samples}, stepping, now)
+            excluded, missing = self._left_out(asset, {sample.market.key for sample in samples}, stepping, now)
             if not watched:
                 past += [self._past(asset, at, bars, now) for at, bars in sorted(front.items())]
             if quorum.path:
@@ -306,7 +306,7 @@ class LiveFeed:
                 bars=tuple(next(iter(front.values()))) if watched else (),
                 samples=samples,
                 disputed=quorum.disputed,
-                left_out=left_out if present else frozenset(),
+                excluded=excluded if present else frozenset(),
                 missing=missing if present else {},
                 reported=tuple(reported.get(asset, ())),
                 listening=self._listening(asset),
@@ -320,7 +320,7 @@ class LiveFeed:
     def _past(self, asset: str, closed_at: int, bars: list[tuple[Market, Bar]], now: int) -> MarketTick:
         """Return the tick of bars that closed unwatched: silent up to the last known price, later ones late if old."""
         board = self._boards[asset]
-        update = AssetUpdate(bars=tuple(bars), by_bars=True, left_out=board.left_out, missing=board.missing)
+        update = AssetUpdate(bars=tuple(bars), by_bars=True, excluded=board.maps.excluded, missing=board.missing)
         priced_until = self._priced_until.get(asset)
         silent = priced_until is None or closed_at <= priced_until
         return MarketTick(closed_at, {asset: update}, late=not silent and now - closed_at > LATE_MS, silent=silent)
@@ -411,17 +411,17 @@ class LiveFeed:
         stepping: how far this tick's bars step the markets' maps, UTC ms by market key.
         """
         board = self._boards[asset]
-        left_out, missing = set(board.maps), {}
+        excluded, missing = set(board.maps.markets), {}
         for worker in self.workers:
             wrong: dict[str, str] = {}
             markets = worker.venue.markets_of(asset)
             for market in markets:
-                stepped = max(board.map_closed_at(market), stepping.get(market.key, 0))
+                stepped = max(board.maps.closed_at_of(market), stepping.get(market.key, 0))
                 reason = self._why_out(worker, market, sampled, stepped, now)
                 if reason:
                     wrong[market.key] = reason
                 else:
-                    left_out.discard(market.key)
+                    excluded.discard(market.key)
             if not markets and not worker.opened:
                 missing[worker.id] = worker.detail or "not read yet"
             elif markets and len(wrong) == len(markets):
@@ -429,7 +429,7 @@ class LiveFeed:
             else:
                 kinds = {market.key: market.kind for market in markets}
                 missing |= {f"{worker.id} {kinds[key]}": reason for key, reason in wrong.items()}
-        return frozenset(left_out), missing
+        return frozenset(excluded), missing
 
     def _why_out(self, worker: VenueWorker, market: Market, sampled: set[str], stepped: int, now: int) -> str:
         """Return why a market is left out of the sum, or an empty string if it is not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.facts import market_facts
 from engine.market import SIDES
 from engine.outlook.depth import resting_usd
 from handlers import wording
@@ -27,7 +28,7 @@ async def market(request: Request, arguments: str) -> Answer:
     """Answer /market [asset]."""
     asset = only_asset(request, arguments, "/market eth")
     (board, source), now, name = fresh(request, asset), request.now, asset.lower()
-    facts = board.facts(now)
+    facts = market_facts(board, now)
     change, held = facts.interest_change_24h, usd(facts.interest_usd)
     lines = [
         _("{change} in contracts over 24h", change=signed_percent(change))

@@ -37,17 +37,17 @@ async def rekt(request: Request, arguments: str) -> Answer:
         raise unexpected(rest, "/rekt btc 4h")
     (board, source), now, name = fresh(request, asset), request.now, asset.lower()
     since = now - hours * HOUR_MS
-    by_venue = board.reported_by_venue(since)
+    by_venue = board.reported.by_venue(since)
     longs, shorts = (sum(sides[side] for sides in by_venue.values()) for side in ("long", "short"))
     total = longs + shorts
     orders = await request.services.store.liquidations_since(asset, since)
     data = {"asset": asset, "at": now, "hours": hours, "long_usd": longs, "short_usd": shorts, "by_venue": by_venue}
     buttons = tuple(Button(f"{h}h", f"/rekt {name} {h}h", here=True) for h in SPANS if h != hours)
     footer = wording.sources(source)
-    if not board.has_liquidation_feed:
+    if not board.reported.has_feed:
         headline = _("{asset}: no liquidation feed has reported yet", asset=asset)
         return Answer(headline, (_("/status shows which venues have a feed."),), footer=footer, data=data)
-    since_when = board.reported_since()
+    since_when = board.reported.known_since()
     heard_from = min((since_when[venue] for venue in by_venue if venue in since_when), default=since)
     head = _("{asset}: {usd} liquidated in {hours}h", asset=asset, usd=usd(total), hours=hours)
     if heard_from > since + GRACE_MS:
@@ -62,7 +62,7 @@ async def rekt(request: Request, arguments: str) -> Answer:
             " · ".join(f"{wording.venue(v) or _(UNNAMED)} {usd(sum(sides.values()))}" for v, sides in ranked[:5])
         )
     lines += _orders(orders, now)
-    short = {venue: begun for venue, begun in board.reported_since().items() if begun > since + GRACE_MS}
+    short = {venue: begun for venue, begun in board.reported.known_since().items() if begun > since + GRACE_MS}
     if short:
         named = [f"{wording.venue(venue) or _(UNNAMED)} {span((now - begun) / 1000)}" for venue, begun in short.items()]
         lines.append(_("Partial coverage: {venues}", venues=", ".join(named[:4])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.facts import risk_of
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.arguments import fresh, only_asset
@@ -23,7 +24,7 @@ async def risk(request: Request, arguments: str) -> Answer:
     """Answer /risk [asset]."""
     asset = only_asset(request, arguments, "/risk btc")
     board, source = fresh(request, asset)
-    assessment, name = board.risk(request.now), asset.lower()
+    assessment, name = risk_of(board, request.now), asset.lower()
     footer = wording.sources(source)
     if assessment is None:
         head = _("{asset}: too little data for a score", asset=asset)

@@ -6,6 +6,7 @@ from engine.alerts.market_events import tier_of
 from engine.alerts.near import armed_distance
 from engine.alerts.rules import ONCE, Rule, time_text, usd_text
 from engine.board import AssetBoard
+from engine.facts import metrics_of
 from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.market import HOUR_MS, SIDES, Side
 from engine.preferences import Preferences
@@ -163,7 +164,7 @@ def stands(board: AssetBoard, rule: Rule, now: int) -> list[str]:
     if rule.kind == "price":
         away = percent(rule.level / board.mark - 1)
         return [_("{asset} {price} now, {distance} away", asset=asset, price=price(board.mark), distance=away)]
-    value = board.metrics(now).get(rule.kind)
+    value = metrics_of(board, now).get(rule.kind)
     if value is None:
         return [_("{asset}: no {kind} data right now", asset=asset, kind=rule.kind)]
     shown = {"risk": f"{value:.0f}", "cascade": usd(value)}.get(rule.kind, written(f"{value * 100:.3g}%"))

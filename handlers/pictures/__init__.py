@@ -41,7 +41,7 @@ class Pictures:
         request = replace(answer.picture, alt="", language=drawable(answer.picture.language))
         board = self._services.board(request.asset)
         # Everything that can change a picture: price, reported liquidations, and the time in its footer.
-        reported = sum(sum(sides.values()) for sides in board.reported_by_venue(board.closed_at - DAY_MS).values())
+        reported = sum(sum(sides.values()) for sides in board.reported.by_venue(board.closed_at - DAY_MS).values())
         moment = self._services.clock.now() // SHARED_MS
         key = (request, board.closed_at, f"{board.view.mark:.6g}", reported, moment)
         if key not in self._made:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.board import AssetBoard
+from engine.facts import market_facts
 from engine.market import DAY_MS, HOUR_MS
 from handlers import wording
 from handlers.answers import PictureRequest
@@ -45,7 +46,7 @@ class MarketPicture:
 def market_picture(board: AssetBoard, request: PictureRequest, now: int, *, simulated: bool = False) -> MarketPicture:
     """Take the picture's data from the board."""
     past, hours = board.usual.past(PAST_HOURS), board.hours.hours(PAST_HOURS)
-    rate = board.facts(now).funding_rate
+    rate = market_facts(board, now).funding_rate
     title = _("{asset} {price}: the last {days} days", asset=board.asset, price=price(board.view.mark), days=7)
     marks = np.array([shot.mark for shot in past])
     return MarketPicture(

@@ -46,9 +46,9 @@ def rekt_picture(board: AssetBoard, request: PictureRequest, now: int, *, simula
     count = request.hours * HOUR_MS // step
     start = now - count * step
     forced = np.zeros((count, 2))
-    for at, side, amount in board.reported_orders(start):
+    for at, side, amount in board.reported.orders(start):
         forced[min(max((at - start) // step, 0), count - 1), SIDES.index(side)] += amount
-    by_venue = board.reported_by_venue(start)
+    by_venue = board.reported.by_venue(start)
     ranked = sorted(by_venue.items(), key=lambda item: -sum(item[1].values()))[:MAX_VENUES]
     total = usd(float(forced.sum()))
     title = _("{asset}: {usd} liquidated in {hours}h", asset=board.asset, usd=total, hours=request.hours)

@@ -38,44 +38,44 @@ def board() -> AssetBoard:
 
 def test_two_markets_of_a_venue_do_not_erase_each_others_sums(board: AssetBoard) -> None:
     advance(board, 1, (LINEAR, bar(1, 5e6)), (INVERSE, bar(1, 1e3)))
-    assert board.reported_by_venue(0) == {"gate": {"long": 5.001e6, "short": 0.0}}
+    assert board.reported.by_venue(0) == {"gate": {"long": 5.001e6, "short": 0.0}}
 
 
 def test_a_bars_sum_replaces_single_orders_and_late_ones_are_in_it(board: AssetBoard) -> None:
     within = START + STEP + 60_000
     advance(board, 1, orders=((within, 3e6),))
-    assert board.reported_usd("long", 0) == 3e6
+    assert board.reported.usd("long", 0) == 3e6
     advance(board, 1, (LINEAR, bar(1, 5e6)))
-    assert board.reported_usd("long", 0) == 5e6
+    assert board.reported.usd("long", 0) == 5e6
     advance(board, 1, orders=((within, 3e6), (START + 2 * STEP + 1, 1e6)))
-    assert board.reported_usd("long", 0) == 6e6
+    assert board.reported.usd("long", 0) == 6e6
 
 
 def test_a_restart_keeps_sums_and_takes_up_single_orders_after_them(board: AssetBoard) -> None:
     advance(board, 1, (LINEAR, bar(1, 5e6)))
     again = AssetBoard.restore("BTC", ["gate"], board.snapshot())
     rows = [(START + STEP + 5, 3e6), (START + 2 * STEP + 5, 1e6)]
-    again.restore_reported([ReportedLiquidation(at, "long", usd, LINEAR.key) for at, usd in rows])
-    assert again.reported_usd("long", 0) == 6e6
-    assert again.reported_since() == board.reported_since()
+    again.reported.restore_orders([ReportedLiquidation(at, "long", usd, LINEAR.key) for at, usd in rows])
+    assert again.reported.usd("long", 0) == 6e6
+    assert again.reported.known_since() == board.reported.known_since()
 
 
 def test_other_contracts_under_the_same_name_begin_a_new_map(board: AssetBoard) -> None:
     split = replace(LINEAR, contract_size=0.1)
     advance(board, 1, (split, bar(1, contracts=10_000.0)))
-    market_map = board.maps[LINEAR.key]
+    market_map = board.maps.markets[LINEAR.key]
     assert market_map.market == split
     assert market_map.held("long") == pytest.approx(10_000, rel=0.05)
     assert market_map.ledgers["long"].entered == pytest.approx(10_000, rel=0.05)
     entered = market_map.ledgers["long"].entered
     advance(board, 2, (split, bar(2, contracts=10_000.0)))
-    assert board.maps[LINEAR.key].ledgers["long"].entered - entered < 100
+    assert board.maps.markets[LINEAR.key].ledgers["long"].entered - entered < 100
 
 
 def test_new_margin_rules_place_what_comes_and_keep_what_is_there(board: AssetBoard) -> None:
-    before = board.maps[LINEAR.key]
+    before = board.maps.markets[LINEAR.key]
     advance(board, 1, (replace(LINEAR, maintenance_rate=0.05, max_leverage=10.0), bar(1)))
-    assert board.maps[LINEAR.key] is before
+    assert board.maps.markets[LINEAR.key] is before
     assert before.market.maintenance_rate == 0.05
 
 

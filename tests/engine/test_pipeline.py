@@ -155,7 +155,7 @@ async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBo
     close = board.mark
     bars = tuple(
         (m.market, Bar(now, HOUR_MS, close, close * 1.0001, close * 0.9999, close, m.contracts))
-        for m in board.maps.values()
+        for m in board.maps.markets.values()
     )
     # The candidates are measured anew with the numbers: what was dense stays as dense, and nothing is told.
     assert kinds(await pipeline.process(MarketTick(now + HOUR_MS, {"BTC": AssetUpdate((close,), bars)}))) == []

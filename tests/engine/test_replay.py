@@ -13,7 +13,7 @@ from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import parse_rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock
-from engine.facts import MEASURED_ENTRY, forced_facts
+from engine.facts import MEASURED_ENTRY, forced_facts, market_facts
 from engine.history import History, parse_time
 from engine.market import HOUR_MS, SIDES, AssetUpdate
 from engine.messages import TickRecord
@@ -133,7 +133,7 @@ def test_a_board_goes_on_from_its_snapshot_as_if_nothing_had_been(recorded: Hist
 def test_the_context_is_of_the_last_day(recorded: History) -> None:
     at = parse_time("2026-01-20T12:00:00Z")
     board = board_at(recorded, at)
-    facts = board.facts(at)
+    facts = market_facts(board, at)
     bars = {bar.closed_at: bar for bar in recorded.bars}
     now, before = bars[at], bars[at - 24 * HOUR_MS]
     assert now.contracts is not None

@@ -27,7 +27,7 @@ def present(board: AssetBoard, at: int, *path: float) -> MarketTick:
 
 
 def nothing(at: int) -> MarketTick:
-    return MarketTick(at, {"BTC": AssetUpdate(missing=GONE, left_out=frozenset(m.key for m in MARKETS))}, present=True)
+    return MarketTick(at, {"BTC": AssetUpdate(missing=GONE, excluded=frozenset(m.key for m in MARKETS))}, present=True)
 
 
 async def settled(board: AssetBoard) -> tuple[AlertPipeline, Kept, int]:

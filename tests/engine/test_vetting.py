@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engine.board import AssetBoard
+from engine.facts import market_facts
 from engine.market import HOUR_MS, MINUTE_MS, AssetUpdate, Bar, Market
 from engine.vetting import HOLD_MS, Vetting
 
@@ -31,7 +32,7 @@ def fed(board: AssetBoard, first: int, count: int, *, liar: Market | None = None
 
 
 def mass(board: AssetBoard) -> bytes:
-    return b"".join(board.maps[m.key].windows["long"].contracts.tobytes() for m in MARKETS)
+    return b"".join(board.maps.markets[m.key].windows["long"].contracts.tobytes() for m in MARKETS)
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.1, 1.5, 1000.0])
@@ -39,13 +40,13 @@ def test_a_count_in_a_wrong_unit_for_twenty_minutes_leaves_no_trace(factor: floa
     liar, board, honest = MARKETS[2], AssetBoard("BTC"), AssetBoard("BTC")
     fed(board, 0, 300)
     fed(honest, 0, 300)
-    before = board.facts(START + 300 * STEP).interest_usd
+    before = market_facts(board, START + 300 * STEP).interest_usd
     fed(board, 300, 4, liar=liar, factor=factor)
     fed(honest, 300, 4)
     now = START + 304 * STEP
     assert board.vetting.doubts == {liar.key: "its open interest jumped alone"}
-    assert board.facts(now).interest_usd == pytest.approx(before, rel=0.01)
-    assert abs(board.facts(now).interest_change_24h or 0.0) < 0.01
+    assert market_facts(board, now).interest_usd == pytest.approx(before, rel=0.01)
+    assert abs(market_facts(board, now).interest_change_24h or 0.0) < 0.01
     fed(board, 304, 20)
     fed(honest, 304, 20)
     assert not board.vetting.doubts
@@ -57,11 +58,11 @@ def test_a_count_that_stands_for_an_hour_is_believed_and_undone_when_it_goes_bac
     lasting = HOLD_MS // STEP + 6
     fed(board, 0, 300)
     fed(board, 300, lasting, liar=liar, factor=3.0)
-    assert board.maps[liar.key].contracts == 3000.0
+    assert board.maps.markets[liar.key].contracts == 3000.0
     again = AssetBoard.restore("BTC", VENUES, board.snapshot())
     for each in (board, again):
         fed(each, 300 + lasting, 20)
-        assert each.maps[liar.key].contracts == 1000.0
+        assert each.maps.markets[liar.key].contracts == 1000.0
     fed(honest, 0, 320 + lasting)
     assert mass(board) == mass(again)
     ours, theirs = (np.frombuffer(mass(each)) for each in (board, honest))
@@ -73,7 +74,7 @@ def test_contracts_that_fall_everywhere_are_believed_at_once() -> None:
     fed(board, 0, 50)
     rows = tuple((m, bar(50, 400.0, 85_000.0)) for m in MARKETS)
     board.advance(AssetUpdate(bars=rows, by_bars=True), START + 51 * STEP)
-    assert {m.contracts for m in board.maps.values()} == {400.0}
+    assert {m.contracts for m in board.maps.markets.values()} == {400.0}
 
 
 @pytest.mark.parametrize("factor", [0.8, 0.97, 10.0, 1e6])
@@ -101,7 +102,7 @@ def test_a_laggards_bars_are_held_against_the_hour_they_are_of() -> None:
     late = Market("gate", "BTC/USDT:USDT", "BTC")
     honest, wrong = bar(20), bar(21, price=900_000.0)
     board.advance(AssetUpdate(backfill=((late, honest), (late, wrong))), START + 100 * STEP)
-    assert board.maps[late.key].closed_at == honest.closed_at
+    assert board.maps.markets[late.key].closed_at == honest.closed_at
     assert board.vetting.refused["its price is far from the others'"] == 1
     assert vetting.late(late, wrong, {}) == [(late, wrong)], "nothing is known to hold it against"
 
@@ -129,8 +130,10 @@ def test_contracts_of_another_size_are_counted_in_the_new_ones() -> None:
         rows[1] = (new, replace(bar(number), contracts=10_000.0))
         board.advance(AssetUpdate(bars=tuple(rows), by_bars=True), START + (number + 1) * STEP)
     now = START + 320 * STEP
-    assert board.facts(now).interest_usd == pytest.approx(honest.facts(now).interest_usd)
-    assert board.facts(now).interest_change_24h == pytest.approx(honest.facts(now).interest_change_24h, abs=1e-9)
-    ours, theirs = (each.maps[MARKETS[1].key] for each in (board, honest))
+    assert market_facts(board, now).interest_usd == pytest.approx(market_facts(honest, now).interest_usd)
+    assert market_facts(board, now).interest_change_24h == pytest.approx(
+        market_facts(honest, now).interest_change_24h, abs=1e-9
+    )
+    ours, theirs = (each.maps.markets[MARKETS[1].key] for each in (board, honest))
     assert ours.windows["long"].contracts == pytest.approx(10 * theirs.windows["long"].contracts)
     assert ours.ledgers["long"].entered == pytest.approx(10 * theirs.ledgers["long"].entered)

@@ -485,8 +485,8 @@ async def test_rekt_says_total_share_venues_and_the_largest(kit: Kit) -> None:
 
 async def test_rekt_without_a_feed_says_so(kit: Kit) -> None:
     board = kit.services.pipeline.boards["BTC"]
-    board._has_feed = False
-    board._reported.clear()
+    board.reported.has_feed = False
+    board.reported._rows.clear()
     assert "no liquidation feed" in (await kit.ask("/rekt")).headline
 
 

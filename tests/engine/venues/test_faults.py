@@ -124,16 +124,16 @@ async def test_each_fault_takes_one_venue_out_and_it_comes_back(rig: Rig) -> Non
     worker = next(worker for worker in rig.feed.workers if worker.id == "bybit")
     market = worker.venue.markets[0]
     for fault in [fault for fault in FAULTS if fault not in HARMLESS]:
-        held = rig.board.maps[market.key].held("long")
+        held = rig.board.maps.markets[market.key].held("long")
         rig.server.fail("bybit", fault)
         rig.clock.at += 2 * MINUTE_MS
         await until(lambda: set(rig.board.missing) == {"bybit"})
         assert rig.board.missing["bybit"]
         assert "bybit" not in rig.board.view.interest_usd, fault
         assert set(rig.board.view.interest_usd) == {"binanceusdm", "okx"}
-        assert rig.board.usual_shares()["bybit"] == pytest.approx(VENUE_SHARE["bybit"], abs=0.03)
+        assert rig.board.venue_shares()["bybit"] == pytest.approx(VENUE_SHARE["bybit"], abs=0.03)
         # Its map waits as it was: a venue that is gone has not closed its positions.
-        assert rig.board.maps[market.key].held("long") == pytest.approx(held, rel=0.02)
+        assert rig.board.maps.markets[market.key].held("long") == pytest.approx(held, rel=0.02)
         if fault in REFUSED:
             await until(lambda: worker.state == "refused")
         rig.server.recover()

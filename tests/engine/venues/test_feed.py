@@ -44,7 +44,7 @@ class Rig:
         self.server, self.clock, self.store, self.board = server, clock, store, board
         workers = [
             VenueWorker(
-                VENUES[name](Access(server.url, None, clock.now)), ["BTC"], store, clock, DAYS, board.map_closed_at
+                VENUES[name](Access(server.url, None, clock.now)), ["BTC"], store, clock, DAYS, board.maps.closed_at_of
             )
             for name in names
         ]
@@ -107,7 +107,7 @@ async def test_loopback_and_direct_feed_give_the_same_map(rig: Rig) -> None:
         market = worker.venue.markets[0]
         for bar in await rig.store.bars_since(market, 0):
             direct.advance(AssetUpdate(bars=((market, bar),)), bar.closed_at)
-        live, again = rig.board.maps[market.key], direct.maps[market.key]
+        live, again = rig.board.maps.markets[market.key], direct.maps.markets[market.key]
         assert live.closed_at == again.closed_at
         for side in ("long", "short"):
             assert live.windows[side].contracts.tobytes() == again.windows[side].contracts.tobytes()
@@ -142,7 +142,7 @@ async def test_a_venue_that_fails_later_leaves_the_sum_and_comes_back(
     rig.clock.at += 3 * MINUTE_MS
     await until(lambda: set(rig.board.missing) == {"bybit"})
     assert "bybit" not in rig.board.view.venue_shares(80_000)
-    held = rig.board.maps["bybit BTC/USDT:USDT"].held("long")
+    held = rig.board.maps.markets["bybit BTC/USDT:USDT"].held("long")
     assert held > 0
     rig.server.recover()
     await until(lambda: not rig.board.missing)
@@ -219,7 +219,7 @@ async def test_a_laggards_history_is_stepped_whole_before_its_news(rig: Rig, mon
     direct = AssetBoard("BTC")
     for bar in bars:
         direct.advance(AssetUpdate(bars=((market, bar),)), bar.closed_at)
-    live, again = rig.board.maps[market.key], direct.maps[market.key]
+    live, again = rig.board.maps.markets[market.key], direct.maps.markets[market.key]
     assert live.closed_at == again.closed_at
     assert live.windows["long"].contracts.tobytes() == again.windows["long"].contracts.tobytes()
 

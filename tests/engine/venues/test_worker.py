@@ -78,13 +78,13 @@ async def test_a_map_takes_up_new_rules_without_moving_what_is_there() -> None:
         rig.start()
         await rig.settle()
         market = rig.feed.workers[0].venue.markets[0]
-        market_map = rig.board.maps[market.key]
+        market_map = rig.board.maps.markets[market.key]
         before = market_map.windows["long"].contracts.tobytes()
         rig.feed.workers[0].venue.adopt(market, Tier(0.0, 0.05, 0.0, 10.0))
         assert market_map.windows["long"].contracts.tobytes() == before
         clock.at += 2 * STEP_MS
-        await until(lambda: rig.board.maps[market.key].market.maintenance_rate == 0.05)
-        assert rig.board.maps[market.key] is market_map
+        await until(lambda: rig.board.maps.markets[market.key].market.maintenance_rate == 0.05)
+        assert rig.board.maps.markets[market.key] is market_map
     finally:
         await rig.stop()
         await rig.server.stop()
