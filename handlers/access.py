@@ -190,9 +190,7 @@ async def resume(request: Request) -> None:
         return
     if request.chat.off_reason == REFUSED and not await request.by_operator():
         raise InputError("The operator has refused this chat.")
-    await request.services.store.set_chat_active(request.chat.id, active=True)
-    for rule in await request.services.store.rules_of_chat(request.chat.id):
-        request.services.pipeline.rules.add(rule)
+    await request.services.subscriptions.activate_chat(request.chat.id)
 
 
 async def require_operator(request: Request) -> None:

@@ -16,6 +16,7 @@ from engine.errors import NotReadyError
 from engine.pipeline import AlertPipeline
 from engine.ports import Clock, Store
 from handlers.budget import Budget
+from handlers.subscriptions import Subscriptions
 
 
 class Membership(Protocol):
@@ -148,6 +149,10 @@ class Services:
     let_in: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
     members_at: dict[int, int] = field(default_factory=dict)
     ticked_at: float = field(default_factory=time.monotonic)
+    subscriptions: Subscriptions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.subscriptions = Subscriptions(self.store, self.pipeline.rules)
 
     @property
     def assets(self) -> tuple[str, ...]:

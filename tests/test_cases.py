@@ -24,7 +24,8 @@ MOVED = {
     "from engine.ports import AlertRecord, TickRecord": "from engine.messages import AlertRecord, TickRecord",
     "from engine.ports import Message": "from engine.messages import Message",
     "from engine.board import AssetBoard, AssetUpdate": (
-        "from engine.board import AssetBoard; from engine.facts import market_facts; from engine.market import AssetUpdate"
+        "from engine.board import AssetBoard; from engine.facts import market_facts\n"
+        "    from engine.market import AssetUpdate"
     ),
     "b.facts(t + HOUR_MS)": "market_facts(b, t + HOUR_MS)",
     "handlers.faces.discord import outcome_of": "handlers.platforms.discord.outcomes import outcome_of",

@@ -56,6 +56,21 @@ def test_ccxt_is_known_to_venues_only() -> None:
     assert [line for line in everything if not line.startswith("engine/venues/")] == []
 
 
+def test_rules_and_mutes_have_one_writer() -> None:
+    """Everybody else in handlers asks handlers.subscriptions, which keeps the store and the memory equal."""
+    changes = {"replace_rules", "restore_replaced", "remove_rules", "pause_rule", "mute", "unmute", "forget_chat"}
+    users = []
+    for path in sorted((ROOT / "handlers").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Attribute):
+                continue
+            owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+            if (owner, node.attr) == ("pipeline", "rules") or (owner == "store" and node.attr in changes):
+                users.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    allowed = ("handlers/subscriptions.py", "handlers/context.py")
+    assert [user for user in users if not user.startswith(allowed)] == []
+
+
 def test_the_loopback_exchange_is_used_by_demo_and_tests_only() -> None:
     users = breaches("engine", ("engine.loopback",)) + breaches("handlers", ("engine.loopback",))
     assert [line for line in users if not line.startswith("engine/loopback/")] == []

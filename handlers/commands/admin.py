@@ -52,8 +52,7 @@ async def admin(request: Request, arguments: str) -> Answer:
     for one in (chat, *topics):
         await store.approve_chat(one.id, approved=let_in)
         if not let_in:
-            await store.set_chat_active(one.id, active=False, reason=REFUSED)
-            request.services.pipeline.rules.deactivate_chat(one.id)
+            await request.services.subscriptions.deactivate_chat(one.id, REFUSED)
         elif one.off_reason == REFUSED:
             await resume(replace(request, chat=one))
     done = N_("#{number} {chat} approved.") if let_in else N_("#{number} {chat} refused.")

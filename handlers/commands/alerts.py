@@ -116,10 +116,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     """Replace the chat's rule of that kind and asset. Return its past alerts and the clusters in range."""
     services = request.services
     await resume(request)
-    added, gone = await services.store.replace_rules(request.chat.id, [rule], [rule.kind], MAX_RULES)
-    services.pipeline.rules.remove([old.id for old in gone])
-    for new in added:
-        services.pipeline.rules.add(new)
+    added, gone = await services.subscriptions.replace(rule, MAX_RULES)
     boards = boards_of(request, rule)
     first = boards[:1]  # for a rule on all coins, one coin is example enough
     lines = [would_have(board, rule, request.now) for board in first] if not rule.is_metric else []
@@ -208,8 +205,7 @@ async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
         )
         return Answer(head, lines, buttons=buttons, private=elsewhere)
     ids = [rule.id for rule in rules]
-    await request.services.store.remove_rules(ids)
-    request.services.pipeline.rules.remove(ids)
+    await request.services.subscriptions.remove(ids)
     head = n_("Removed {count} alert", "Removed {count} alerts", len(ids))
     return replace(_list(request, [], 1, head), private=elsewhere, changed=not elsewhere)
 
@@ -240,8 +236,7 @@ def _list(request: Request, rules: list[Rule], page: int, done: str) -> Answer:
     lines = [f"#{rule.id} {rule.text}, {wording.asset_or_all(rule.asset)}{state(request, rule)}" for rule in shown]
     lines += [
         _("everything is muted for now") if asset == "*" else _("{asset} is muted for now", asset=asset)
-        for asset, until in request.services.pipeline.rules.mutes_of(request.chat.id).items()
-        if until > request.now
+        for asset in request.services.subscriptions.mutes_of(request.chat.id, request.now)
     ][:1]
     head = n_("{count} alert here", "{count} alerts here", len(rules))
     buttons = [
@@ -284,28 +279,23 @@ async def _edit(request: Request, rules: list[Rule], what: str, words: list[str]
         if not number:
             raise InputError("Which alert? Give its number.", example)
         raise InputError("No alert #{number} here.", example, number=number[:10])
-    rule, store, book = mine[number], request.services.store, request.services.pipeline.rules
-    if what == "remove":
-        await store.remove_rules([rule.id])
-        book.remove([rule.id])
-    elif what == "back":
-        before = await store.restore_replaced(rule.id)
-        book.remove([rule.id])
-        for old in before:
-            book.add(old)
-        if not before:
-            what = "remove"
-        return _(_EDITS[what], number=number, rule="; ".join(old.text for old in before) or rule.text)
-    else:
-        await store.pause_rule(rule.id, paused=what == "pause")
-        book.deactivate([rule.id])
-        if what == "resume":
-            book.add(replace(rule, paused=False))
+    rule, subscriptions = mine[number], request.services.subscriptions
+    match what:
+        case "remove":
+            await subscriptions.remove([rule.id])
+        case "pause":
+            await subscriptions.pause(rule)
+        case "resume":
+            await subscriptions.resume(rule)
+        case _:
+            restored = await subscriptions.undo(rule.id)
+            done = _EDITS["back"] if restored else _EDITS["remove"]
+            return _(done, number=number, rule="; ".join(old.text for old in restored) or rule.text)
     return _(_EDITS[what], number=number, rule=rule.text)
 
 
 def _current(request: Request) -> Answer:
-    rules = request.services.pipeline.rules.of_chat(request.chat.id)
+    rules = request.services.subscriptions.of_chat(request.chat.id)
     named = {"calm": _("Calm"), "normal": _("Normal"), "busy": _("Busy")}
     return Answer(
         _("Current alerts: {rules}", rules="; ".join(rule.text for rule in rules) or _("none")),

@@ -73,7 +73,7 @@ def asset_and_rest(request: Request, arguments: str) -> tuple[str, str]:
 def default_asset(request: Request) -> str:
     """Return the asset of a group or channel whose alerts are all about one asset, else the first watched."""
     known = request.services.assets
-    named = {rule.asset for rule in request.services.pipeline.rules.of_chat(request.chat.id)}
+    named = {rule.asset for rule in request.services.subscriptions.of_chat(request.chat.id)}
     only = next(iter(named)) if len(named) == 1 and request.chat.kind != "private" else None
     return only if only in known else known[0]
 

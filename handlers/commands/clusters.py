@@ -36,7 +36,7 @@ async def clusters(request: Request, arguments: str) -> Answer:
     nearest_first = sorted(board.clusters, key=lambda c: abs(c.distance(mark)))
     rows = [cluster_facts(board, cluster, now) for cluster in nearest_first]
     start = (page - 1) * A_PAGE
-    rules = request.services.pipeline.rules.of_chat(request.chat.id)
+    rules = request.services.subscriptions.of_chat(request.chat.id)
     mine = [rule for rule in rules if rule.kind == "near" and rule.concerns(asset)]
     table = [(_("level"), _("away"), "~USD", _("untraded"))]
     for row, cluster in list(zip(rows, nearest_first, strict=True))[start : start + A_PAGE]:

@@ -50,14 +50,12 @@ async def mute(request: Request, arguments: str) -> Answer:
                 ) from None
     services, chat_id = request.services, request.chat.id
     if not length and asset == "*":
-        await services.store.unmute(chat_id)
-        services.pipeline.rules.unmute(chat_id)
+        await services.subscriptions.unmute(chat_id)
         return Answer(_("Everything unmuted."), changed=True)
     until = request.now + length
-    await services.store.mute(chat_id, asset, until)
-    services.pipeline.rules.mute(chat_id, asset, until)
+    await services.subscriptions.mute(chat_id, asset, until)
     if not length:
-        still = services.pipeline.rules.mutes_of(chat_id).get("*", 0) > request.now
+        still = "*" in services.subscriptions.mutes_of(chat_id, request.now)
         text = N_("Everything is still muted, {asset} too. Unmute: /mute off") if still else N_("{asset} unmuted.")
         return Answer(_(text, asset=asset), changed=True)
     off = f"/mute {'' if asset == '*' else asset.lower() + ' '}off"

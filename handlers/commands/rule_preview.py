@@ -191,7 +191,7 @@ def state(request: Request, rule: Rule) -> str:
     """Return how far a rule is from firing, or why it cannot fire now."""
     if rule.paused:
         return " · " + _("paused")
-    resting = request.services.pipeline.rules.cooldown_until(rule)
+    resting = request.services.subscriptions.cooldown_until(rule)
     if resting > request.now:
         if rule.every_ms == ONCE:
             return " · " + _("already fired")
@@ -237,7 +237,7 @@ def closest(request: Request, rule: Rule) -> tuple[float, str]:
             if not large_enough(board, cluster, rule, request.now):
                 continue
             if rule.kind == "near":
-                rule_state = services.pipeline.rules.states.get((rule.id, cluster.id))
+                rule_state = services.subscriptions.state(rule, cluster.id)
                 limit = armed_distance(rule_state, cluster, rule.distance_for(asset))
             away = cluster.distance(board.view.mark) - (limit or 0.0)
             if limit is not None and 0 < away < best:

@@ -44,9 +44,7 @@ async def settings(request: Request, arguments: str) -> Answer:
         await services.store.save_preferences(chat.id, preferences)
     rules = await services.store.rules_of_chat(chat.id)
     mutes = [
-        _("everything") if asset == "*" else asset
-        for asset, until in services.pipeline.rules.mutes_of(chat.id).items()
-        if until > request.now
+        _("everything") if asset == "*" else asset for asset in services.subscriptions.mutes_of(chat.id, request.now)
     ]
     quiet = quiet_text(preferences.quiet) or _("none")
     if preferences.quiet and preferences.loud:
@@ -110,8 +108,7 @@ async def forget(request: Request, arguments: str) -> Answer:
             buttons=(Button(_("Delete everything"), f"/forget {SURE}", here=True),),
         )
     services, chat = request.services, request.chat
-    services.pipeline.rules.remove_chat(chat.id)
-    count = await services.store.forget_chat(chat.id)
+    count = await services.subscriptions.forget_chat(chat.id)
     return Answer(
         n_(
             "Deleted {count} row about this chat.",

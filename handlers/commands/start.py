@@ -120,8 +120,7 @@ async def stop(request: Request, arguments: str) -> Answer:
             "/stop takes no arguments: it ends all alerts. One coin: {command}; one rule: /alerts", only, command=only
         )
     rules = await request.services.store.rules_of_chat(request.chat.id)
-    await request.services.store.set_chat_active(request.chat.id, active=False, reason=STOPPED)
-    request.services.pipeline.rules.deactivate_chat(request.chat.id)
+    await request.services.subscriptions.deactivate_chat(request.chat.id, STOPPED)
     kept = n_("{count} alert kept.", "{count} alerts kept.", len(rules)) if rules else ""
     return Answer(
         _("Stopped: no more messages here."),

@@ -67,8 +67,7 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
         raise unexpected(words[0], "/unsubscribe")
     rules = await request.services.store.rules_of_chat(target.chat.id)
     ids = [rule.id for rule in rules]
-    await request.services.store.remove_rules(ids)
-    request.services.pipeline.rules.remove(ids)
+    await request.services.subscriptions.remove(ids)
     await _note(request, target)
     return Answer(
         n_(

@@ -27,18 +27,14 @@ class FailureHandler:
             chat_id: the chat it was for; None if operators are not to be notified, as when it merely expired.
         """
         services = self._services
-        rules, book = await services.store.rules_of_message(message_id), services.pipeline.rules
-        fired_at = {rule_id: book.last_fired_at.get(rule_id) for rule_id in rules}
-        stored = await services.store.last_fired(rules) if rules else {}
-        for rule_id in rules:
-            book.roll_back_fired(rule_id, fired_at[rule_id], stored.get(rule_id))
+        await services.subscriptions.roll_back(await services.store.rules_of_message(message_id))
         if chat_id is not None:
             facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
             await tell_operators(services, facts, but_chat=chat_id)
 
     async def chat_lost(self, chat_id: int) -> None:
         """Deactivate the rules of a chat that was switched off, and notify the user who subscribed it."""
-        self._services.pipeline.rules.deactivate_chat(chat_id)
+        self._services.subscriptions.silence_chat(chat_id)
         chat = await self._services.store.chat(chat_id)
         if chat is not None and chat.kind != "private" and self._people is not None:
             await tell_subscriber(self._services, chat, self._people)
@@ -54,8 +50,7 @@ class FailureHandler:
         if chat is None:
             return
         if what == "back":
-            for rule in await services.store.rules_of_chat(chat_id):
-                services.pipeline.rules.add(rule)
+            await services.subscriptions.reload_chat(chat_id)
             return
         await tell_operators(services, {"kind": what, "chat": chat_id, "error": error}, but_chat=chat_id)
         if what == "refused" and chat.kind != "private" and self._people is not None:

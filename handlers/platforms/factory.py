@@ -150,13 +150,10 @@ async def _subscribed(services: Services, platform: str, remote_id: str, size: T
     chat = await services.store.upsert_chat(platform, remote_id, "private", "")
     await services.store.approve_chat(chat.id, approved=True)
     if not chat.active:
-        await services.store.set_chat_active(chat.id, active=True)
-        for rule in await services.store.rules_of_chat(chat.id):
-            services.pipeline.rules.add(rule)
+        await services.subscriptions.activate_chat(chat.id)
     if not await services.store.rules_of_chat(chat.id):
         rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
-        for added in (await services.store.replace_rules(chat.id, [rule], ["near"]))[0]:
-            services.pipeline.rules.add(added)
+        await services.subscriptions.replace(rule)
     # No daily cap for the terminal and webhooks: their readers are the operator and programs.
     await services.store.save_preferences(chat.id, replace(chat.preferences, cap=NO_CAP))
     return replace(chat, approved=True, active=True)

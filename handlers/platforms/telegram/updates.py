@@ -205,11 +205,8 @@ class Incoming:
         old = await store.find_chat(PLATFORM, str(message.chat.id))
         if old is not None:
             taken = await store.find_chat(PLATFORM, str(message.migrate_to_chat_id))
-            await store.move_chat(old.id, str(message.migrate_to_chat_id))
-            if taken is not None and taken.id != old.id:
-                self._services.pipeline.rules.remove_chat(taken.id)
-                for rule in await store.rules_of_chat(old.id):
-                    self._services.pipeline.rules.add(rule)
+            merged_id = taken.id if taken is not None else None
+            await self._services.subscriptions.move_chat(old.id, str(message.migrate_to_chat_id), merged_id)
             if not old.active and old.off_reason not in (STOPPED, REFUSED):
                 await self._welcome(old)
 
@@ -229,18 +226,13 @@ class Incoming:
                 await self._welcome(chat)
 
     async def _lose(self, chat: Chat, reason: str) -> None:
-        await self._services.store.set_chat_active(chat.id, active=False, reason=reason)
-        self._services.pipeline.rules.deactivate_chat(chat.id)
+        await self._services.subscriptions.deactivate_chat(chat.id, reason)
         if chat.kind != "private":
             await tell_subscriber(self._services, chat, self._face)
 
     async def _welcome(self, chat: Chat) -> None:
-        store = self._services.store
-        await store.set_chat_active(chat.id, active=True)
-        rules = await store.rules_of_chat(chat.id)
-        for rule in rules:
-            self._services.pipeline.rules.add(rule)
-        await store.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
+        rules = await self._services.subscriptions.activate_chat(chat.id)
+        await self._services.store.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
         self._services.wake()
 
     async def _chat(
