@@ -1,4 +1,4 @@
-"""Cliffwatch: entry point. Command line, wiring, life cycle; nothing else."""
+"""Entry point of Cliffwatch: command line, wiring, life cycle."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ DEMO_DAYS = 10
 DEMO_VENUES = ("binanceusdm", "bybit", "okx")
 DEMO_POLL_SECONDS = 0.5
 RANKED = "ranked assets"
-"""Under which the coins last chosen by open interest are remembered."""
+"""Key of the stored list of coins last chosen by open interest."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 after a failure, 2 for what was typed or set wrongly."""
+    """Run one command. Return the exit code: 0, 1 after a failure, 2 for invalid arguments or settings."""
     options = _parser().parse_args(arguments)
-    os.umask(0o077)  # what it writes is its operator's alone
+    os.umask(0o077)  # files are private to the operator
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
@@ -80,87 +80,97 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cliffwatch", description="Warns where leveraged crypto positions break.")
+    parser = argparse.ArgumentParser(prog="cliffwatch", description="Warns of liquidation clusters in crypto markets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="watch the venues and answer")
-    run.add_argument("--face", choices=["terminal"], help="answer in the terminal too (the default at one)")
+    run = commands.add_parser("run", help="run the bot")
+    run.add_argument("--face", choices=["terminal"], help="also chat in the terminal (default if run in one)")
     run.add_argument("--env", type=Path, metavar="FILE", help="settings file")
-    run.add_argument("--new", action="store_true", help="begin a new database where one that was there is gone")
+    run.add_argument("--new", action="store_true", help="create a new database where an earlier one is gone")
     run.set_defaults(run=_run)
 
-    check_ = commands.add_parser("check", help="settings, what can be reached, links to invite the bot")
+    check_ = commands.add_parser("check", help="show settings, test connections, print invite links")
     check_.add_argument("--env", type=Path, metavar="FILE", help="settings file")
     check_.set_defaults(run=_check)
 
-    health = commands.add_parser("health", help="how a running one is: exit code 0 for well, 1 for trouble")
+    health = commands.add_parser("health", help="check a running bot: exit code 0 if healthy, 1 if not")
     health.add_argument("--env", type=Path, metavar="FILE", help="settings file")
     health.set_defaults(run=_health)
 
-    demo = commands.add_parser("demo", help="a simulated market in the terminal; no network")
-    demo.add_argument("--seed", type=_seed, default=11, help="another market (default %(default)s)")
-    demo.add_argument("--speed", type=_speed, default=60.0, help="how fast its time runs (default %(default)g)")
+    demo = commands.add_parser("demo", help="run on a simulated market in the terminal, without network")
+    demo.add_argument("--seed", type=_seed, default=11, help="seed of the simulated market (default %(default)s)")
+    demo.add_argument("--speed", type=_speed, default=60.0, help="market seconds per second (default %(default)g)")
     demo.set_defaults(run=_demo)
 
-    replay = commands.add_parser("replay", help="the alerts that a recorded history would have made")
+    replay = commands.add_parser("replay", help="print the alerts that a recorded history would have fired")
     _history_options(replay)
-    replay.add_argument("--from", dest="since", type=_time, help="warm up until then")
-    replay.add_argument("--until", type=_time, help="stop there")
+    replay.add_argument("--from", dest="since", type=_time, help="fire from then on; earlier bars warm up the map")
+    replay.add_argument("--until", type=_time, help="stop at this time")
     replay.add_argument(
-        "--rule", action="append", help=f"such as {RULE_EXAMPLE!r} (default); may be repeated".replace("%", "%%")
+        "--rule",
+        action="append",
+        help=f"alert rule, such as {RULE_EXAMPLE!r} (default); may be repeated".replace("%", "%%"),
     )
     replay.set_defaults(run=_replay)
 
-    ask = commands.add_parser("ask", help="one answer from a recorded history")
-    ask.add_argument("command", help="such as '/liq 88000'")
+    ask = commands.add_parser("ask", help="answer one command from a recorded history")
+    ask.add_argument("command", help="bot command, such as '/liq 88000'")
     _history_options(ask)
-    ask.add_argument("--at", type=_time, help="as of then; the history's end by default")
+    ask.add_argument("--at", type=_time, help="answer as of this time (default: end of the history)")
     ask.set_defaults(run=_ask)
 
-    record = commands.add_parser("record", help="bars and forced orders of the venues into a file, until stopped")
-    record.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"a {SUFFIX} file; one there goes on")
+    record = commands.add_parser("record", help="record the venues' bars and liquidation orders until stopped")
+    record.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=f"a {SUFFIX} file; an existing one is continued"
+    )
     record.add_argument("--env", type=Path, metavar="FILE", help="settings file")
     record.set_defaults(run=_record)
 
-    export = commands.add_parser("export", help="the database's bars and forced orders as such a file")
+    export = commands.add_parser("export", help="export the database's bars and liquidation orders as a recording")
     export.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=f"a {SUFFIX} file that does not exist yet"
     )
     export.add_argument("--env", type=Path, metavar="FILE", help="settings file")
     export.set_defaults(run=_export)
 
-    skill = commands.add_parser("skill", help="how well the map predicted what was liquidated in a history")
+    skill = commands.add_parser("skill", help="score the map's predictions against a recorded history")
     _history_options(skill)
     skill.add_argument(
-        "--from", dest="since", type=_time, required=True, help="score from then; fit on what came before"
+        "--from", dest="since", type=_time, required=True, help="score from this time; fit on earlier data"
     )
-    skill.add_argument("--until", type=_time, help="score up to there")
-    skill.add_argument("--out", type=Path, metavar="PREDICTIONS", help="write each hour's prediction: time, USD, USD")
-    skill.add_argument("--spans", type=_spans, metavar="1h,4h,24h", help="also hold F(P) against new ground")
+    skill.add_argument("--until", type=_time, help="score until this time")
+    skill.add_argument(
+        "--out", type=Path, metavar="PREDICTIONS", help="write hourly predictions as CSV: time, long USD, short USD"
+    )
+    skill.add_argument("--spans", type=_spans, metavar="1h,4h,24h", help="also score F(P) on newly reached levels")
     skill.set_defaults(run=_skill)
 
-    located = commands.add_parser("located", help="where among the levels reached single forced orders fell")
+    located = commands.add_parser("located", help="score how well the map locates single liquidation orders")
     _history_options(located)
     located.add_argument(
-        "--orders", type=Path, required=True, metavar="FILE", help="time,symbol,side,price,notional_usd"
+        "--orders", type=Path, required=True, metavar="FILE", help="CSV: time,symbol,side,price,notional_usd"
     )
     located.set_defaults(run=_located)
 
-    clusters = commands.add_parser("clusters", help="number, life and churn of clusters over a history")
+    clusters = commands.add_parser("clusters", help="measure number, lifetime and turnover of clusters over a history")
     _history_options(clusters)
-    clusters.add_argument("--entered", action="store_true", help="how often they are entered, against placebo levels")
-    clusters.add_argument("--swept", action="store_true", help="what is reported when they are, against like moves")
     clusters.add_argument(
-        "--distance", type=float, default=0.01, help="of the near rule, a fraction (default %(default)s)"
+        "--entered", action="store_true", help="measure how often clusters are entered, against placebo levels"
+    )
+    clusters.add_argument("--swept", action="store_true", help="measure reports at sweeps, against similar moves")
+    clusters.add_argument(
+        "--distance", type=float, default=0.01, help="of the near rule, a fraction of price (default %(default)s)"
     )
     clusters.set_defaults(run=_clusters)
     return parser
 
 
 def _history_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--history", type=Path, required=True, metavar="FILE", help="bars as docs/history.md says")
-    parser.add_argument("--asset", help="the coin; by default the first word of the file's name")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument(
+        "--history", type=Path, required=True, metavar="FILE", help="bars in the format of docs/history.md"
+    )
+    parser.add_argument("--asset", help="coin (default: from the file's name, or the main one of a recording)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _time(text: str) -> int:
@@ -253,10 +263,10 @@ def _ask(options: argparse.Namespace) -> int:
         pipeline = AlertPipeline({board.asset: board}, ActiveRules(), store)
         chat = replace(await store.upsert_chat("terminal", "local", "private", ""), approved=True)
         services = Services(pipeline, store, clock, access="open")
-        found = await answer(Request("terminal", "local", chat, options.command, services, NoMembership()))
+        reply = await answer(Request("terminal", "local", chat, options.command, services, NoMembership()))
         await store.close()
-        print(json.dumps({**found.data, "text": found.text}) if options.json else found.text)
-        return 0 if found.data or not options.json else 2
+        print(json.dumps({**reply.data, "text": reply.text}) if options.json else reply.text)
+        return 0 if reply.data or not options.json else 2
 
     return asyncio.run(run())
 
@@ -310,7 +320,7 @@ def _skill_text(figures: dict[str, Any]) -> str:
             over, coverage = row["over"][key], row["coverage"][key]
             shown = f"coverage {coverage:.2f}" if coverage is not None else "unmeasured"
             ratio = f"{over:5.2f}" if over is not None else "    -"
-            churn = f"  churn beside it ${row['churn'][key] / 1e6:.1f}M" if count else ""
+            churn = f"  plus churn ${row['churn'][key] / 1e6:.1f}M" if count else ""
             lines.append(f"  {key:14} {count:5} moves  reported / expected {ratio}  {shown}{churn}")
     return "\n".join(lines)
 
@@ -333,13 +343,14 @@ def _record(options: argparse.Namespace) -> int:
         recorder = Recorder(handle)
         asyncio.run(_recorded(settings, clock, RecordingStore(recorder, before)))
     print(
-        f"{recorder.bars:,} bars and {recorder.orders:,} forced orders written to {options.out.name}", file=sys.stderr
+        f"{recorder.bars:,} bars and {recorder.orders:,} liquidation orders written to {options.out.name}",
+        file=sys.stderr,
     )
     return 0
 
 
 async def _recorded(settings: Settings, clock: Clock, store: RecordingStore) -> None:
-    """Follow the venues without rules or chats until told to stop."""
+    """Follow the venues without rules or chats until a stop signal."""
     stop = _stopped()
     boards = {asset: AssetBoard(asset) for asset in settings.assets if settings.ranked is None}
     workers = _workers(settings, clock, store, boards)
@@ -347,7 +358,7 @@ async def _recorded(settings: Settings, clock: Clock, store: RecordingStore) -> 
         chosen = (await by_open_interest(workers))[: settings.ranked] or list(FALLBACK)
         boards.update((asset, AssetBoard(asset)) for asset in chosen)
     for worker in workers:
-        with contextlib.suppress(VenueError):  # lists none of them, and says so in its state
+        with contextlib.suppress(VenueError):  # lists none of them, which its state shows
             await worker.follow(list(boards))
     pipeline, feed = (
         AlertPipeline(boards, ActiveRules(), store),
@@ -397,7 +408,8 @@ def _export(options: argparse.Namespace) -> int:
     finally:
         unfinished.unlink(missing_ok=True)
     print(
-        f"{recorder.bars:,} bars and {recorder.orders:,} forced orders written to {options.out.name}", file=sys.stderr
+        f"{recorder.bars:,} bars and {recorder.orders:,} liquidation orders written to {options.out.name}",
+        file=sys.stderr,
     )
     return 0
 
@@ -410,7 +422,7 @@ def _recording_name(path: Path) -> None:
 
 
 def _stopped() -> asyncio.Event:
-    """An event that is set by SIGINT and SIGTERM."""
+    """Return an event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -420,7 +432,7 @@ def _stopped() -> asyncio.Event:
 def _workers(
     settings: Settings, clock: Clock, store: MarketStore, boards: Mapping[str, AssetBoard]
 ) -> list[VenueWorker]:
-    """A reader for each venue that is set; it follows no coin yet."""
+    """Return a worker for each configured venue. It follows no coin yet."""
     proxies = settings.venue_proxies or {}
     return [
         VenueWorker(
@@ -445,7 +457,7 @@ async def _live(
     simulated: bool = False,
     new: bool = False,
 ) -> int:
-    """Wire everything together, run it until it is told to stop, take it apart again."""
+    """Wire everything together, run it until a stop signal, and close it. Return the exit code."""
     stop, wall = _stopped(), SystemClock()
     store = Store(None if in_memory else settings.database, wall, new=new)
     await store.open()
@@ -486,7 +498,10 @@ async def _choose_assets(
     pipeline: AlertPipeline,
     feed: LiveFeed,
 ) -> Callable[[], Awaitable[None]] | None:
-    """Make the boards of the named coins, or of those with the most open interest; then how to choose anew."""
+    """Make the boards of the named coins, or of those with the most open interest.
+
+    Return a function that reviews the choice by open interest, or None if the coins are named.
+    """
 
     def make_board(asset: str) -> Awaitable[AssetBoard]:
         return _board(store, asset, settings.venues, clock)
@@ -505,15 +520,15 @@ async def _choose_assets(
     universe = Universe(settings.ranked, workers, pipeline.boards, make_board, pipeline.rules.assets, forget)
 
     async def review() -> None:
-        known = _names(await store.get_meta(RANKED))
-        await store.set_meta(RANKED, json.dumps(await universe.review(known)))
+        last_choice = _names(await store.get_meta(RANKED))
+        await store.set_meta(RANKED, json.dumps(await universe.review(last_choice)))
 
     await review()
     return review
 
 
 def _names(text: str | None) -> list[str]:
-    """Coins that were kept as a list; none where it cannot be read."""
+    """Return the coins of a stored list, none if it cannot be read."""
     try:
         return [str(name) for name in json.loads(text or "[]") if is_name(str(name))]
     except (ValueError, TypeError):
@@ -521,18 +536,18 @@ def _names(text: str | None) -> list[str]:
 
 
 async def _board(store: Store, asset: str, venues: Sequence[str], clock: Clock) -> AssetBoard:
-    """An asset's board from its checkpoint, or an empty one."""
+    """Return an asset's board from its checkpoint, or an empty one."""
     state = await store.load_checkpoint(asset)
     if state is None or state.get("model") != MODEL:
-        return AssetBoard(asset)  # history is read again
+        return AssetBoard(asset)  # it is built from history
     try:
         board = AssetBoard.restore(asset, venues, state)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        # A checkpoint is a cache: what cannot be read of it is made again from history.
-        log.warning("the map of %s cannot be read (%s); its history is read anew", asset, type(error).__name__)
+        # A checkpoint is a cache: an unreadable one is rebuilt from history.
+        log.warning("the checkpoint of %s cannot be read (%s); rebuilding it", asset, type(error).__name__)
         return AssetBoard(asset)
     if clock.now() - board.closed_at > MAX_DAYS * DAY_MS:
-        return AssetBoard(asset)  # what price went through since cannot be read any more
+        return AssetBoard(asset)  # too old: venues no longer have the bars since
     board.reported.restore_orders(await store.reported_since(asset, board.closed_at - 2 * DAY_MS))
     return board
 
@@ -552,7 +567,7 @@ def _demo(options: argparse.Namespace) -> int:
         exchange = LoopbackExchange({source.asset: Tape(source)}, clock)
         await exchange.start()
         try:
-            made = replace(
+            demo_settings = replace(
                 settings,
                 venues=DEMO_VENUES,
                 assets=(source.asset,),
@@ -561,7 +576,7 @@ def _demo(options: argparse.Namespace) -> int:
                 poll_seconds=max(settings.poll_seconds, DEMO_POLL_SECONDS * options.speed),
                 access="open",
             )
-            return await _live(made, clock, terminal=True, in_memory=True, simulated=True)
+            return await _live(demo_settings, clock, terminal=True, in_memory=True, simulated=True)
         finally:
             await exchange.stop()
 

@@ -1,4 +1,4 @@
-"""Chats that the bot speaks in, and what was changed in them. Values."""
+"""Chats, and the changes made in them. Values."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import Literal
 from engine.preferences import Preferences
 
 CLAIM_CODE = "claim_code"
-"""Under which the code is kept by which the first operator claims the bot."""
+"""Key of the one-time code with which the first operator claims the bot."""
 
 ChatKind = Literal["private", "group", "channel"]
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A place where the bot speaks. approved: an operator let it in; active: messages go there.
+    """A chat on a platform.
 
-    refused_since: since when the platform has not let us write there, though it may pass; 0 while it does.
-    person: of a private chat the platform's id of whose it is, where its own id does not say; empty otherwise.
+    Attributes:
+        approved: an operator allows it to use the bot.
+        active: it gets messages.
+        off_reason: why it does not.
+        refused_since: UTC ms, since when the platform has temporarily refused our messages; 0 if it accepts them.
+        person: the platform's id of a private chat's user if the chat's own id is not that; empty otherwise.
     """
 
     id: int
@@ -36,7 +40,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What somebody changed in a chat: when, the platform's id of who, and the command line."""
+    """A change in a chat: when, UTC ms, the platform's id of the user, and the command line."""
 
     at: int
     who: str

@@ -1,4 +1,4 @@
-"""What is missed while the program is down, or no venue answers, and the one message about it afterwards."""
+"""Alerts missed while the program is down or no venue answers, and the one message about them afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.market import MINUTE_MS, AssetUpdate, MarketTick
 from engine.messages import AlertRecord, TickRecord
 
 STALE_MS = 5 * MINUTE_MS
-"""With no market data for this long, chats that expect alerts are told that none can fire."""
+"""With no market data for this long, chats that expect alerts are notified that none can fire."""
 
 
 class Downtime:
@@ -33,7 +33,7 @@ class Downtime:
         """UTC ms by asset, when the downtime began that its next live tick ends."""
 
         self._stale_since: dict[str, int] = {}
-        """UTC ms by asset, of the last data, where chats have been told that there is none."""
+        """UTC ms by asset, of the last data, if chats have been notified that there is none."""
 
         self._sampled_at: dict[str, int] = {}
         self._held: dict[str, dict[StateKey, RuleState | None]] = {}
@@ -43,7 +43,7 @@ class Downtime:
         """Facts of missed alerts by chat."""
 
         self._missed_rules: dict[tuple[int, str], set[int]] = {}
-        """Ids of rules whose moment was missed, by chat and asset: the message counts for them."""
+        """Ids of rules with missed alerts, by chat and asset: the message counts against their repeat intervals."""
 
     def begin(self, priced_until: Mapping[str, int], stale_since: Mapping[str, int] | None = None) -> None:
         """Start up after downtime: a live feed follows, with late ticks first."""
@@ -57,7 +57,7 @@ class Downtime:
 
     @property
     def pending(self) -> bool:
-        """Whether something that the boards have seen is not stored yet, so that no checkpoint may be taken."""
+        """Whether late ticks' changes are not stored yet, so that no checkpoint may be taken."""
         return any(self._held.values()) or any(self._missed.values())
 
     def clock_set_back(self, now: int) -> None:
@@ -67,7 +67,7 @@ class Downtime:
                 times[asset] = min(at, now)
 
     def drop(self, asset: str) -> None:
-        """Forget an asset that is no longer followed: should it come back, its past is no news."""
+        """Forget an asset that is no longer followed: if it comes back, its past is no news."""
         self._missed_rules = {key: rules for key, rules in self._missed_rules.items() if key[1] != asset}
         for by_asset in (self.priced_until, self._since, self._stale_since, self._sampled_at, self._held):
             by_asset.pop(asset, None)
@@ -88,7 +88,7 @@ class Downtime:
     def watch_samples(
         self, board: AssetBoard, update: AssetUpdate, tick: MarketTick, rules: ActiveRules, record: TickRecord
     ) -> None:
-        """Add alerts that an asset's data has gone stale, once, when the last of it is too old."""
+        """Add alerts that an asset's data has gone stale, once per downtime."""
         asset, now = board.asset, tick.now
         if update.samples:
             self._sampled_at[asset] = now
@@ -118,7 +118,7 @@ class Downtime:
         metrics: Decisions[MetricFiring],
         now: int,
     ) -> None:
-        """Keep what rules would have fired about during downtime, for the message about it.
+        """Collect the alerts that rules would have fired during downtime, for the message about it.
 
         Their states are stored with that message: after a crash before it, the same bars are read again.
         """
@@ -127,7 +127,7 @@ class Downtime:
         self._since.setdefault(asset, self.priced_until.get(asset, now))
         for firing in clusters.fired:
             if firing.kind == "over":
-                continue  # what happened after the downtime says more
+                continue  # an incident that ended without a sweep is not reported
             facts = {
                 "kind": firing.kind,
                 "asset": asset,
@@ -151,7 +151,7 @@ class Downtime:
         rules: ActiveRules,
         record: TickRecord,
     ) -> None:
-        """End an asset's downtime on its first live tick: add one message a chat about what was missed.
+        """End an asset's downtime on its first live tick: add one message per chat about missed alerts.
 
         Late bars that trickle in while no venue has current data do not end it.
         """
@@ -164,7 +164,7 @@ class Downtime:
     def _summaries(
         self, board: AssetBoard, in_range: Iterable[tuple[Rule, Cluster]], rules: ActiveRules, now: int
     ) -> list[AlertRecord]:
-        """Return one message a chat: what was swept meanwhile, and what is in range now.
+        """Return one message per chat: missed alerts, and clusters that are in range now.
 
         A chat that got the "no data" message always gets the "data is back" one.
         """

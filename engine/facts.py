@@ -1,4 +1,4 @@
-"""What an alert says, as facts taken from the board when it fires, so that a message can be rendered later."""
+"""Facts read from a board, for answers and for alerts, whose messages are rendered later."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class MarketFacts:
 
     Attributes:
         interest_usd: open interest in the sum.
-        interest_change_24h: change of contracts, a fraction; None where it is unknown.
-        funding_rate: per 8 hours, a fraction; None where no venue has it.
-        liquidated_24h_usd: reported liquidations by side; None where there is no feed.
+        interest_change_24h: change of contracts, a fraction; None if unknown.
+        funding_rate: per 8 hours, a fraction; None if no venue has it.
+        liquidated_24h_usd: reported liquidations by side; None without a feed.
     """
 
     interest_usd: float
@@ -46,7 +46,7 @@ RISK_REACH = 0.03
 
 
 def market_facts(board: AssetBoard, now: int) -> MarketFacts:
-    """Return open interest, its change, funding, and what was reported in 24 hours."""
+    """Return open interest, its change, funding, and the liquidations reported in 24 hours."""
     view = board.view
     liquidated: dict[Side, float] | None = None
     if board.reported.has_feed:
@@ -92,7 +92,7 @@ def risk_of(board: AssetBoard, now: int) -> Risk | None:
 
 
 def cascade_of(board: AssetBoard, side: Side, distance: float, now: int) -> Cascade | None:
-    """Return what would follow if price moved that far, against the current order books, or None without one."""
+    """Return the cascade that a move of this distance would start, by current order books, or None without any."""
     return cascade(board.view.curves[side], board.fresh_books(now), distance)
 
 
@@ -111,7 +111,7 @@ def metrics_of(board: AssetBoard, now: int) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class EntryRate:
-    """How often any level at such distances was entered within so many hours."""
+    """Share of all levels in a range of distances that price entered within some hours."""
 
     asset: str
     within_hours: int
@@ -124,7 +124,7 @@ MEASURED_ENTRY = EntryRate("BTC", 4, 0.44, (0.0075, 0.0125))
 
 
 def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, Any]:
-    """One cluster, JSON values."""
+    """Return the facts of one cluster, JSON values."""
     hours, all_known = board.untraded_hours(cluster, now)
     return {
         "id": cluster.id,
@@ -145,7 +145,7 @@ def cluster_facts(board: AssetBoard, cluster: Cluster, now: int) -> dict[str, An
 
 
 def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dict[str, Any]:
-    """Where figures come from: venues with their shares, who is missing, how old, how long the history."""
+    """Return the sources of an answer: venues with shares, missing venues, age of data, days of history."""
     view, facts = board.view, market_facts(board, now)
     shares = view.venue_shares(price) if price else {}
     if not shares:
@@ -165,7 +165,7 @@ def source_facts(board: AssetBoard, now: int, price: float | None = None) -> dic
 
 
 def forced_facts(view: MapView, board: AssetBoard, price: float) -> dict[str, Any]:
-    """F to a price with its band and how it compares with what is usual for such a move."""
+    """Return F to a price with its band, and its ratio to the usual F of such a move."""
     side = view.side_of(price)
     curve = view.curves[side]
     low, high = curve.band(price)
@@ -181,7 +181,10 @@ def forced_facts(view: MapView, board: AssetBoard, price: float) -> dict[str, An
 
 
 def _passed_usd(board: AssetBoard, side: Side, mark: float, price: float) -> float:
-    """Clusters wholly passed on the way. Their numbers are the last closed bar's: an answer is never less than they."""
+    """Return F of the clusters that a move passes completely, USD, as of the last closed bar.
+
+    An answer for the move is never less than this.
+    """
     return sum(
         c.forced_usd
         for c in board.clusters
@@ -193,19 +196,22 @@ def _passed_usd(board: AssetBoard, side: Side, mark: float, price: float) -> flo
 
 
 def ranked(board: AssetBoard, side: Side, mark: float, reach: float = 0.10) -> list[Cluster]:
-    """Clusters of a side ahead of the mark and within reach, largest first."""
+    """Return the clusters of a side ahead of the mark and within reach, largest first."""
     ahead = [c for c in board.clusters if c.side == side and c.distance(mark) > -0.01 and c.distance(mark) <= reach]
     return sorted(ahead, key=lambda c: -c.forced_usd)
 
 
 def nearest(board: AssetBoard, side: Side, mark: float) -> Cluster | None:
-    """The nearest live cluster ahead of the mark."""
+    """Return the nearest live cluster ahead of the mark, or None."""
     ahead = [c for c in board.clusters if c.side == side and c.distance(mark) > 0]
     return min(ahead, key=lambda c: c.distance(mark), default=None)
 
 
 def alert_facts(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str, Any]:
-    """All that the message of an alert says, JSON values. board stands after the tick, decision before it."""
+    """Return all facts of an alert's message, JSON values.
+
+    The board is as after the tick, the decision was made on the map from before it.
+    """
     cluster, mark = decision.cluster, board.view.mark
     facts: dict[str, Any] = {
         "kind": decision.kind,
@@ -221,7 +227,7 @@ def alert_facts(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[st
         **source_facts(board, now, cluster.far_price),
     }
     if decision.notified_state is not None and decision.notified_state.label:
-        facts["cluster"]["label"] = decision.notified_state.label  # a story keeps its name
+        facts["cluster"]["label"] = decision.notified_state.label  # the label stays the same during an incident
     sides = ranked(board, cluster.side, mark)
     ids = [c.id for c in sides]
     facts["rank"] = ids.index(cluster.id) + 1 if cluster.id in ids else None
@@ -236,8 +242,8 @@ def alert_facts(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[st
 
 
 def metric_facts(board: AssetBoard, decision: MetricFiring, now: int) -> dict[str, Any]:
-    """All that the message of a rule about a figure says, JSON values."""
-    found = risk_of(board, now)
+    """Return all facts of a metric alert's message, JSON values."""
+    score = risk_of(board, now)
     return {
         "kind": decision.rule.kind,
         "asset": board.asset,
@@ -247,7 +253,7 @@ def metric_facts(board: AssetBoard, decision: MetricFiring, now: int) -> dict[st
         "value": decision.value,
         "reason": decision.reason,
         "rule": decision.rule.text,
-        "risk_parts": dict(found.parts) if found and decision.rule.kind == "risk" else {},
+        "risk_parts": dict(score.parts) if score and decision.rule.kind == "risk" else {},
         "next_below": _next(board, "long", board.view.mark),
         "next_above": _next(board, "short", board.view.mark),
         **source_facts(board, now),
@@ -255,7 +261,7 @@ def metric_facts(board: AssetBoard, decision: MetricFiring, now: int) -> dict[st
 
 
 def event_facts(board: AssetBoard, firing: EventFiring, now: int) -> dict[str, Any]:
-    """All that the message of a surge, or of fresh ground, says, JSON values."""
+    """Return all facts of the message about a surge, fresh ground or a move, JSON values."""
     side, mark, ground = firing.side, board.view.mark, firing.ground
     hours = board.hours.hours(2)
     facts: dict[str, Any] = {
@@ -282,46 +288,46 @@ def event_facts(board: AssetBoard, firing: EventFiring, now: int) -> dict[str, A
 
 
 def ground_facts(board: AssetBoard, ground: Ground) -> dict[str, Any]:
-    """An untraded stretch, and what is expected to be liquidated to its far end, JSON values."""
-    found: dict[str, Any] = {"days": ground.days, "all_known": ground.all_known, "far": ground.far_price}
+    """Return the facts of an untraded stretch, with the liquidations expected to its far end, JSON values."""
+    facts: dict[str, Any] = {"days": ground.days, "all_known": ground.all_known, "far": ground.far_price}
     mark, far = board.view.mark, ground.far_price
     if far is not None and (far < mark if ground.side == "long" else far > mark):
         forced = forced_facts(board.view, board, far)
-        found |= {name: forced[name] for name in ("forced_usd", "forced_low_usd", "forced_high_usd")}
-    return found
+        facts |= {name: forced[name] for name in ("forced_usd", "forced_low_usd", "forced_high_usd")}
+    return facts
 
 
 def _rank_of(firing: EventFiring) -> float:
-    """The percentile of the asset's hours that a surge passed."""
+    """Return the percentile of the asset's hours that a surge reached."""
     return PERCENTILES["calm" if firing.top_tier else tier_of(firing.rule)]
 
 
 def _expected(board: AssetBoard, decision: ClusterFiring) -> dict[str, Any]:
-    """What is expected to be forced out from the alert's price to the far edge, as the map stood before the tick."""
-    cluster, told = decision.cluster, decision.notified_state
+    """Return the liquidations expected from the alert's price to the far edge, by the map before the tick."""
+    cluster, state = decision.cluster, decision.notified_state
     usual = board.usual.forced_usd(cluster.side, abs(math.log(cluster.far_price / decision.price)))
-    forced = told.value if told else cluster.forced_usd
+    forced = state.value if state else cluster.forced_usd
     return {
         "forced_usd": forced,
-        "forced_low_usd": told.value_low if told else cluster.forced_low_usd,
-        "forced_high_usd": told.value_high if told else cluster.forced_high_usd,
+        "forced_low_usd": state.value_low if state else cluster.forced_low_usd,
+        "forced_high_usd": state.value_high if state else cluster.forced_high_usd,
         "usual_ratio": forced / usual if usual and decision.kind == "near" else None,
     }
 
 
 def _aftermath(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str, Any]:
-    """What a swept message adds: what was reported since it was near, what was expected, what is next."""
-    cluster, told, mark = decision.cluster, decision.notified_state, board.view.mark
-    since = told.since if told is not None else now - 3_600_000
+    """Return the facts of a follow-up: reported and expected liquidations, share swept, next clusters."""
+    cluster, state, mark = decision.cluster, decision.notified_state, board.view.mark
+    since = state.since if state is not None else now - 3_600_000
     reported: dict[Side, float] = {side: board.reported.usd(side, since, REPORTING) for side in ("long", "short")}
     total = sum(reported.values())
     return {
         "since": since,
         "reported_usd": reported[cluster.side] if board.reported.has_feed else None,
         "long_share": reported["long"] / total if total else None,
-        # What nobody was told of is held against the first sight of it: what is left by its sweep says nothing.
-        "expected_low_usd": told.value_low if told else cluster.entry_forced_low_usd or cluster.forced_low_usd,
-        "expected_high_usd": told.value_high if told else cluster.entry_forced_high_usd or cluster.forced_high_usd,
+        # Without an earlier alert compare with F at first entry: after the sweep hardly anything is left.
+        "expected_low_usd": state.value_low if state else cluster.entry_forced_low_usd or cluster.forced_low_usd,
+        "expected_high_usd": state.value_high if state else cluster.entry_forced_high_usd or cluster.forced_high_usd,
         "swept_share": min(cluster.swept_usd / cluster.entry_usd, 1.0) if cluster.entry_usd else None,
         "next_below": _next(board, "long", mark),
         "next_above": _next(board, "short", mark),
@@ -329,7 +335,7 @@ def _aftermath(board: AssetBoard, decision: ClusterFiring, now: int) -> dict[str
 
 
 def final_count(board: AssetBoard, facts: dict[str, Any]) -> dict[str, Any]:
-    """What was reported of a sweep in all, once its hour is over."""
+    """Return the final reported liquidations of a sweep, once its hour is over."""
     since = facts["since"]
     reported: dict[Side, float] = {side: board.reported.usd(side, since, REPORTING) for side in ("long", "short")}
     total = sum(reported.values())

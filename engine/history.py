@@ -268,5 +268,5 @@ def read_orders(path: Path, asset: str) -> list[ForcedOrder]:
     except (KeyError, ValueError, TypeError) as error:
         raise HistoryError(f"{path.name}, line {rows.line_num}: {error} is missing or no such value") from None
     if not orders:
-        raise HistoryError(f"{path.name}: no forced order of {asset} in it")
+        raise HistoryError(f"{path.name}: no liquidation order of {asset} in it")
     return sorted(orders, key=lambda order: order.at)

@@ -1,4 +1,4 @@
-"""Values that travel through the program: markets, bars and samples. Immutable; times are UTC epoch milliseconds."""
+"""Market data: markets, bars, samples, ticks. Immutable values; times are UTC epoch milliseconds."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 PRICES = (1e-12, 1e12)
-"""USD for one coin. How far a price may move is for other venues to say, not for a bound."""
+"""Plausible prices of one coin, USD. Moves are checked against other venues, not against a bound."""
 
 MAX_AMOUNT = 1e18
-"""Contracts: the most widely issued coins count open interest in some 1e15 of them."""
+"""Maximum number of contracts: open interest of the coins with the largest supply is about 1e15."""
 
 
 def sign(side: Side) -> int:
-    """+1 for long, -1 for short: whose positions are meant."""
+    """Return +1 for long positions, -1 for short ones."""
     return 1 if side == "long" else -1
 
 
 def positive(value: float | None, what: str) -> float:
-    """The value if it is a finite number above zero.
+    """Return the value if it is a finite number above zero.
 
     Raises:
         ImplausibleError: for None, NaN, infinities, zero and negative numbers.
@@ -41,7 +41,7 @@ def positive(value: float | None, what: str) -> float:
 
 
 def plausible_price(value: float | None, what: str) -> float:
-    """Return a price in USD if it can be one.
+    """Return the value if it is a plausible price, USD.
 
     Raises:
         ImplausibleError: when it is not positive, or beyond any coin's price.
@@ -53,7 +53,7 @@ def plausible_price(value: float | None, what: str) -> float:
 
 
 def plausible_amount(value: float | None, what: str) -> float:
-    """Return a number of contracts if there can be so many.
+    """Return the value if it is a plausible number of contracts.
 
     Raises:
         ImplausibleError: when it is not positive, or more than any market has.
@@ -65,7 +65,7 @@ def plausible_amount(value: float | None, what: str) -> float:
 
 
 def venue_of(key: str) -> str:
-    """The venue in a market's key."""
+    """Return the venue in a market's key."""
     return key.split(" ", maxsplit=1)[0]
 
 
@@ -76,12 +76,12 @@ class Market:
     Attributes:
         venue: ccxt id of the exchange.
         symbol: unified symbol, such as BTC/USDT:USDT.
-        asset: what people call it, such as BTC.
+        asset: the coin, such as BTC.
         kind: linear (margin and profit in the quote) or inverse (in the base).
         contract_size: base units per contract if linear, USD per contract if inverse.
-        maintenance_rate: of the lowest tier, a fraction of notional.
-        fee_rate: what the venue adds to it at liquidation, a fraction of notional.
-        max_leverage: of the lowest tier.
+        maintenance_rate: that of the lowest margin tier, a fraction of notional.
+        fee_rate: the venue's liquidation fee on top of it, a fraction of notional.
+        max_leverage: that of the lowest margin tier.
     """
 
     venue: str
@@ -98,20 +98,24 @@ class Market:
         return f"{self.venue} {self.symbol}"
 
     def usd(self, contracts: float, price: float) -> float:
-        """Notional of so many contracts at that price, in USD."""
+        """Return the notional of a number of contracts at a price, USD."""
         return contracts * self.contract_size * (price if self.kind == "linear" else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One closed step of one market.
+    """One closed bar of one market.
 
-    Prices are mark prices where the venue has them, else traded ones. contracts is open interest at the
-    close, None where the venue has not said; its high and low are None where nobody watched within the bar.
-    funding_rate is a fraction per 8 hours. Liquidations are what feeds reported, None where there is no feed.
+    Prices are mark prices if the venue has them, else traded ones.
+
+    Attributes:
+        contracts: open interest at the close, None if the venue did not report it.
+        contracts_high, contracts_low: extremes within the bar, None if it was not polled then.
+        funding_rate: a fraction per 8 hours.
+        long_liquidations_usd, short_liquidations_usd: reported liquidations, None without a feed.
 
     Raises:
-        ImplausibleError: when prices are not positive and finite, or do not enclose each other.
+        ImplausibleError: when prices or contracts are not plausible, or low and high do not enclose open and close.
     """
 
     opened_at: int
@@ -144,30 +148,30 @@ class Bar:
 
     @property
     def path(self) -> tuple[float, float, float, float]:
-        """The order in which prices are taken to have come: the extreme against the close's direction first."""
+        """The assumed order of prices: the extreme against the bar's direction comes first."""
         if self.close >= self.open:
             return self.open, self.low, self.high, self.close
         return self.open, self.high, self.low, self.close
 
 
 def resized(bar: Bar, ratio: float) -> Bar:
-    """Return a bar counted in contracts of another size, so many of which make one of those it was counted in."""
+    """Return a bar in contracts of another size. ratio: how many of them make one of its own."""
     counts = {name: getattr(bar, name) for name in ("contracts", "contracts_high", "contracts_low")}
     return replace(bar, **{name: count * ratio for name, count in counts.items() if count is not None})
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one poll of one market showed.
+    """The result of one poll of one market.
 
     Attributes:
-        at: the venue's own time of the figures; the time received where it has none.
+        at: the venue's own time of the data, or the time received if there is none.
         mark: mark price now, USD.
-        high, low: extremes of the mark since the poll before, mark included.
+        high, low: extremes of the mark since the previous poll, mark included.
         bar_high, bar_low: extremes of the mark since the running bar opened.
         contracts: open interest, as the venue counts contracts.
-        funding_rate: fraction per 8 hours, None where unknown.
-        watched_from: since when high and low are known without a gap, UTC ms.
+        funding_rate: fraction per 8 hours, None if unknown.
+        watched_from: start of the time that high and low cover without a gap, UTC ms.
         timed: whether `at` is the venue's own time rather than the time received.
     """
 
@@ -191,9 +195,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Liquidation:
-    """One forced order as a feed reported it. side is whose position was forced out; notional is USD.
+    """One liquidation order as a feed reported it. side is that of the liquidated position.
 
-    number tells apart orders that are alike in all else.
+    number distinguishes orders that are otherwise identical.
     """
 
     market: Market
@@ -209,7 +213,7 @@ class Liquidation:
 
 
 class ReportedLiquidation(NamedTuple):
-    """A liquidation as a feed reported it: when, UTC ms, whose position, USD, and the key of its market."""
+    """A reported liquidation: when, UTC ms, side of the position, USD, and the key of its market."""
 
     at: int
     side: Side
@@ -219,19 +223,19 @@ class ReportedLiquidation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AssetUpdate:
-    """What the feed brings for one asset in one tick.
+    """One asset's part of a tick.
 
     Attributes:
-        path: prices since the last tick, oldest first.
-        by_bars: the path is what the bars bear out together.
-        disputed: the marks of venues that say different things, by venue.
+        path: prices since the last tick, USD, oldest first.
+        by_bars: the path is empty, and the board takes the prices that the bars confirm together.
+        disputed: prices of venues that disagree, by venue.
         bars: closed bars by market, in order of time.
         samples: the latest poll of each market that answered.
-        left_out: keys of markets that are not in the sum.
-        missing: what of it people read: venues with the reason.
-        reported: forced orders the feeds reported.
-        listening: since when each market's forced orders are heard without a break, by its key; None where nobody says.
-        backfill: bars of a market that lags behind the asset's own: they step its map and move nothing else.
+        excluded: keys of markets that are not in the sum.
+        missing: venues that are not in the sum, with the reason that users see.
+        reported: reported liquidations.
+        listening: since when each market's liquidation feed has been complete, by market key; None if not tracked.
+        backfill: bars of markets that lag behind the asset: they step the markets' own maps and affect nothing else.
     """
 
     path: tuple[float, ...] = ()
@@ -247,18 +251,18 @@ class AssetUpdate:
 
     @property
     def priced(self) -> bool:
-        """Whether it says where the price has been."""
+        """Whether it contains prices to follow."""
         return bool(self.path) or (self.by_bars and bool(self.bars))
 
 
 @dataclass(frozen=True, slots=True)
 class MarketTick:
-    """One tick's worth of market, by asset.
+    """One tick: the updates of all assets.
 
     Attributes:
-        late: what was missed while the program was down, told as such.
-        silent: nothing is told of it.
-        present: it says how the venues are now, so that figures which are not in it are missing.
+        late: its bars were missed during downtime, and its alerts are reported as missed.
+        silent: it only moves the boards, and no rule is evaluated.
+        present: it shows the current state of the venues, so that data not in it is missing.
     """
 
     now: int
@@ -270,7 +274,7 @@ class MarketTick:
 
 @dataclass(frozen=True, slots=True)
 class LargestOrder:
-    """The largest forced order of a time: when, whose, how much, at what price, where."""
+    """The largest liquidation order of a period: when, UTC ms, side of the position, USD, price, venue."""
 
     at: int
     side: Side
@@ -281,12 +285,13 @@ class LargestOrder:
 
 @dataclass(frozen=True, slots=True)
 class LiquidationSummary:
-    """What feeds reported as forced out in a stretch of time.
+    """Totals of the reported liquidations of a period.
 
     Attributes:
-        by_venue: USD per venue and side.
-        orders: how many there were.
-        known_since: when the first forced order of the asset was ever stored, None before.
+        by_venue: USD by venue and side.
+        orders: number of orders.
+        known_since: time of the oldest stored liquidation order of the asset, None if there is none.
+        largest: None if there is none.
     """
 
     by_venue: Mapping[str, Mapping[Side, float]]
@@ -295,5 +300,5 @@ class LiquidationSummary:
     largest: LargestOrder | None
 
     def usd(self, side: Side) -> float:
-        """USD of one side over all venues."""
+        """Return the total of one side over all venues, USD."""
         return sum(sides[side] for sides in self.by_venue.values())

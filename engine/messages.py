@@ -1,4 +1,4 @@
-"""Alerts as they are stored, messages as they are sent, and what a platform answers. Values."""
+"""Alerts as they are stored, messages as they are sent, and outcomes of sending. Values."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class AlertRecord:
 
     Attributes:
         key: never used twice; a store drops a second alert of one key.
-        facts: what the message is rendered from, JSON values only.
+        facts: facts to render the message from, JSON values only.
         opens_incident: it counts against the rule's repeat interval; follow-ups (swept, wick) do not.
         top_tier: it is among the largest.
-        once: its rule fires only once, so that the daily cap does not hold it back.
-        counts_for: ids of rules whose missed moment it reports, so that it counts against their repeat intervals.
+        once: its rule fires only once, so that the daily cap does not apply.
+        counts_for: ids of rules whose missed alerts it reports, so that it counts against their repeat intervals.
     """
 
     key: str
@@ -44,7 +44,7 @@ class TickRecord:
 
     Attributes:
         priced: UTC ms by asset, until when prices have been followed; a restart resumes there.
-        stale: UTC ms by asset, of the last data of those whose data has gone stale; None for those that are back.
+        stale: time of the last data, UTC ms, of assets whose data has gone stale; None for assets whose data is back.
         states: by rule and slot, None for those that are deleted.
         changes: facts that replace those of an earlier alert, by its key.
         suppressed: alerts that were not made, with why. Not stored.
@@ -59,7 +59,7 @@ class TickRecord:
     suppressed: list[Suppressed] = field(default_factory=list)
 
     def merge(self, other: TickRecord) -> None:
-        """Add what the tick changes for another asset."""
+        """Add the tick's changes of another asset."""
         self.priced |= other.priced
         self.stale |= other.stale
         self.states |= other.states
@@ -73,12 +73,12 @@ class Message:
     """A message that was claimed, with the chat it goes to.
 
     Attributes:
-        id: ours.
-        chat_id: ours.
+        id: our id.
+        chat_id: our id of the chat.
         remote_chat: the platform's id of the chat.
         chat_kind: private, group or channel.
         body: facts to render it from, JSON values.
-        rendered: what was rendered when it was first claimed, so that retries send the same bytes; None before.
+        rendered: content as rendered at the first claim, so that retries send the same bytes; None before.
         attempts: how often it has been claimed, this time included.
         nonce: the same for all attempts, for platforms that drop duplicates by it.
         expires: UTC ms, when it is no longer worth sending.
@@ -112,8 +112,8 @@ class Message:
 class MessageState(StrEnum):
     """The states a stored message goes through.
 
-    READY -> SENDING -> SENT is the usual way. A temporary refusal, a lease that ran out and a restart lead back from
-    SENDING to READY; expiry and a final refusal lead from either to DEAD; an operator's resend, or a chat that can be
+    READY -> SENDING -> SENT is the usual path. A temporary refusal, a lease that ran out and a restart lead back from
+    SENDING to READY. Expiry and a final refusal lead from either to DEAD; an operator's resend, or a chat that can be
     reached again, from DEAD to READY. Nothing leaves SENT.
     """
 
@@ -124,14 +124,14 @@ class MessageState(StrEnum):
     """Leased to a dispatcher; with an unknown outcome once the lease has run out."""
 
     SENT = "sent"
-    """The platform confirmed it, or it was tried as often as duplicates may be risked (UNCONFIRMED)."""
+    """The platform confirmed it, or we have risked as many duplicates as we may (UNCONFIRMED)."""
 
     DEAD = "dead"
     """Given up, kept with its error: a dead letter."""
 
 
 class DeliveryStatus(StrEnum):
-    """What became of an alert."""
+    """The delivery status of an alert."""
 
     DELIVERED = "delivered"
     """The platform confirmed its message."""
@@ -154,7 +154,7 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertLogEntry:
-    """An alert of a chat: when, of what, what became of it, and the last error of its message."""
+    """An alert of a chat: when, UTC ms, about what, its delivery status, and the last error of its message."""
 
     at: int
     asset: str
@@ -165,7 +165,7 @@ class AlertLogEntry:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was given up: what, for which chat, when, and why."""
+    """A message that was given up: about what, for which chat, when it was created, UTC ms, and why."""
 
     id: int
     kind: str
@@ -181,14 +181,14 @@ OutcomeKind = Literal["sent", "retry", "plain", "refused", "gone", "moved", "dea
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a platform answered.
+    """The outcome of sending a message.
 
     Attributes:
-        kind: sent; retry (later); plain (once more as plain text); refused (the chat may not be written to now, which
-            may pass: wait, and switch it off after a day); gone (switch the chat off); moved (the chat has a new id);
-            dead (give up); unknown (cut off after sending: it may have arrived).
-        error: a short word for it, never with an address or a token in it.
-        retry_after: seconds, at least, before this chat may be written to; the platform too once a second chat waits.
+        kind: sent; retry (later); plain (retry as plain text); refused (the platform refuses messages to the chat,
+            perhaps temporarily: wait, and switch it off after a day); gone (switch the chat off); moved (the chat has a
+            new id); dead (give up); unknown (cut off after sending: it may have arrived).
+        error: a short description, never with an address or a token in it.
+        retry_after: minimum seconds before the next message to this chat; to the platform once a second chat waits.
         remote_id: the message's id on the platform.
         moved_to: the chat's new id.
     """

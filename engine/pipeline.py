@@ -1,4 +1,4 @@
-"""An alert's way: a market tick moves the boards, rules fire, some are suppressed, the rest is stored and then sent."""
+"""The alert pipeline: a tick moves the boards, rules fire, suppression applies, alerts are stored, then sent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Evaluation:
-    """What the rules decide about one asset on one tick.
+    """The rules' decisions about one asset on one tick.
 
     Attributes:
         new_ids: rules whose states were seeded on this tick.
@@ -81,7 +81,7 @@ class AlertPipeline:
         """Advance the boards, evaluate the rules, and store everything that follows in one transaction.
 
         The store plans the messages: see engine.alerts.delivery_policy. An asset whose computation fails is set aside
-        and named in /status; the others go on.
+        and named in /status, and the others go on.
 
         Raises:
             StorageError: when the tick could not be stored; the process must end and start again.
@@ -96,7 +96,7 @@ class AlertPipeline:
                 log.exception("the tick of %s failed and is set aside", asset)
                 self.set_aside[asset] = f"{type(error).__name__} in the last tick"
         if tick.silent or tick.late:
-            return record  # what they change is stored with the message after downtime
+            return record  # late changes are stored with the message after downtime
         await self._store.commit(record)
         self.downtime.committed(record)
         return record
@@ -125,7 +125,7 @@ class AlertPipeline:
     # -- evaluate
 
     def _evaluate(self, board: AssetBoard, tick: AssetTick, update: AssetUpdate, *, late: bool) -> Evaluation:
-        """Decide all rules about an asset. What happened during downtime is about clusters and prices alone."""
+        """Decide all rules about an asset. late: only cluster and price rules, because only prices are known."""
         new_rules = [] if late else self.rules.take_new_rules(board.asset)
         new_ids = {rule.id for rule in new_rules}
         sizes, rules, states = SizeFilter(tick), self.rules, self.rules.states
@@ -198,10 +198,7 @@ class AlertPipeline:
         ]
 
     def _add_unexplained_move(self, board: AssetBoard, evaluation: Evaluation, now: int) -> list[Suppressed]:
-        """Add what near rules say of a large move that none of their other alerts on this tick is about.
-
-        Returns: alerts that were suppressed.
-        """
+        """Add alerts of near rules about a large move that they have not reported. Return suppressed alerts."""
         asset, mark, rules = board.asset, board.mark, self.rules
         fired = {firing.rule.id for firing in evaluation.fired}
         suppressed: list[Suppressed] = []
@@ -228,7 +225,7 @@ class AlertPipeline:
     # -- record
 
     def _add_alerts(self, board: AssetBoard, evaluation: Evaluation, record: TickRecord) -> None:
-        """Turn what fired into alerts with their facts. Rules of one wording that fire at one place share theirs."""
+        """Add alerts with their facts for all firings. Identical rules that fire at one place share facts."""
         now, asset = record.now, board.asset
         clusters, metrics, events = evaluation.clusters, evaluation.metrics, evaluation.events
         record.states |= self.downtime.held_states(asset) | evaluation.states
@@ -266,7 +263,7 @@ F = TypeVar("F")
 
 
 def _shared(key_of: Callable[[F], Any], facts_of: Callable[[F], dict[str, Any]]) -> Callable[[F], dict[str, Any]]:
-    """Return a function that works facts out once for all firings of a key: ten thousand may wait for one price."""
+    """Return a function that computes facts once per key: ten thousand rules may fire at one price."""
     by_key: dict[Any, dict[str, Any]] = {}
 
     def shared(firing: F) -> dict[str, Any]:
@@ -291,7 +288,7 @@ def _event_wording(firing: EventFiring) -> tuple[Any, ...]:
 
 
 def _once(work: Callable[[], list[Rule]]) -> Callable[[], list[Rule]]:
-    """Return a function that does work when it is first called, and keeps the result."""
+    """Return a function that runs work when it is first called, and caches the result."""
     results: list[list[Rule]] = []
 
     def kept() -> list[Rule]:

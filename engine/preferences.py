@@ -1,4 +1,4 @@
-"""What a chat prefers: its clock, its quiet hours, its cap, its language. Pure."""
+"""A chat's preferences: time zone, quiet hours, daily cap, language. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from engine.errors import InputError
 
 CAP = {"private": 6, "group": 12, "channel": 12}
-"""Messages with alerts a day, by kind of chat."""
+"""Default daily cap, messages with alerts, by kind of chat."""
 
 PUBLIC, PRIVATE = "public", "private"
 NO_PLACES = frozenset({"Factory", "localtime", "posixrules", "leapseconds", "tzdata.zi"})
@@ -23,16 +23,17 @@ _QUIET = re.compile(rf"(?:from\s+)?{_TIME}\s*(?:-|to|until|till)\s*{_TIME}", re.
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a chat wants of alerts.
+    """A chat's preferences.
 
     Attributes:
-        timezone: a name of the time zone database.
-        quiet: minutes of the local day from which and until which nothing is sent, None for never.
-        loud: the top tier comes through quiet hours.
-        cap: messages with alerts a day.
-        language: the chosen one's tag, empty for the platform's. locale: the platform's, as it was last seen.
-        light: pictures in dark ink on white.
-        role: the platform's id of the role that an alert of the top tier mentions, empty for none.
+        timezone: name in the time zone database.
+        quiet: start and end of quiet hours, minutes of the local day; None for none.
+        loud: alerts of the top tier come through quiet hours.
+        cap: daily cap, messages with alerts.
+        language: tag of the chosen language, empty for the platform's.
+        locale: language that the platform last reported.
+        light: pictures are dark on white.
+        role: the platform's id of the role to mention in alerts of the top tier, empty for none.
         room: where members' commands are answered: public, private, or the remote id of one chat.
     """
 
@@ -48,9 +49,9 @@ class Preferences:
 
 
 def quiet_until(preferences: Preferences, now: int) -> int | None:
-    """When the quiet hours that are on now end, UTC ms; None while there are none.
+    """Return when the current quiet hours end, UTC ms, or None outside quiet hours.
 
-    Their end is a time on the chat's own clock, also where that clock is set forward or back in between.
+    Their end is a local time, also if the clocks change in between.
     """
     if preferences.quiet is None:
         return None
@@ -61,22 +62,22 @@ def quiet_until(preferences: Preferences, now: int) -> int | None:
     if not inside:
         return None
     day = local.date() if minute < end else local.date() + timedelta(days=1)
-    # Where that hour comes twice the later one is meant: the earlier may be over already.
+    # If that hour comes twice, use the later one: the earlier may be over already.
     ends = datetime.combine(day, time(end // 60, end % 60, fold=1), ZoneInfo(preferences.timezone))
     return max(int(ends.timestamp() * 1000), now + 1)
 
 
 def day_start(preferences: Preferences, now: int) -> int:
-    """The chat's last local midnight, UTC ms."""
+    """Return the chat's last local midnight, UTC ms."""
     midnight = datetime.combine(_local(preferences, now).date(), time(), ZoneInfo(preferences.timezone))
     return int(midnight.timestamp() * 1000)
 
 
 @lru_cache(maxsize=1)
 def _zones() -> dict[str, str]:
-    """Names of time zones as people may write them to their own writing.
+    """Return the names of time zones by their casefolded form.
 
-    Those of the database that comes with the program: what else a machine has, such as localtime, another has not.
+    Only names of the database that comes with the program: others, such as localtime, differ between machines.
     """
     names = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
     return {name.casefold(): name for name in names if name not in NO_PLACES}
@@ -84,7 +85,7 @@ def _zones() -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def is_timezone(name: str) -> bool:
-    """Whether a name is one of a time zone that can be loaded."""
+    """Return whether a name is that of a time zone that can be loaded."""
     if _zones().get(name.casefold()) != name:
         return False
     try:
@@ -99,10 +100,10 @@ def _local(preferences: Preferences, now: int) -> datetime:
 
 
 def parse_quiet(text: str) -> tuple[int, int]:
-    """Quiet hours such as 23:00-07:00 or 22-8, minutes of the day.
+    """Return quiet hours such as 23:00-07:00 or 22-8, in minutes of the day.
 
     Raises:
-        InputError: when it is none, or of no length.
+        InputError: when they are not valid, or start and end are the same.
     """
     match = _QUIET.fullmatch(text.strip().replace("\u2013", "-"))
     if not match:
@@ -116,7 +117,7 @@ def parse_quiet(text: str) -> tuple[int, int]:
 
 
 def _minute_of(hours: str, minutes: str | None, half: str | None) -> int | None:
-    """The minute of the day of a time on a clock of 24 hours, or of 12 with am or pm; None where there is none."""
+    """Return the minute of the day of a 24-hour time, or a 12-hour one with am or pm; None if it is not valid."""
     hour = int(hours)
     if half:
         if not 1 <= hour <= 12:
@@ -126,30 +127,30 @@ def _minute_of(hours: str, minutes: str | None, half: str | None) -> int | None:
 
 
 def quiet_text(quiet: tuple[int, int] | None) -> str:
-    """Quiet hours as people write them, empty for none."""
+    """Return quiet hours as users write them, empty for none."""
     if quiet is None:
         return ""
     return "-".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in quiet)
 
 
 def parse_timezone(text: str) -> str:
-    """The name of a time zone such as Europe/Berlin, however it was capitalised, or an offset such as UTC+3.
+    """Return the name of a time zone, from Europe/Berlin in any case, a city, or an offset such as UTC+3.
 
     Raises:
-        InputError: when there is none of that name.
+        InputError: when there is none of that name, or several.
     """
     name = re.sub(r"\s+", "_", text.strip())
     offset = _OFFSET.fullmatch(name)
     if offset and int(offset[2]) <= 14:
         return _zone_of_offset(offset[1], int(offset[2]), int(offset[3] or 0))
-    found = _zones().get(name.casefold())
-    if found is not None:
-        return found
+    exact = _zones().get(name.casefold())
+    if exact is not None:
+        return exact
     city = "/" + name.casefold()
     places = sorted({zone for key, zone in _zones().items() if key.endswith(city)})
-    known = [zone for zone in places if not zone.startswith(NO_CITIES)]
-    if len(known or places) == 1:
-        return (known or places)[0]
+    preferred = [zone for zone in places if not zone.startswith(NO_CITIES)]
+    if len(preferred or places) == 1:
+        return (preferred or places)[0]
     if places:
         raise InputError("Which one: {zones}?", f"/timezone {places[0]}", zones=", ".join(places[:4]))
     raise InputError("Unknown time zone {word!r}.", "/timezone Europe/Berlin", word=text[:30])
@@ -167,7 +168,7 @@ _BROKEN = {
     ("+", 9, 30): "Australia/Darwin",
     ("-", 9, 30): "Pacific/Marquesas",
 }
-"""Offsets of half hours and quarters, by the place that keeps to them all year."""
+"""Places that use an offset of half or quarter hours all year."""
 
 _SEASONAL = {
     ("-", 3, 30): "America/St_Johns",
@@ -179,13 +180,13 @@ _SEASONAL = {
 
 
 def _zone_of_offset(sign: str, hours: int, minutes: int) -> str:
-    """The zone that keeps to an offset.
+    """Return the time zone that uses an offset.
 
     Raises:
-        InputError: naming the place to write instead, where the offset is that of a season.
+        InputError: when none uses it all year; for a seasonal offset it names a place to use instead.
     """
     if not minutes:
-        # In that database the signs are the other way round.
+        # The names in the database have opposite signs.
         return f"Etc/GMT{'-' if sign == '+' else '+'}{hours}" if hours else "UTC"
     if (zone := _BROKEN.get((sign, hours, minutes))) is not None:
         return zone

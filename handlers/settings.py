@@ -68,7 +68,7 @@ def _venues(value: str) -> tuple[str, ...]:
     for name in names:
         if name not in VENUE_IDS:
             close = get_close_matches(name, VENUE_IDS, n=1)
-            raise ValueError(f"{name} is not a venue I know; {'did you mean ' + close[0] if close else VENUE_IDS}")
+            raise ValueError(f"{name} is not a known venue; {'did you mean ' + close[0] if close else VENUE_IDS}")
     if not names:
         raise ValueError("expected at least one venue")
     return names
@@ -149,29 +149,29 @@ class Setting:
 
 
 TABLE: tuple[Setting, ...] = (
-    Setting("DATABASE", "cliffwatch.sqlite", "File in which everything is kept", lambda v: Path(_text(v))),
-    Setting("TELEGRAM_TOKEN", "", "The bot's token from @BotFather; empty: no Telegram", _telegram_token, secret=True),
-    Setting("TELEGRAM_API", "", "Another Bot API server, such as your own", _url),
-    Setting("DISCORD_TOKEN", "", "The bot's token from the developer portal; empty: no Discord", _token, secret=True),
-    Setting("DISCORD_API", "", "Another address of Discord's REST API", _url),
-    Setting("DISCORD_GATEWAY", "", "Another address of Discord's gateway", _url),
-    Setting("DISCORD_WEBHOOK", "", "Webhook of one channel: alerts go there, one way", _url, secret=True),
-    Setting("WEBHOOK_URL", "", "Any https address that takes alerts as signed JSON, one way", _url, secret=True),
+    Setting("DATABASE", "cliffwatch.sqlite", "The database file", lambda v: Path(_text(v))),
+    Setting("TELEGRAM_TOKEN", "", "The bot's token from @BotFather; empty to disable", _telegram_token, secret=True),
+    Setting("TELEGRAM_API", "", "Address of another Bot API server, such as your own", _url),
+    Setting("DISCORD_TOKEN", "", "The bot's token from the developer portal; empty to disable", _token, secret=True),
+    Setting("DISCORD_API", "", "Another address for Discord's REST API", _url),
+    Setting("DISCORD_GATEWAY", "", "Another address for Discord's gateway", _url),
+    Setting("DISCORD_WEBHOOK", "", "Webhook of one channel; alerts are posted there, one way", _url, secret=True),
+    Setting("WEBHOOK_URL", "", "Any https address that receives alerts as signed JSON, one way", _url, secret=True),
     Setting("WEBHOOK_SECRET", "", "The key that signs them, at least 16 characters", _key, secret=True),
     Setting("VENUES", ",".join(VENUE_IDS), "Exchanges to read", _venues),
     Setting(
         "VENUE_PROXIES",
         "",
-        "HTTP proxies of single venues, as bybit=http://HOST:PORT, by commas",
+        "HTTP proxies for individual venues, as bybit=http://HOST:PORT, separated by commas",
         _proxies,
         secret=True,
     ),
     Setting("VENUE_GATEWAY", "", "One address through which every venue is reached as ADDRESS/VENUE/PATH", _url),
     Setting("ASSETS", "BTC,ETH,SOL", "Coins to watch, or top:50: the fifty with the most open interest", _assets),
-    Setting("POLL_SECONDS", "20", "Seconds between two looks at a venue", _seconds),
+    Setting("POLL_SECONDS", "20", "Seconds between two polls of a venue", _seconds),
     Setting("HISTORY_DAYS", "30", "Days of history to read at the first start", lambda v: _between(v, 1, 30)),
     Setting("ACCESS", "chats", "Who may use the bot: open, chats (approved ones and their members) or list", _access),
-    Setting("OPERATORS", "", "Who runs it, as telegram:ID or discord:ID, separated by commas", _operators),
+    Setting("OPERATORS", "", "Who runs the bot, as telegram:ID or discord:ID, separated by commas", _operators),
     Setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _level),
     Setting("CLOCK", "system", "For rehearsals on a loopback market: START@ORIGINxSPEED", _text),
 )
@@ -250,7 +250,7 @@ def load(env_file: Path | None, environment: Mapping[str, str] | None = None) ->
             raise SettingError(f"{name} is not a setting; the nearest is {close[0]}")
     settings = Settings(**{row.name.lower(): _value(row, named.get(PREFIX + row.name)) for row in TABLE})
     if settings.webhook_url and not settings.webhook_secret:
-        raise SettingError(f"{PREFIX}WEBHOOK_URL needs {PREFIX}WEBHOOK_SECRET, which signs what is sent there")
+        raise SettingError(f"{PREFIX}WEBHOOK_URL needs {PREFIX}WEBHOOK_SECRET, which signs the alerts sent there")
     return settings
 
 

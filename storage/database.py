@@ -114,8 +114,8 @@ def refuse_loss(database: Path, *, new: bool) -> None:
     if trace is not None:
         state = "is empty" if database.exists() else "is gone"
         raise StorageError(
-            f"{database.name} {state}, but {trace.name} says there was one. "
-            "Put a backup in its place, or begin anew with --new"
+            f"{database.name} {state}, but {trace.name} shows there was one. "
+            "Restore a backup, or start a new one with --new"
         )
 
 

@@ -167,7 +167,7 @@ def _message(db: Database, row: sqlite3.Row, now: int) -> Message:
     """
     facts = json.loads(row["body"])
     if not isinstance(facts, dict) or "kind" not in facts:
-        raise ValueError("its facts are none")
+        raise ValueError("its facts are not valid")
     return Message(
         id=row["id"],
         chat_id=row["chat_id"],
@@ -273,12 +273,12 @@ def forget_sent(db: Database, created_before: int) -> int:
     gone = "SELECT value FROM json_each(?)"
     events = db.conn.execute(f"SELECT DISTINCT event_id FROM alert WHERE message_id IN ({gone})", (numbers,)).fetchall()
     count = db.conn.execute(f"DELETE FROM alert WHERE message_id IN ({gone})", (numbers,)).rowcount
-    untold = db.conn.execute(
+    without_message = db.conn.execute(
         "SELECT id, event_id FROM alert WHERE message_id IS NULL AND at < ? LIMIT ?", (created_before, SLICE)
     ).fetchall()
-    db.conn.executemany("DELETE FROM alert WHERE id = ?", [(row[0],) for row in untold])
-    count += db.conn.execute(f"DELETE FROM message WHERE id IN ({gone})", (numbers,)).rowcount + len(untold)
-    candidates = json.dumps([*(row[0] for row in events), *(row[1] for row in untold)])
+    db.conn.executemany("DELETE FROM alert WHERE id = ?", [(row[0],) for row in without_message])
+    count += db.conn.execute(f"DELETE FROM message WHERE id IN ({gone})", (numbers,)).rowcount + len(without_message)
+    candidates = json.dumps([*(row[0] for row in events), *(row[1] for row in without_message)])
     db.conn.execute(
         f"DELETE FROM event WHERE id IN ({gone}) AND NOT EXISTS (SELECT 1 FROM alert WHERE event_id = event.id)",
         (candidates,),
@@ -298,7 +298,7 @@ def clock_set_back(db: Database, now: int, back_ms: int) -> int:
         f"WHERE state IN {WAITING} AND created_at > ?",
         (back_ms, back_ms, back_ms, now),
     ).rowcount
-    # A lease, or a pause between two tries, is shorter than this: what is due later was put off by the wrong clock.
+    # Leases and retry pauses are shorter than this: messages due later were postponed by the wrong clock.
     moved += db.conn.execute(
         f"UPDATE message SET due = ? WHERE state = '{READY}' AND NOT held AND due > ?", (now, now + LONGEST_PAUSE_MS)
     ).rowcount

@@ -52,7 +52,7 @@ class Store:
     @property
     def trouble(self) -> str:
         """The problem with the database as a whole; empty if there is none."""
-        return self._db.lost or ("another program holds it locked" if self._db.waiting else "")
+        return self._db.lost or ("another program has it locked" if self._db.waiting else "")
 
     @property
     def lost(self) -> str:
@@ -101,7 +101,7 @@ class Store:
     async def _times(self, prefix: str) -> dict[str, int]:
         rows = await self._db.read(lambda db: chats.meta_with(db, prefix))
         latest = self._wall.now() + DAY_MS
-        # A time that is none, or that a clock two days ahead left behind, is as if it had not been kept.
+        # Ignore times that are not valid, or were stored by a clock over a day ahead.
         return {asset: int(at) for asset, at in rows.items() if at.isdecimal() and len(at) < 16 and int(at) <= latest}
 
     # -- market
@@ -207,15 +207,15 @@ class Store:
         def work(db: Utils) -> tuple[list[Rule], list[Rule]]:
             assets = {rule.asset for rule in new}
             levels = {rule.level for rule in new}
-            sides = {rule.side for rule in new} | {None}  # one for both sides makes way for one of a side
+            sides = {rule.side for rule in new} | {None}  # a rule for one side replaces one for both
             mine = rules.rules_of_chat(db, chat_id)
             gone = [
                 rule
                 for rule in mine
                 if rule.kind in kinds
                 and (rule.asset in assets or None in assets)
-                and (rule.kind != "price" or rule.level in levels)  # people wait for several prices
-                and (rule.side in sides or None in {made.side for made in new})
+                and (rule.kind != "price" or rule.level in levels)  # a chat may have rules for several prices
+                and (rule.side in sides or None in {each.side for each in new})
             ]
             if most is not None and len(mine) - len(gone) + len(new) > most:
                 raise InputError(
@@ -261,11 +261,11 @@ class Store:
     ) -> Chat:
         """Return the chat with that id, created if it is new."""
         title = "".join(c for c in title if c.isprintable())[:200]
-        known = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
-        if known is not None:
-            wanted = (title or known.title, kind, locale or known.preferences.locale, person or known.person)
-            if (known.title, known.kind, known.preferences.locale, known.person) == wanted:
-                return known
+        existing = await self._db.read(lambda db: chats.find_chat(db, platform, remote_id))
+        if existing is not None:
+            wanted = (title or existing.title, kind, locale or existing.preferences.locale, person or existing.person)
+            if (existing.title, existing.kind, existing.preferences.locale, existing.person) == wanted:
+                return existing
         now = self._wall.now()
         return await self._db.write(
             lambda db: chats.upsert_chat(db, platform, remote_id, kind, title, now, locale, parent, person)

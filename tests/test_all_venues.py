@@ -186,7 +186,7 @@ async def test_a_recording_of_all_venues_is_read_back_by_replay_and_ask(tmp_path
         await until(lambda: out.exists() and out.read_text(encoding="utf-8").count('{"forced"') >= 200, 30)
         await asyncio.sleep(3)
         assert await recording.terminate(signal.SIGINT) == 0, recording.errors
-        assert "forced orders written" in recording.errors
+        assert "liquidation orders written" in recording.errors
         history = read_recording(out)
         markets = {history.market, *(market for market, _ in history.others)}
         assert {market.venue for market in markets} == set(VENUES)

@@ -209,7 +209,7 @@ async def test_export_reads_the_database_of_a_running_bot(
     store = await filled_store(tmp_path / "a.sqlite")  # open all the while: its lock is held
     out = tmp_path / "market.jsonl"
     status, _, err = await asyncio.to_thread(run, capsys, "export", "--out", str(out))
-    assert (status, err) == (0, "20 bars and 1 forced orders written to market.jsonl\n")
+    assert (status, err) == (0, "20 bars and 1 liquidation orders written to market.jsonl\n")
     history = read_recording(out)
     assert list(history.bars) == short_bars()
     assert [event.notional_usd for event in history.events] == [44_000.0]
@@ -287,7 +287,7 @@ def test_located_holds_the_map_against_distance_and_freshness(capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("time,symbol,side,price,notional_usd\n", "no forced order of BTC in it"),
+        ("time,symbol,side,price,notional_usd\n", "no liquidation order of BTC in it"),
         ("time,symbol,side,price,notional_usd\nnoon,BTC/USDT:USDT,long,1,1\n", "line 2"),
         ("time,symbol\n2026-01-01,BTC/USDT:USDT\n", "line 2"),
         ("time,symbol,side,price,notional_usd\n2001-01-01,BTC/USDT:USDT,long,1,1\n", "falls within the history"),

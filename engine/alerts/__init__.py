@@ -1,1 +1,1 @@
-"""Rules and how they are decided. Pure: no exchange library, no event loop, no clock."""
+"""Alert rules and their evaluation. Pure: no exchange library, no event loop, no clock."""

@@ -1,4 +1,8 @@
-"""All rules and their states, in memory; the store holds the same and is written first."""
+"""All active rules and their states, in memory.
+
+Users' changes are stored before they are made here. A tick's changes are stored after it has been processed; if that
+fails, the process ends.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,7 @@ class ActiveRules:
         return [*own.values(), *_not_overridden(general, by_kind)]
 
     def _of_chat_for(self, chat_id: int, asset: str) -> list[Rule]:
-        """The same for one chat."""
+        """Return the rules of one chat that apply to an asset, with the same overrides."""
         own = [rule for rule in self.of_chat(chat_id) if rule.asset == asset]
         by_kind: dict[tuple[int, str], list[Rule]] = {}
         for rule in own:
@@ -104,11 +108,11 @@ class ActiveRules:
         self._joined_at.append(self._edits)
 
     def deactivate_chat(self, chat_id: int) -> None:
-        """Take a chat's rules out; their states are kept for when they are added again."""
+        """Deactivate a chat's rules. Their states are kept for when they are added again."""
         self.deactivate(rule.id for rule in self.of_chat(chat_id))
 
     def deactivate(self, rule_ids: Iterable[int]) -> None:
-        """Take rules out; their states are kept for when they are added again."""
+        """Deactivate rules. Their states are kept for when they are added again."""
         self._edits += 1
         for rule_id in tuple(rule_ids):
             rule = self._rules.pop(rule_id, None)
@@ -154,7 +158,7 @@ class ActiveRules:
         return chats
 
     def mutes_of(self, chat_id: int) -> dict[str, int]:
-        """Return what a chat muted, assets or `*` for all, and until when, UTC ms."""
+        """Return the assets that a chat muted (`*` for all), and until when, UTC ms."""
         return {asset: until for (chat, asset), until in self._mutes.items() if chat == chat_id}
 
     def unmuted_chats(self, asset: str, now: int) -> list[int]:
@@ -174,13 +178,13 @@ class ActiveRules:
         return any(self._mutes.get((rule.chat_id, name), 0) > now for name in (asset, "*"))
 
     def suppression(self, rule: Rule, asset: str, now: int) -> Reason | None:
-        """Return why a rule would make no alert about an asset now, None if it would."""
+        """Return why a rule that fires for an asset now would make no alert, or None if it would."""
         if self.is_muted(rule, asset, now):
             return Reason.MUTED
         return Reason.COOL_DOWN if self.cooldown_until(rule) > now else None
 
     def roll_back_fired(self, rule_id: int, expected: int | None, stored: int | None) -> None:
-        """Undo that a rule has fired, as its alert was not delivered, unless it has fired again meanwhile.
+        """Undo that a rule has fired, because its alert was not delivered, unless it has fired again since.
 
         Args:
             expected: its last_fired_at as it was read before.
@@ -235,7 +239,7 @@ class ActiveRules:
         now: int,
         ended_clusters: Collection[str] = (),
     ) -> None:
-        """Take over what a tick decided about an asset.
+        """Apply a tick's decisions about an asset.
 
         Args:
             states: that changed, None for those that are deleted.
@@ -296,13 +300,13 @@ class ActiveRules:
 
 
 def _not_overridden(general: Iterable[Rule], by_kind: Mapping[tuple[int, str], list[Rule]]) -> list[Rule]:
-    """Return rules for all assets, as far as no rule of the asset overrides them, by chat and kind."""
+    """Return the rules for all assets, limited to the sides that no rule of the asset, by chat and kind, overrides."""
     remaining = (_remaining_sides(rule, by_kind.get((rule.chat_id, rule.kind), [])) for rule in general)
     return [rule for rule in remaining if rule is not None]
 
 
 def _remaining_sides(rule: Rule, overriding: Collection[Rule]) -> Rule | None:
-    """Return a rule for the sides that no other covers, None where there is none."""
+    """Return a rule limited to the sides that no other rule covers, or None if there is none."""
     if not overriding:
         return rule
     covered = {side for other in overriding for side in SIDES if other.wants(side)}

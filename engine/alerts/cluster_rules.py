@@ -1,4 +1,4 @@
-"""Which rules about clusters fire on a tick: a pure function of their states, the tick, and its time."""
+"""Decides which cluster rules fire on a tick: a pure function of their states, the tick and its time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ENTERED_AGAIN_MS = 4 * HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class AssetTick:
-    """What happened to one asset since the last tick.
+    """The changes of one asset since the last tick.
 
     Attributes:
-        path: prices oldest first, the last tick's at its head.
-        clusters, view: as before the path.
-        events: what the path did to the clusters.
-        grounds: untraded ground that price came into, by side and days.
-        faded: clusters that are no longer dense: no incident opens there, open ones are followed to their end.
+        path: prices since the last tick, USD, oldest first, starting with that of the last tick.
+        clusters, view: as they were before the path.
+        events: events of the clusters on the path.
+        grounds: untraded ground that the path entered, by side and days.
+        faded: clusters that are no longer dense: no incident opens there, but open ones are followed to their end.
     """
 
     asset: str
@@ -51,11 +51,11 @@ class ClusterFiring:
     """A rule fires about a cluster.
 
     Attributes:
-        cluster: as it was then.
-        price: where, USD.
+        cluster: as it was when the rule fired.
+        price: where the rule fired, USD.
         reason: a code: came_near, entered, swept, wick or day_passed.
-        key: the alert's, never used twice.
-        notified_state: the rule's state as the chat was notified; None where it was not.
+        key: the alert's key, never used twice.
+        notified_state: the rule's state when the chat was notified of the cluster, or None if it was not.
         opens_incident: it counts against the rule's repeat interval; follow-ups (swept, wick, over) do not.
         top_tier: the cluster is large enough for a calm rule.
     """
@@ -76,7 +76,7 @@ class ClusterFiring:
 
 
 class SizeFilter:
-    """Whether clusters are large enough for rules, worked out once a tick."""
+    """Checks whether clusters are large enough for rules. Computes each size once per tick."""
 
     def __init__(self, tick: AssetTick) -> None:
         self._tick = tick
@@ -85,7 +85,7 @@ class SizeFilter:
         self._least: dict[tuple[str, Side, float], float] = {}
 
     def passes(self, cluster: Cluster, size: float | str, distance: float | None) -> bool:
-        """Whether a cluster is as large as a tier or so many USD, measured from a log distance; None: as such."""
+        """Return whether a cluster reaches a tier or a size in USD, measured from a log distance (None: the usual)."""
         key = (cluster.id, distance)
         if key not in self._sizes:
             measured = cluster.size_usd if distance is None else alert_size_usd(self._tick.view, cluster, distance)
@@ -94,7 +94,7 @@ class SizeFilter:
         return self._sizes[key] >= least
 
     def forced_from(self, cluster: Cluster, price: float) -> tuple[float, float, float]:
-        """What is expected to be forced out from a price to a cluster's far edge, with its band, USD."""
+        """Return the liquidations expected from a price to a cluster's far edge and their band, USD."""
         key = (cluster.id, price)
         if key not in self._forced:
             self._forced[key] = self._tick.view.curves[cluster.side].forced_from(price, cluster.last)
@@ -121,10 +121,11 @@ def decide(
     new_rules: Collection[int] = (),
     sizes: SizeFilter | None = None,
 ) -> Decisions[ClusterFiring]:
-    """Decide pairs of a rule and a cluster of the tick's asset; those that cannot change may be left out.
+    """Decide pairs of a rule and a cluster of the tick's asset. Pairs that cannot change may be left out.
 
     Args:
-        new_rules: ids of rules whose states are seeded on this tick: they follow incidents up and open none.
+        new_rules: ids of rules whose states are seeded on this tick: only sweeps and wicks fire them, if they are near
+            rules.
     """
     decisions, sizes = Decisions[ClusterFiring](), sizes or SizeFilter(tick)
     for rule, cluster in pairs:
@@ -141,9 +142,9 @@ def decide(
 def seed_states(
     rules: Iterable[Rule], states: Mapping[StateKey, RuleState], tick: AssetTick
 ) -> tuple[dict[StateKey, RuleState | None], list[tuple[Rule, Cluster]]]:
-    """Return states for the first tick of rules, and what is in range already. Nothing fires.
+    """Return the states of rules on their first tick, and the pairs that are in range already. Nothing fires.
 
-    What is in range and large enough counts as notified from now on; the caller shows it once.
+    A cluster that is in range and large enough counts as notified from now on. The caller shows it once.
     """
     seeded: dict[StateKey, RuleState | None] = {}
     in_range, sizes = [], SizeFilter(tick)
@@ -166,7 +167,7 @@ def seed_states(
 
 
 def _notified(tick: AssetTick, sizes: SizeFilter, cluster: Cluster, price: float, arm_count: int) -> RuleState:
-    """Return the state of a rule whose chat is notified of a cluster at a price, with the figures of that message."""
+    """Return the state of a rule that notifies its chat of a cluster at a price, with the values in that message."""
     expected, low, high = sizes.forced_from(cluster, price)
     return RuleState(
         armed=False,

@@ -1,4 +1,4 @@
-"""Which messages a chat's new alerts make: sent now, held until quiet hours end, or over the daily cap. Pure."""
+"""Plans the messages for a chat's new alerts: sent now, held for quiet hours, or over the daily cap. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS_EXPIRE_MS = 12 * HOUR_MS
 
 COUNTED_LATER = frozenset({"swept", "fresh", "move"})
 COUNTED_AFTER_MS = HOUR_MS
-"""The message is edited then to give the final count of reported liquidations."""
+"""After this long the message is edited to give the final count of reported liquidations."""
 
 EXEMPT = frozenset({"swept", "cascade"})
 """Kinds that the daily cap lets through when they are of the top tier."""
@@ -32,7 +32,7 @@ EXEMPT = frozenset({"swept", "cascade"})
 
 @dataclass(frozen=True, slots=True)
 class PlannedMessage:
-    """A message that a chat's new alerts make.
+    """A message planned for a chat's new alerts.
 
     Attributes:
         disposition: now; held: alerts join the one digest that waits for the end of quiet hours; capped: the note that
@@ -53,10 +53,10 @@ class PlannedMessage:
 
 
 def disposition(preferences: Preferences, now: int, sent_today: int, kind: str, *, top_tier: bool) -> Disposition:
-    """Return what becomes of an alert.
+    """Return whether an alert is sent now, held, or over the daily cap.
 
     Args:
-        now: the machine's time, UTC ms, as quiet hours are people's.
+        now: the machine's time, UTC ms, because quiet hours are local time.
         sent_today: messages with alerts since the chat's local midnight, waiting ones included.
     """
     if sent_today >= preferences.cap and not (top_tier and kind in EXEMPT):
@@ -80,7 +80,7 @@ def plan_messages(
     Args:
         now: the machine's time, UTC ms.
         sent_today: messages with rules' alerts since the chat's local midnight, waiting ones included.
-        waiting_digest: body of the digest that waits for the end of quiet hours, None where none does.
+        waiting_digest: body of the digest that waits for the end of quiet hours, or None.
     """
     plan: list[PlannedMessage] = []
     held: list[int] = []
@@ -112,7 +112,7 @@ def digest_body(facts: Sequence[dict[str, Any]], now: int, waiting: Mapping[str,
     """Return the body of the digest of quiet hours with more alerts in it, the largest first.
 
     Args:
-        waiting: its body so far, None for a new one. What is damaged in it is dropped.
+        waiting: its body so far, None for a new one. Damaged items in it are dropped.
     """
     if waiting is None:
         return _joint_body("digest", facts, now)
@@ -123,7 +123,7 @@ def digest_body(facts: Sequence[dict[str, Any]], now: int, waiting: Mapping[str,
 
 
 def _units(alerts: Sequence[AlertRecord]) -> list[list[int]]:
-    """Positions of alerts that share a message, the most important first."""
+    """Return the positions of alerts that share a message, the most important first."""
     order = sorted(range(len(alerts)), key=lambda i: (-alerts[i].top_tier, -_size_usd(alerts[i].facts)))
     # A group shows one line of each alert: system messages, such as the one after downtime, need all of theirs.
     of_system = [[i] for i in order if alerts[i].rule_id is None]

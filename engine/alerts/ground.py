@@ -1,4 +1,4 @@
-"""Ground that price enters though nobody has traded there for long: nothing is denser than its surroundings. Pure."""
+"""Untraded ground: levels that price enters and that have not traded for long, cluster or not. Pure."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from engine.liquidation.traded import TradedLevels
 from engine.market import DAY_MS, Side
 
 UNTRADED_DAYS: dict[Tier, int] = {"calm": 30, "normal": 7, "busy": 2}
-"""For how many days nobody must have traded there."""
+"""Days for which levels must not have traded, by tier."""
 
 SLACK_MS = DAY_MS // 4
-"""How much less counts too: history as venues keep it is hours short of thirty days."""
+"""Tolerance on these days: the history that venues keep is hours short of thirty days."""
 
 REACH = 800
-"""Levels outward in which the next traded one is looked for: to 40 %."""
+"""Levels outward that are searched for the next traded one: to 40 %."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A stretch of levels that nobody has traded for so many days.
+    """A stretch of levels that have not traded for some days.
 
     Attributes:
-        side: whose positions lie there: longs below price, shorts above.
-        days: for how long at least, a tier's number.
-        entry_price: where price came into it, USD.
-        far_price: where it ends at the next level that was traded, USD; None where none is within reach.
-        all_known: nobody has traded there since watching began.
+        side: whose positions are there: longs below price, shorts above.
+        days: minimum number of days without a trade, that of a tier.
+        entry_price: where price entered it, USD.
+        far_price: where it ends, at the next traded level, USD; None if no such level is within reach.
+        all_known: no trade there since recording began.
     """
 
     side: Side
@@ -40,15 +40,15 @@ class Ground:
 
 
 def ground_from(traded: TradedLevels, side: Side, price: float, days: int, now: int, width: float) -> Ground | None:
-    """Return the untraded stretch that begins at a price and goes outward; None where it is none, or narrower.
+    """Return the untraded stretch that goes outward from a price, or None if there is none or it is too narrow.
 
     Args:
-        width: log distance that it must reach at least.
+        width: minimum width, log distance.
     """
     since = traded.since
     before = now - days * DAY_MS + SLACK_MS
     if since is None or since > before:
-        return None  # not watched for so long
+        return None  # recording began too recently
     level = bin_of(price)
     step = outward(side, 1)
     count = traded.untraded(level, step, before, REACH)
@@ -63,10 +63,10 @@ def ground_from(traded: TradedLevels, side: Side, price: float, days: int, now: 
 def entered(
     traded: TradedLevels, side: Side, path: Sequence[float], days: int, now: int, width: float
 ) -> Ground | None:
-    """Return the untraded stretch that a path of prices came into; None where it came into none.
+    """Return the untraded stretch that a path of prices entered, or None.
 
     Args:
-        path: prices oldest first, the last tick's at its head.
+        path: prices since the last tick, USD, oldest first, starting with that of the last tick.
     """
     extreme = min(path) if side == "long" else max(path)
     start, end, step = bin_of(path[0]), bin_of(extreme), outward(side, 1)
@@ -77,6 +77,6 @@ def entered(
     if ahead is None:
         return None
     price = price_of(ahead + 1 if side == "long" else ahead)
-    # The level's own side of the edge: a price on the edge lies in the level above it.
+    # Move off the edge into the level: a price on the edge belongs to the level above it.
     inside = price * (1 - BIN / 10) if side == "long" else price * (1 + BIN / 10)
     return ground_from(traded, side, inside, days, now, width)

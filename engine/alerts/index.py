@@ -1,9 +1,9 @@
-"""Which pairs of a rule and a cluster a tick can change: found without a look at the others.
+"""Finds the pairs of a rule and a cluster that a tick can change, without checking the others.
 
-Per asset the near rules lie sorted by distance. Towards each cluster every one of them is in exactly one place: armed,
-waiting for price to leave, or asleep until it may be armed again. Armed rules are cut out by distance and looked at by
-classes of equal distance and size; the others lie in heaps by what wakes them. Rules in range that have fired cost
-nothing. Deciding stays with engine.alerts.cluster_rules: the index may offer a pair too many, never one too few.
+Near rules are sorted by distance per asset. For each cluster a near rule is in one of three places: armed, waiting for
+price to move away, or waiting for the time when it may re-arm. Armed rules are selected by distance and checked by
+classes of equal distance, size and side. The others are in heaps, by that distance or time, so rules in range that
+have fired cost nothing. engine.alerts.cluster_rules decides: the index may offer a pair too many, never one too few.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from engine.market import Side
 ARMED, LEAVING, ASLEEP = 0, 1, 2
 
 LargeEnough = Callable[[Cluster, float | str, float | None], bool]
-"""Whether a cluster, measured from a distance (None: as such), is large enough for a size."""
+"""Whether a cluster, measured from a log distance (None: the usual one), is large enough for a size."""
 
 MARGIN = 1e-9
-"""Log distance by which the cut is wider than it must be: rounding must not lose a rule."""
+"""Log distance added to every selection, so that rounding loses no rule."""
 
 FEW = 64
-"""Edits that are merged one by one; with more of them the whole is sorted anew."""
+"""Up to this many edits are merged one by one. With more, all rules are sorted again."""
 
 
 class RuleSlots:
-    """Where each rule of an asset stands towards one cluster.
+    """The places of an asset's rules for one cluster or metric.
 
     Attributes:
-        where: (n,) int8, by the rules' positions.
-        leaving, asleep: heaps of rule ids, by the distance that lets them go and by the time that wakes them.
-        telling: ids of rules that told of it, and will tell of its end.
-        closing: heap of such ids by when their story has had its day.
+        where: (n,) int8, the place (ARMED, LEAVING or ASLEEP) by the rules' positions.
+        by_distance: heap of LEAVING rules: distance at which price has moved away, rule id.
+        by_time: heap of ASLEEP rules: when they may re-arm, UTC ms, and rule id.
+        awaiting_followup: ids of rules with an open incident.
+        closing: heap of these rules: when the incident closes, UTC ms, and rule id.
     """
 
     def __init__(self, count: int) -> None:
@@ -49,7 +50,7 @@ class RuleSlots:
         self.closing: list[tuple[int, int]] = []
 
     def put(self, position: int, rule_id: int, state: RuleState | None, leaves_at: float) -> None:
-        """Let a rule's state decide where it is; leaves_at: how far away lets it go to sleep."""
+        """Place a rule by its state. leaves_at: distance at which price has moved away."""
         if state is not None and state.awaiting_followup:
             if rule_id not in self.awaiting_followup:
                 heapq.heappush(self.closing, (state.closes_at, rule_id))
@@ -66,35 +67,35 @@ class RuleSlots:
             heapq.heappush(self.by_distance, (leaves_at, rule_id))
 
     def pop_rearmable(self, farthest: float, now: int) -> list[tuple[int, int]]:
-        """Take out whoever price has been far enough away from or has slept long enough: id, and where it was."""
-        found = []
+        """Pop rules that may re-arm: price moved away, or their time is over. Return each id with its place."""
+        rearmable = []
         while self.by_distance and self.by_distance[0][0] <= farthest + MARGIN:
-            found.append((heapq.heappop(self.by_distance)[1], LEAVING))
+            rearmable.append((heapq.heappop(self.by_distance)[1], LEAVING))
         while self.by_time and self.by_time[0][0] <= now:
-            found.append((heapq.heappop(self.by_time)[1], ASLEEP))
-        return found
+            rearmable.append((heapq.heappop(self.by_time)[1], ASLEEP))
+        return rearmable
 
     def pop_closed(self, now: int, states: Mapping[int, RuleState]) -> set[int]:
-        """Take out the rules whose story with the cluster has had its day."""
-        found = set()
+        """Pop the rules whose incidents with the cluster have closed. Return their ids."""
+        closed = set()
         while self.closing and self.closing[0][0] <= now:
             rule_id = heapq.heappop(self.closing)[1]
             state = states.get(rule_id)
             if rule_id not in self.awaiting_followup or state is None or not state.awaiting_followup:
                 continue
             if state.closes_at <= now:
-                found.add(rule_id)
+                closed.add(rule_id)
                 self.awaiting_followup.discard(rule_id)  # until its state puts it back
-            else:  # told anew meanwhile
+            else:  # a newer incident
                 heapq.heappush(self.closing, (state.closes_at, rule_id))
-        return found
+        return closed
 
 
 class AssetIndex:
-    """The rules of one asset, the near ones sorted by distance, and where they stand towards each live cluster.
+    """The rules of one asset, near rules sorted by distance, and their places for each live cluster.
 
     Args:
-        states: what rules remember, by cluster and rule; read when a rule is put in its place.
+        states: states of rules by cluster and rule id, read when a rule is placed.
     """
 
     def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, RuleState]]) -> None:
@@ -108,39 +109,39 @@ class AssetIndex:
         self._sort()
 
     def at_cluster(self) -> list[Rule]:
-        """The rules that happen at a cluster itself."""
+        """Return the rules that fire at a cluster itself."""
         return [self._rules[rule_id] for rule_id in sorted(self._others)]
 
     def candidates(
         self, cluster: Cluster, path: Sequence[float], now: int, large_enough: LargeEnough, *, has_event: bool
     ) -> list[Rule]:
-        """The near rules whose state a path of prices may change, or that may speak of a cluster's mark."""
+        """Return the near rules whose state a path of prices may change, or that may fire at a cluster's event."""
         place = self._place(cluster.id)
-        found = set()
+        rule_ids = set()
         for rule_id, was in place.pop_rearmable(max(cluster.distance(price) for price in path), now):
             position = self._position(rule_id)
             if position is not None and place.where[position] == was:
-                place.where[position] = ARMED  # until its state puts it where it belongs
+                place.where[position] = ARMED  # until apply_states() places it
                 self._taken.append((rule_id, cluster.id))
-                found.add(rule_id)
+                rule_ids.add(rule_id)
         for rule_id in place.pop_closed(now, self._states.get(cluster.id, {})):
             if self._position(rule_id) is not None:
                 self._taken.append((rule_id, cluster.id))
-                found.add(rule_id)
+                rule_ids.add(rule_id)
         if has_event:
-            found |= place.awaiting_followup
-            known = self._states.get(cluster.id, {}).items()
-            # Whose story with it had its day: the sweep is news to them again.
-            found |= {
-                rule_id for rule_id, state in known if state.has_closed(now) and self._position(rule_id) is not None
+            rule_ids |= place.awaiting_followup
+            states = self._states.get(cluster.id, {}).items()
+            # Once an incident has closed, a sweep is news again.
+            rule_ids |= {
+                rule_id for rule_id, state in states if state.has_closed(now) and self._position(rule_id) is not None
             }
         if cluster.mature(now) and not cluster.faded_at:
             closest = -np.inf if has_event else min(cluster.distance(price) for price in path)
-            found |= self._armed(place, cluster, closest, large_enough, has_event=has_event)
-        return [self._rules[rule_id] for rule_id in sorted(found)]
+            rule_ids |= self._armed(place, cluster, closest, large_enough, has_event=has_event)
+        return [self._rules[rule_id] for rule_id in sorted(rule_ids)]
 
     def apply_states(self, changed: Iterable[tuple[int, str]]) -> None:
-        """Take up what was decided of rules and clusters, and put back whoever was woken for nothing."""
+        """Place the rules whose states changed, and those that candidates() popped."""
         for rule_id, cluster_id in (*changed, *self._taken):
             position = self._position(rule_id)
             if position is not None and cluster_id in self._places:
@@ -153,7 +154,7 @@ class AssetIndex:
             self._places.pop(cluster_id, None)
 
     def merge(self, wanted: Mapping[int, Sequence[Rule]]) -> None:
-        """Let chats have these rules and no others."""
+        """Replace all rules of these chats."""
         kept = {rule.id: rule for rules in wanted.values() for rule in rules}
         before = {rule_id for chat in wanted for rule_id in self._by_chat.get(chat, ())}
         gone = {rule_id for rule_id in before if kept.get(rule_id) != self._rules[rule_id]}
@@ -185,7 +186,7 @@ class AssetIndex:
         self._taken: list[tuple[int, str]] = []
 
     def _class(self, rule: Rule) -> int:
-        """The number of a rule's distance, size and side: what parts near rules of an asset that told of nothing."""
+        """Return the number of a rule's class. Armed near rules differ only by their distance, size and side."""
         key = (rule.distance_for(self._asset), rule.size, rule.side)
         if key not in self._class_numbers:
             self._class_numbers[key] = len(self._classes)
@@ -193,14 +194,14 @@ class AssetIndex:
         return self._class_numbers[key]
 
     def _position(self, rule_id: int) -> int | None:
-        """Where a near rule lies, None for others and for those that are gone."""
+        """Return a near rule's position, or None for rules of other kinds and deleted ones."""
         rule = self._rules.get(rule_id)
         if rule is None or rule.kind != "near":
             return None
         return self._slot(rule)
 
     def _slot(self, rule: Rule) -> int:
-        """Where a rule lies, or would."""
+        """Return the position that a rule has, or would have."""
         distance = rule.distance_for(self._asset)
         first, last = np.searchsorted(self._distances, [distance, np.nextafter(distance, np.inf)])
         return int(first + np.searchsorted(self._ids[first:last], rule.id))
@@ -232,7 +233,7 @@ class AssetIndex:
     def _armed(
         self, place: RuleSlots, cluster: Cluster, closest: float, large_enough: LargeEnough, *, has_event: bool
     ) -> set[int]:
-        """Armed rules whose distance price has come within, of the classes for which the cluster is large enough."""
+        """Return the armed rules that price came within the distance of, and that the cluster is large enough for."""
         start = int(np.searchsorted(self._distances, closest - MARGIN))
         armed = start + np.flatnonzero(place.where[start:] == ARMED)
         if not len(armed):

@@ -1,6 +1,6 @@
-"""Market events that near rules report besides clusters: surges of liquidations, fresh ground, unexplained moves. Pure.
+"""Market events that near rules also report: surges of liquidations, fresh ground, unexplained moves. Pure.
 
-Their states are the rule's own, in slots of their own; they are capped, muted and held like any alert of the rule.
+A rule has a separate state for each, and their alerts are capped, muted and held like its others.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from engine.alerts.state import Decisions, RuleState, StateKey
 from engine.market import HOUR_MS, Side
 
 PERCENTILES: dict[Tier, float] = {"calm": 99.9, "normal": 99.5, "busy": 99.0}
-"""Of the asset's own hours: as large as this many in a hundred or a thousand are not."""
+"""Percentile of the asset's own hourly liquidations that a surge must reach, by tier."""
 
 MIN_HOURS = 14 * 24
-"""Hours of reports before a percentile of them is worth anything."""
+"""Hours of reports needed before their percentiles are used."""
 
 SURGE_REARM_MS = 12 * HOUR_MS
 SURGE_OVER = 0.5
-"""A surge is over when the last hour brought less than so much of its threshold."""
+"""A surge is over when the last hour brought less than this share of its threshold."""
 
 FRESH_REARM_MS = 24 * HOUR_MS
 
 MOVE_DISTANCES = 3.0
-"""Times the usual alert distance, which is 3 % for Bitcoin: a move that far is told if nothing else was."""
+"""Multiple of the usual alert distance, 3 % in all for Bitcoin: a move this far fires if nothing else did."""
 
 MOVE_MS = 12 * HOUR_MS
-"""Within so long: a slower one is no news."""
+"""Maximum duration of such a move: a slower one is no news."""
 
 STEP_MS = 5 * 60_000
 
@@ -46,10 +46,10 @@ class EventFiring:
 
     Attributes:
         kind: surge, fresh or move.
-        value: of a surge the USD liquidated within the hour; of fresh ground its days; of a move the price it began at.
-        level: of a surge the threshold it passed, USD; of a move the price now.
-        key: the alert's, never used twice.
-        slot: where the rule keeps its state.
+        value: USD liquidated within the hour (surge), days untraded (fresh), or the price the move began at (move).
+        level: the threshold reached, USD (surge), 0 (fresh), or the price now (move).
+        key: the alert's key, never used twice.
+        slot: slot of the rule's state.
         top_tier: a calm rule would fire too.
     """
 
@@ -73,7 +73,7 @@ class EventFiring:
 
 
 def tier_of(rule: Rule) -> Tier:
-    """Return the tier of a rule: its own, or normal where its size is in USD."""
+    """Return the tier of a rule: its own, or normal if its size is in USD."""
     return as_tier(rule.size) if isinstance(rule.size, str) else "normal"
 
 
@@ -99,12 +99,13 @@ def decide_surge(
 ) -> Decisions[EventFiring]:
     """Decide near rules about one side's liquidations within the last hour.
 
-    A surge fires once, its message is edited while it grows by a quarter, and it fires again at threefold.
+    A surge fires once. Its message is edited whenever it has grown by a quarter, and it fires again when it has
+    tripled.
 
     Args:
         usd: liquidated within the hour.
-        thresholds: by tier, USD; none where there is too little history.
-        new_rules: ids of rules to which a surge that is on already is not news.
+        thresholds: by tier, USD; empty with too little history.
+        new_rules: ids of rules for which a surge under way is not news.
     """
     decisions = Decisions[EventFiring]()
     slot = surge_slot(asset, side)
@@ -138,11 +139,11 @@ def decide_fresh(
     now: int,
     new_rules: Collection[int] = (),
 ) -> Decisions[EventFiring]:
-    """Decide near rules about untraded ground that price came into, once a stretch.
+    """Decide near rules about untraded ground that price entered, once per stretch.
 
     Args:
-        grounds: what the path came into, by side and days.
-        path: prices since the last tick, the last tick's at its head.
+        grounds: untraded ground that the path entered, by side and days.
+        path: prices since the last tick, USD, oldest first, starting with that of the last tick.
     """
     decisions = Decisions[EventFiring]()
     for rule in rules:
@@ -157,7 +158,7 @@ def decide_fresh(
             if ground is None or not rule.wants(side) or (state is not None and _same_stretch(state, ground)):
                 continue
             is_news = rule.id not in new_rules
-            # Where the stretch begins and ends: price may go on within it without another alert.
+            # Store both ends of the stretch: price may move on within it without another alert.
             far = ground.far_price or 0.0
             decisions.states[key] = RuleState(False, now, is_news, value=ground.entry_price, value_low=far)
             if is_news:
@@ -168,11 +169,11 @@ def decide_fresh(
 
 
 def past_surges(usd: np.ndarray, threshold: float) -> int:
-    """Return how often hours of reports would have made a surge.
+    """Return how many surges some hours of reports would have made.
 
     Args:
-        usd: (n,) float64, USD by hour, oldest first, NaN for hours that were not heard.
-        threshold: what an hour must reach, USD.
+        usd: (n,) float64, USD by hour, oldest first, NaN for hours in which a feed was down.
+        threshold: USD that an hour must reach.
     """
     count, over_at, high = 0, -math.inf, math.inf
     for at, value in enumerate(np.nan_to_num(usd)):
@@ -182,18 +183,19 @@ def past_surges(usd: np.ndarray, threshold: float) -> int:
 
 
 def past_grounds(outermost: np.ndarray, days: int, count: int) -> int:
-    """Return how often hours would have come into ground untraded for so many days.
+    """Return how often price would have entered ground that had not traded for a number of days.
 
     Args:
         outermost: (n,) float64, log of how far outward each hour went, larger is farther; whole hours, oldest first.
-        days: of a tier. count: of the last hours to judge.
+        days: those of a tier.
+        count: number of the last hours to check.
     """
-    behind, found, last = days * 24, 0, -math.inf
+    behind, entries, last = days * 24, 0, -math.inf
     for at in range(max(len(outermost) - count, behind), len(outermost)):
         if outermost[at] > outermost[at - behind : at].max():
-            found += at - last >= FRESH_REARM_MS // HOUR_MS
+            entries += at - last >= FRESH_REARM_MS // HOUR_MS
             last = at
-    return found
+    return entries
 
 
 class RecentRange:
@@ -203,10 +205,10 @@ class RecentRange:
         self._rows = deque((int(at), low, high) for at, low, high in rows)
 
     def add(self, path: Sequence[float], now: int) -> None:
-        """Take up prices, USD, that were seen until now, UTC ms."""
+        """Add the prices, USD, seen since the last call. now: UTC ms."""
         at, low, high = now // STEP_MS * STEP_MS, min(path), max(path)
         while self._rows and self._rows[-1][0] > at:
-            self._rows.pop()  # of a clock that was ahead: what it says came after everything
+            self._rows.pop()  # from a clock that was ahead: it would count as the newest
         if self._rows and self._rows[-1][0] == at:
             _, known_low, known_high = self._rows.pop()
             low, high = min(low, known_low), max(high, known_high)
@@ -215,10 +217,10 @@ class RecentRange:
             self._rows.popleft()
 
     def since(self, at: int, known: float = 0.0) -> tuple[float, float] | None:
-        """Return the lowest and highest price of the steps that began after a time, None where there are none.
+        """Return the lowest and highest price of the steps that began after a time, or None if there are none.
 
         Args:
-            known: a price of that time, 0 for none.
+            known: a price at that time, USD, 0 for none.
         """
         rows = [row for row in self._rows if row[0] > at]
         lows, highs = [row[1] for row in rows], [row[2] for row in rows]
@@ -232,15 +234,15 @@ class RecentRange:
 
 
 def move_slot(asset: str) -> str:
-    """Where a rule remembers when it last had a word of an asset, and at which price."""
+    """Return the slot of a rule's state for moves: when it last fired for an asset, and the price then."""
     return f"@{asset}/move"
 
 
 def moved(bounds: tuple[float, float] | None, price: float, asset: str) -> tuple[Side, float] | None:
-    """Return the side that a move runs against and where it began, USD; None for one that is not far enough.
+    """Return the side that a move goes against and where it began, USD, or None if it is not far enough.
 
     Args:
-        bounds: the lowest and highest price before it, USD.
+        bounds: the lowest and highest price before it, USD, None if there is none.
     """
     limit = MOVE_DISTANCES * default_distance(asset)
     if bounds is None:
@@ -261,14 +263,14 @@ def decide_move(
     now: int,
     new_rules: Collection[int] = (),
 ) -> Decisions[EventFiring]:
-    """Decide near rules about a large move of which they have reported nothing: no cluster, surge or fresh ground.
+    """Decide near rules about a large move during which they fired for no cluster, surge or fresh ground.
 
     Args:
-        rules: without those that fired on this tick.
+        rules: near rules without those that fired on this tick.
     """
     decisions = Decisions[EventFiring]()
     slot = move_slot(asset)
-    # Most rules fired last at the same time, or not for long: the move since then is worked out once.
+    # Most rules last fired at the same time, or not for long: compute the move once per time.
     since: dict[tuple[int, float], tuple[Side, float] | None] = {}
     for rule in rules:
         key = (rule.id, slot)
@@ -289,7 +291,7 @@ def decide_move(
 
 
 def _same_stretch(state: RuleState, ground: Ground) -> bool:
-    """Whether ground is of the stretch that was told: not beyond where that ended."""
+    """Return whether ground is part of the stretch that fired last: it does not begin beyond its far end."""
     far = state.value_low
     if not far:
         return True
@@ -297,7 +299,7 @@ def _same_stretch(state: RuleState, ground: Ground) -> bool:
 
 
 def _has_come_back(state: RuleState, side: Side, path: Sequence[float], distance: float, now: int) -> bool:
-    """Whether price has come back out of the ground that was told, far enough and for long enough."""
+    """Return whether price is back out of the ground that fired, far enough, and enough time has passed."""
     if now - state.since < FRESH_REARM_MS:
         return False
     back = path[-1] / state.value - 1 if side == "long" else state.value / path[-1] - 1

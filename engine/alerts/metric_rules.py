@@ -1,7 +1,7 @@
-"""Rules about a figure of an asset: its price, funding, open interest, risk.
+"""Rules about a metric of an asset: its price, funding, open interest, risk, cascade.
 
-A rule fires when its figure reaches the level, and is armed again once the figure has come back and four hours have
-passed. A figure that is missing changes nothing: no data never means back to normal.
+A rule fires when its metric reaches the level, and re-arms once the metric has come back and four hours have passed. A
+missing metric changes nothing: missing data never re-arms a rule.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from engine.alerts.state import Decisions, RuleState, StateKey
 
 GROWN = 3.0
 CHANGED = 1.25
-"""A cascade's message is edited when it has grown by so much, and sent again at three times what it said."""
+"""A cascade's message is edited when it has grown by CHANGED. The rule fires again when it has grown by GROWN."""
 
 BACK = 0.8
-"""A metric has come back when it is below so much of the level."""
+"""A metric has come back when it is at most this share of the level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class MetricTick:
     """An asset's metrics.
 
     Attributes:
-        path: prices since the last tick, the last tick's at its head.
+        path: prices since the last tick, USD, oldest first, starting with that of the last tick.
         values: metrics by kind, units as rules.LEVEL_RANGE; unknown ones are omitted.
     """
 
@@ -43,7 +43,7 @@ class MetricTick:
 
 @dataclass(frozen=True, slots=True)
 class MetricFiring:
-    """A rule fires at a value of its metric; key is the alert's, never used twice."""
+    """A rule fires at a value of its metric. key: the alert's key, never used twice."""
 
     rule: Rule
     value: float
@@ -70,7 +70,7 @@ class MetricFiring:
 
 
 def metric_slot(asset: str, kind: str) -> str:
-    """Return what takes a cluster id's place in the state key of a metric rule."""
+    """Return the slot of a metric rule's state, which replaces the cluster id in its key."""
     return f"@{asset}/{kind}"
 
 
@@ -83,8 +83,8 @@ def decide_metrics(
     """Decide rules about an asset's metrics.
 
     Args:
-        new_rules: ids of rules to which a metric that is past its level already is not news. A price that is crossed
-            always is.
+        new_rules: ids of rules for which a metric that is past its level already is not news. A price crossing always
+            is.
     """
     decisions = Decisions[MetricFiring]()
     for rule in rules:
@@ -138,7 +138,7 @@ def _rearm(rule: Rule, state: RuleState, tick: MetricTick) -> RuleState:
 
 
 def _reached(rule: Rule, tick: MetricTick) -> float | None:
-    """The value with which a rule's level is reached, None where it is not."""
+    """Return the value that reaches the rule's level, or None if the level is not reached."""
     level = rule.level or math.inf
     if rule.kind == "price":
         crossed = (min(a, b) < level <= max(a, b) or min(a, b) <= level < max(a, b) for a, b in pairwise(tick.path))
@@ -152,17 +152,17 @@ def _key(rule: Rule, place: str, arm_count: int) -> str:
 
 
 def _has_grown(rule: Rule, state: RuleState, tick: MetricTick) -> bool:
-    """Whether a cascade that was told is so much larger than what its message says that the message is changed."""
+    """Return whether a cascade has grown enough since its message for the message to be edited."""
     return rule.kind == "cascade" and tick.values["cascade"] >= CHANGED * state.peak_value
 
 
 def _threefold(rule: Rule, state: RuleState, tick: MetricTick) -> bool:
-    """Whether a cascade has grown to three times what was told: that is news though it never came back."""
+    """Return whether a cascade has tripled since it fired, which is news even if it never came back."""
     return rule.kind == "cascade" and tick.values["cascade"] >= GROWN * max(state.value, rule.level or math.inf)
 
 
 def _back(rule: Rule, tick: MetricTick) -> bool:
-    """Whether a figure has come back from a rule's level."""
+    """Return whether a metric has come back from the rule's level."""
     level = rule.level or math.inf
     if rule.kind == "price":
         return any(abs(math.log(price / level)) >= default_distance(tick.asset) for price in tick.path[1:])
@@ -170,7 +170,7 @@ def _back(rule: Rule, tick: MetricTick) -> bool:
 
 
 class MetricIndex:
-    """An asset's value rules by kind, sorted by level, and where each stands: armed, waiting, or asleep."""
+    """An asset's metric rules by kind, sorted by level, and their places: ARMED, LEAVING or ASLEEP."""
 
     def __init__(self, asset: str, rules: Iterable[Rule], states: Mapping[str, Mapping[int, RuleState]]) -> None:
         self._asset, self._states = asset, states
@@ -183,22 +183,22 @@ class MetricIndex:
             ladder.apply_states(states.get(ladder.place, {}), None)
 
     def candidates(self, tick: MetricTick) -> list[Rule]:
-        """The rules that a tick can change."""
-        found: list[Rule] = []
+        """Return the rules that a tick can change."""
+        due: list[Rule] = []
         for kind, ladder in self._kinds.items():
             if not ladder.rules:
                 continue
             if kind == "price":
                 low, high = min(tick.path), max(tick.path)
-                found += ladder.taken(low, high, math.inf, tick.now)
+                due += ladder.taken(low, high, math.inf, tick.now)
             elif math.isfinite(value := tick.values.get(kind, math.nan)):
-                found += ladder.taken(0.0, abs(value), -abs(value), tick.now)
-                if kind == "cascade":  # those that told of a third as much are few, and looked at
-                    found += ladder.told_up_to(abs(value) / CHANGED)
-        return found
+                due += ladder.taken(0.0, abs(value), -abs(value), tick.now)
+                if kind == "cascade":  # rules that have fired at a lower value are few: check them all
+                    due += ladder.told_up_to(abs(value) / CHANGED)
+        return due
 
     def apply_states(self, changed: Iterable[tuple[int, str]]) -> None:
-        """Take up what was decided, and put back whoever was looked at for nothing."""
+        """Place the rules whose states changed, and those that candidates() popped."""
         ids = {rule_id for rule_id, _ in changed}
         for ladder in self._kinds.values():
             ladder.apply_states(self._states.get(ladder.place, {}), ids)
@@ -216,29 +216,29 @@ class _Ladder:
         self._looked_at: set[int] = set()
 
     def add(self, rule: Rule) -> None:
-        """Take up a rule; levels must come in order."""
+        """Add a rule. Rules must be added in order of level."""
         self._position[rule.id] = len(self.rules)
         self.rules.append(rule)
 
     def taken(self, low: float, high: float, farthest: float, now: int) -> list[Rule]:
-        """Armed rules with a level from low to high, and those that what has been seen may arm again."""
+        """Return the armed rules with a level from low to high, and the rules that may re-arm."""
         first, last = np.searchsorted(self._levels, [low, np.nextafter(high, np.inf)])
         positions = set((first + np.flatnonzero(self._stands.where[first:last] == ARMED)).tolist())
         for rule_id, was in self._stands.pop_rearmable(farthest, now):
             position = self._position[rule_id]
             if self._stands.where[position] == was:
-                self._stands.where[position] = ARMED  # until its state puts it where it belongs
+                self._stands.where[position] = ARMED  # until apply_states() places it
                 self._looked_at.add(rule_id)
                 positions.add(position)
         return [self.rules[position] for position in sorted(positions)]
 
     def told_up_to(self, level: float) -> list[Rule]:
-        """Rules with a level up to that which are not armed."""
+        """Return the rules up to a level that are not armed."""
         last = int(np.searchsorted(self._levels, level, side="right"))
         return [self.rules[position] for position in np.flatnonzero(self._stands.where[:last] != ARMED)]
 
     def apply_states(self, states: Mapping[int, RuleState], ids: Collection[int] | None) -> None:
-        """Put these rules (None: all) and those looked at where their states want them."""
+        """Place these rules (None: all), and those that taken() popped, by their states."""
         if ids is None:
             self._levels = np.array([rule.level for rule in self.rules], dtype=np.float64)
             self._stands = RuleSlots(len(self.rules))

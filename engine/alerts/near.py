@@ -1,4 +1,4 @@
-"""The near rule for one cluster: when it is armed, when it fires, when it is armed again."""
+"""The near rule for one cluster: when it is armed, fires and re-arms."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ REARM_FACTOR = 2.0
 
 
 def armed_distance(state: RuleState | None, cluster: Cluster, distance: float) -> float | None:
-    """Log distance at which the rule fires for a cluster, None while it does not.
+    """Return the log distance at which the rule fires for a cluster, or None while it cannot fire.
 
-    Formed outside the distance: armed at it. Formed between half of it and it: armed at half. Formed closer:
-    silent until price has been twice the distance away.
+    For a cluster born farther away than the rule's distance, that is the distance. For one born beyond half of it, that
+    is half the distance. For one born closer, the rule is armed only once price has been twice the distance away.
     """
     if state is not None:
         return distance if state.armed else None
@@ -30,7 +30,7 @@ def armed_distance(state: RuleState | None, cluster: Cluster, distance: float) -
 
 
 def rearm(state: RuleState, cluster: Cluster, price: float, distance: float, now: int) -> RuleState:
-    """The state after price was seen somewhere: armed again once it has left and four hours have passed."""
+    """Return the state after a price, re-armed once price has moved away and four hours have passed."""
     if state.armed:
         return state
     moved_away = state.moved_away or cluster.distance(price) >= REARM_FACTOR * distance
@@ -40,7 +40,7 @@ def rearm(state: RuleState, cluster: Cluster, price: float, distance: float, now
 
 
 def transferred(old: RuleState, own: RuleState | None, heir: Cluster, distance: float) -> RuleState:
-    """Return a rule's state for the cluster that replaces one with an open incident, which goes on with the heir.
+    """Return a rule's state for a cluster that replaces one with an open incident, and takes over the incident.
 
     Args:
         old: state for the cluster that faded.
@@ -61,9 +61,9 @@ def transferred(old: RuleState, own: RuleState | None, heir: Cluster, distance: 
 
 
 def crossing(state: RuleState | None, cluster: Cluster, before: float, price: float, distance: float) -> float | None:
-    """The price at which the rule fires on the way from one price to the next, None if it does not.
+    """Return the price at which the rule fires between one price and the next, or None if it does not.
 
-    Nothing is near that price is already inside of; a path that jumps past the cluster still crosses its distance.
+    A cluster that price is already inside of is not near. A path that jumps past a cluster still crosses its distance.
     """
     limit = armed_distance(state, cluster, distance)
     if limit is None or cluster.entered or cluster.distance(before) <= 0 or cluster.distance(price) > limit:
@@ -74,5 +74,5 @@ def crossing(state: RuleState | None, cluster: Cluster, before: float, price: fl
 
 
 def _price_at(cluster: Cluster, distance: float) -> float:
-    """The price at a log distance before the near edge."""
+    """Return the price at a log distance before the near edge, USD."""
     return cluster.near_price * math.exp(-outward(cluster.side, 1) * distance)

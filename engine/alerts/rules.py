@@ -1,4 +1,4 @@
-"""A rule is data: whom to tell, what about, how near and how large."""
+"""Rules as data, and their text form: for which chat, about what, how near and how large."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEVEL_RANGE: dict[MetricKind, tuple[float, float]] = {
     "risk": (1.0, 100.0),
     "cascade": (1e5, 1e12),
 }
-"""What a value rule's level may be: USD, a fraction per 8 hours, a fraction of contracts in 24 hours, points, USD."""
+"""Range of a metric rule's level: USD, a fraction per 8 hours, a fraction of contracts in 24 hours, points, USD."""
 
 ONCE = -1
 REPEAT_RANGE_MS = (MINUTE_MS, 30 * DAY_MS)
@@ -50,22 +50,22 @@ EXAMPLES: dict[RuleKind, str] = {
 
 
 def default_distance(asset: str) -> float:
-    """The usual distance of a near alert for an asset, a fraction of price."""
+    """Return the usual distance of a near alert for an asset, a fraction of price."""
     return DEFAULT_DISTANCE.get(asset, OTHER_DISTANCE)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One wish of one chat.
+    """A rule of a chat.
 
     Attributes:
-        asset: None for all that are watched.
+        asset: None for all assets we follow.
         distance: fraction of price, None for the asset's default; only near rules have one.
         size: a tier, or USD; cluster rules only.
-        level: what a value must reach, units as LEVEL_RANGE; value rules only.
-        every_ms: least time between two alerts that begin a story, 0 for none, ONCE for a single alert ever.
+        level: threshold of the metric, units as LEVEL_RANGE; metric rules only.
+        every_ms: repeat interval, the minimum time between two incidents; 0 for none, ONCE for a single alert ever.
         expires_at: when it ends, UTC ms; None for never.
-        paused: it rests, and is kept.
+        paused: stored, but does not fire.
         side: only clusters of this side; None for both.
     """
 
@@ -83,36 +83,36 @@ class Rule:
     side: Side | None = None
 
     def why_impossible(self) -> str:
-        """Why it can be no rule, empty where it can: what is stored may be damaged, or of another version."""
+        """Return why the rule is not valid, empty if it is: stored data may be damaged, or of another version."""
         if self.kind not in RULE_KINDS:
-            return f"{str(self.kind)[:20]!r} is no kind of rule"
+            return f"{str(self.kind)[:20]!r} is not a kind of rule"
         if self.side not in (None, "long", "short"):
-            return f"{str(self.side)[:20]!r} is no side"
+            return f"{str(self.side)[:20]!r} is not a side"
         if self.is_metric:
             low, high = LEVEL_RANGE[METRIC_KINDS[METRIC_KINDS.index(self.kind)]]
             if self.level is None or not low <= self.level <= high:
-                return f"{self.level} is no level for {self.kind}"
+                return f"{self.level} is not a level for {self.kind}"
         elif isinstance(self.size, str):
             if self.size not in TIERS:
-                return f"{self.size[:20]!r} is no size"
+                return f"{self.size[:20]!r} is not a size"
         elif not isinstance(self.size, int | float) or not SIZE_RANGE_USD[0] <= self.size <= SIZE_RANGE_USD[1]:
-            return f"{self.size} is no size"
+            return f"{self.size} is not a size"
         if self.distance is not None and not DISTANCE_RANGE[0] <= self.distance <= DISTANCE_RANGE[1]:
-            return f"{self.distance} is no distance"
+            return f"{self.distance} is not a distance"
         if not ONCE <= self.every_ms <= REPEAT_RANGE_MS[1]:
-            return f"{self.every_ms} is no time between two alerts"
+            return f"{self.every_ms} is not a repeat interval"
         return ""
 
     @property
     def is_metric(self) -> bool:
-        """Whether it is about a figure rather than about clusters."""
+        """Whether it is about a metric rather than about clusters."""
         return self.kind in METRIC_KINDS
 
     def concerns(self, asset: str) -> bool:
         return self.asset is None or self.asset == asset
 
     def wants(self, side: Side) -> bool:
-        """Whether clusters of a side are its business."""
+        """Return whether it covers clusters of a side."""
         return self.side is None or self.side == side
 
     def distance_for(self, asset: str) -> float:
@@ -120,7 +120,7 @@ class Rule:
 
     @property
     def text(self) -> str:
-        """The rule as people write it, without its end."""
+        """The rule as users write it, without its expiry."""
         if self.level is not None:
             parts = [self.kind, _level_text(self.kind, self.level)]
         else:
@@ -141,7 +141,7 @@ def _level_text(kind: RuleKind, level: float) -> str:
 
 
 def time_text(span_ms: int) -> str:
-    """A length of time as people write it: 30m, 4h, 7d."""
+    """Return a length of time as users write it: 30m, 4h, 7d."""
     for unit, letter in ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m")):
         if span_ms >= unit and span_ms % unit == 0:
             return f"{span_ms // unit}{letter}"
@@ -149,12 +149,12 @@ def time_text(span_ms: int) -> str:
 
 
 def as_tier(name: str) -> Tier:
-    """A tier by its name."""
+    """Return the tier of a name."""
     return TIERS[TIERS.index(name)]
 
 
 def usd_text(value: float) -> str:
-    """A size as people write it: 20m, 1.5b, 750k."""
+    """Return a size as users write it: 20m, 1.5b, 750k."""
     for unit, letter in ((1e9, "b"), (1e6, "m"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:g}{letter}"
@@ -171,13 +171,15 @@ _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
 def parse_rule(text: str, now: int = 0) -> Rule:
-    """A rule from text such as `near 1% normal`, `price 95k` or `funding 0.05% every 8h for 7d`; not yet anybody's.
+    """Return the rule of a text such as `near 1% normal`, `price 95k` or `funding 0.05% every 8h for 7d`.
+
+    It has no id and no chat yet.
 
     Args:
-        now: from when its end is counted, UTC ms.
+        now: time from which its expiry is counted, UTC ms.
 
     Raises:
-        InputError: naming the word that was not understood.
+        InputError: naming the word that is not valid.
     """
     words = re.sub(r"(\d)\s+%", r"\1%", text.lower()).split()
     if not words or words[0] not in RULE_KINDS:
@@ -215,15 +217,15 @@ def _value_rule(kind: RuleKind, words: list[str]) -> Rule:
     if not match or (kind in ("funding", "oi")) != (match[3] == "%"):
         raise InputError("{word!r} is not a level for {kind}.", example, word=words[0][:20], kind=kind)
     value = _number(match[1]) * (0.01 if match[3] == "%" else _UNITS[match[2]])
-    low, high = LEVEL_RANGE[kind]  # type: ignore[index]  # a value kind, see parse_rule
+    low, high = LEVEL_RANGE[kind]  # type: ignore[index]  # a metric kind, see parse_rule
     if not low <= value <= high:
         raise InputError("{word} is out of range for {kind}.", example, word=words[0][:20], kind=kind)
     return Rule(0, 0, kind, level=value)
 
 
 def _lifecycle(words: list[str], now: int) -> tuple[list[str], int | None, int | None]:
-    """The other words, the least time between alerts (None: not said), and the end."""
-    rest: list[str] = []
+    """Return the other words, the repeat interval (None: not given) and the expiry, UTC ms."""
+    other_words: list[str] = []
     every_ms: int | None = None
     expires_at: int | None = None
     remaining = iter(words)
@@ -237,15 +239,15 @@ def _lifecycle(words: list[str], now: int) -> tuple[list[str], int | None, int |
             span_ms = parse_span(length, REPEAT_RANGE_MS if word == "every" else LIFE_RANGE_MS, f"{word} 4h")
             every_ms, expires_at = (span_ms, expires_at) if word == "every" else (every_ms, now + span_ms)
         else:
-            rest.append(word)
-    return rest, every_ms, expires_at
+            other_words.append(word)
+    return other_words, every_ms, expires_at
 
 
 def parse_span(word: str, bounds: tuple[int, int], example: str) -> int:
-    """A length of time such as 30m, 4h or 7d, ms.
+    """Return a length of time such as 30m, 4h or 7d in ms.
 
     Raises:
-        InputError: when it is none, or out of bounds.
+        InputError: when it is not one, or out of bounds.
     """
     match = _SPAN.fullmatch(word)
     if not match:
@@ -258,14 +260,14 @@ def parse_span(word: str, bounds: tuple[int, int], example: str) -> int:
 
 
 def _number(digits: str) -> float:
-    """A number with a point or comma before its decimals, or grouped by thousands."""
+    """Return a number written with a decimal point or comma, or grouped by thousands."""
     if re.fullmatch(_GROUPED, digits):
         return float(re.sub(r"\D", "", digits))
     return float(digits.replace(",", "."))
 
 
 def parse_distance(word: str) -> float:
-    """A distance such as 1% or 1,5%, as a fraction of price.
+    """Return a distance such as 1% or 1,5% as a fraction of price.
 
     Raises:
         InputError: when it is not a percentage between 0.1 and 20.
@@ -280,7 +282,7 @@ def parse_distance(word: str) -> float:
 
 
 def parse_size(word: str) -> Tier | float:
-    """A tier, or a size such as $20m.
+    """Return a tier, or a size such as $20m in USD.
 
     Raises:
         InputError: when it is neither.

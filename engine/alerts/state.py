@@ -1,4 +1,4 @@
-"""What a rule keeps of a cluster, a metric or a market event between ticks, and how a tick changes it."""
+"""A rule's state for a cluster, a metric or a market event, and how a tick changes it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ StateKey = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class RuleState:
-    """What a rule keeps of one cluster, metric or market event; absent while it equals the default.
+    """A rule's state for one cluster, metric or market event; absent while it equals the default.
 
     Attributes:
         armed: whether the rule may fire.
-        since: UTC ms, when it fired or was disarmed.
-        awaiting_followup: the chat was notified and is owed the end of the incident, which re-arming does not change.
+        since: UTC ms, when it last fired or re-armed.
+        awaiting_followup: the chat was notified and is owed a follow-up, which re-arming does not change.
         moved_away: price has since been twice the distance away.
         arm_count: how often it has been armed; part of the alert key, which is never used twice.
-        value: what the alert said, in the metric's unit; of a cluster F in USD, of fresh ground the price it began at.
+        value: the alert's value in the metric's unit; of a cluster F in USD, of fresh ground the price it began at.
         value_low, value_high: the band of F, USD; of fresh ground value_low is the price it ends at.
-        peak_value: the largest value that the alert's message has said so far.
-        label: the cluster's name when the chat was notified, USD; of a move the price; 0 where nobody was notified.
-        notified_at: UTC ms, 0 in states of older versions, where since has it.
+        peak_value: the largest value that the alert's message has shown.
+        label: the cluster's name when the chat was notified, USD; of a move the price; 0 if no chat was notified.
+        notified_at: UTC ms, 0 in states of older versions, for which since is used.
     """
 
     armed: bool
@@ -91,7 +91,7 @@ def from_row(row: Mapping[str, Any]) -> RuleState:
     state = RuleState(**values)
     numbers = [value for value in asdict(state).values() if not isinstance(value, bool)]
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
-        raise ValueError("a number in it is none")
+        raise ValueError("a number in it is not finite")
     return state
 
 
@@ -126,7 +126,7 @@ class RuleStates(Mapping[StateKey, RuleState]):
 
 
 class Firing(Protocol):
-    """A rule that fires, whatever about."""
+    """A rule that fires, about any subject."""
 
     @property
     def rule(self) -> Rule: ...
@@ -160,11 +160,11 @@ F = TypeVar("F", bound=Firing)
 
 @dataclass(slots=True)
 class Decisions(Generic[F]):
-    """What a tick decides for a set of rules.
+    """A tick's decisions for a set of rules.
 
     Attributes:
         fired: rules that fire.
-        grown: rules whose last message is to be edited, as its value has grown; with the key of that alert.
+        grown: rules whose last message is edited because its value has grown, with the key of that alert.
         states: states that change, None for one that is deleted.
     """
 
@@ -173,7 +173,7 @@ class Decisions(Generic[F]):
     states: dict[StateKey, RuleState | None] = field(default_factory=dict)
 
     def merge(self, other: Decisions[F]) -> None:
-        """Add what was decided for other rules or slots."""
+        """Add the decisions for other rules or slots."""
         self.fired += other.fired
         self.grown += other.grown
         self.states |= other.states

@@ -1,6 +1,6 @@
-"""Why an alert is not made although its rule fires. Pure.
+"""Suppression: why a rule that fires makes no alert. Pure.
 
-What happens to an alert that is made, such as quiet hours and the daily cap, is engine.alerts.delivery_policy.
+Quiet hours and the daily cap apply to alerts that are made: see engine.alerts.delivery_policy.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Reason(StrEnum):
     """The chat has muted the asset, or everything."""
 
     COOL_DOWN = "cool_down"
-    """The rule's repeat interval since its last incident is not over, or it was to fire once."""
+    """The rule's repeat interval since its last incident is not over, or it fires only once and has fired."""
 
     IN_SUMMARY = "in_summary"
-    """It happened during downtime, and the message after it says so."""
+    """It happened during downtime, and the message after that reports it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ ReasonOf = Callable[[Rule], Reason | None]
 
 
 def suppress(decisions: Decisions[F], asset: str, reason_of: ReasonOf) -> list[Suppressed]:
-    """Remove the alerts of rules that are suppressed, which then count as having fired; return them.
+    """Remove the alerts of suppressed rules and return them. Their rules count as having fired.
 
-    No follow-up is owed for an alert that was not made.
+    An alert that was not made gets no follow-up.
     """
     kept, suppressed = [], []
     for firing in decisions.fired:
@@ -67,10 +67,10 @@ def suppress(decisions: Decisions[F], asset: str, reason_of: ReasonOf) -> list[S
 def suppress_incidents(
     decisions: Decisions[F], asset: str, muted: Callable[[Rule], bool], cooling_down: Callable[[Rule], bool]
 ) -> list[Suppressed]:
-    """Remove alerts about clusters that a mute or a rule's cool-down suppresses; return them.
+    """Remove the alerts about clusters that a mute or a rule's cool-down suppresses, and return them.
 
-    A mute suppresses follow-ups too; a cool-down only what opens an incident, with its follow-ups of the same tick. A
-    rule with a repeat interval opens one incident a tick.
+    A mute suppresses follow-ups too. A cool-down suppresses only alerts that open an incident, with their follow-ups of
+    the same tick. A rule with a repeat interval opens one incident a tick.
     """
     kept: list[F] = []
     suppressed: list[Suppressed] = []

@@ -1,4 +1,4 @@
-"""Sizes relative to an asset's own last 30 days: what calm, normal and busy mean today."""
+"""Size thresholds of the tiers calm, normal and busy, from an asset's own last 30 days."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.market import DAY_MS, SIDES, Side
 
 DAYS = 30
 RANK = {"calm": 8, "normal": 22}
-"""As large as the 8th or 22nd largest of a side's candidates of 30 days: about 0.5 and 1.5 alerts a day and asset."""
+"""Rank by size among a side's candidates of 30 days that a cluster must reach: about 0.5 and 1.5 alerts a day."""
 
 LADDER = (0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.035, 0.06)
 """Distances for which candidates are kept; thresholds between them are interpolated in logs."""
@@ -33,7 +33,7 @@ class Candidates:
         self._states: dict[float, dict[str, RuleState]] = {d: {} for d in LADDER}
 
     def follow(self, path: Sequence[float], clusters: Sequence[Cluster], view: MapView, now: int) -> None:
-        """Let the ladder's busy rules walk a path of prices, oldest first."""
+        """Run a busy rule of each distance of the ladder over a path of prices, oldest first."""
         if self.since is None:
             self.since = now
         closest = {cluster.id: min(cluster.distance(price) for price in path) for cluster in clusters}
@@ -41,8 +41,8 @@ class Candidates:
             for cluster in clusters:
                 if cluster.id in states or closest[cluster.id] <= distance:
                     self._walk(path, cluster, distance, states, view, now)
-            known = {cluster.id for cluster in clusters}
-            for gone in [key for key in states if key not in known]:
+            cluster_ids = {cluster.id for cluster in clusters}
+            for gone in [key for key in states if key not in cluster_ids]:
                 del states[gone]
 
     def _walk(
@@ -67,15 +67,15 @@ class Candidates:
                 del sizes[0]
 
     def rescale(self, ratios: Mapping[Side, Callable[[float], float]]) -> None:
-        """Take past candidates as other coefficients of F would have had them: by how much F changes at a distance."""
+        """Scale past candidates to new coefficients. ratios: by side, by how much F changes at a log distance."""
         for (distance, side), rows in self._sizes.items():
             factor = ratios[side](distance)
             self._sizes[distance, side] = [(at, size * factor) for at, size in rows]
 
     def threshold_usd(self, tier: Tier, side: Side, distance: float, now: int) -> float:
-        """The least size that a tier lets through at a distance, USD; 0 for busy.
+        """Return the minimum size of a tier at a distance, USD; 0 for busy.
 
-        With less than 30 days the rank shrinks with the time watched.
+        With less than 30 days of data the rank shrinks in proportion.
         """
         if tier == "busy" or self.since is None:
             return 0.0
@@ -90,12 +90,12 @@ class Candidates:
         return math.exp((1 - min(share, 1.0)) * math.log(below) + min(share, 1.0) * math.log(above))
 
     def count(self, side: Side, distance: float, least_usd: float, now: int) -> int:
-        """How many candidates of the last 30 days were at least so large, at the ladder's nearest distance."""
+        """Return how many candidates of 30 days reached a size, at the ladder's nearest distance."""
         nearest = min(LADDER, key=lambda d: abs(math.log(d / distance)))
         return sum(size >= least_usd for at, size in self._sizes[nearest, side] if at >= now - DAYS * DAY_MS)
 
     def size_for(self, distance: float, alerts: int, now: int) -> float | None:
-        """The size that so many candidates of both sides reached in 30 days, USD; None where there were fewer."""
+        """Return the size that this many candidates of both sides reached in 30 days, USD, or None if fewer did."""
         nearest = min(LADDER, key=lambda d: abs(math.log(d / distance)))
         since = now - DAYS * DAY_MS
         sizes = sorted((size for side in SIDES for at, size in self._sizes[nearest, side] if at >= since), reverse=True)
@@ -114,10 +114,10 @@ class Candidates:
 
     @classmethod
     def restore(cls, state: dict[str, Any]) -> Candidates:
-        made = cls()
-        made.since = state["since"]
+        candidates = cls()
+        candidates.since = state["since"]
         for distance, side, rows in state["sizes"]:
-            made._sizes[distance, side] = [(int(at), float(size)) for at, size in rows]
+            candidates._sizes[distance, side] = [(int(at), float(size)) for at, size in rows]
         for distance, rows in state["states"]:
-            made._states[distance] = {key: from_row(row) for key, row in rows.items()}
-        return made
+            candidates._states[distance] = {key: from_row(row) for key, row in rows.items()}
+        return candidates

@@ -46,7 +46,7 @@ def location_figures(history: History, orders: Sequence[ForcedOrder]) -> dict[st
                     gains[name].append(value)
         board.advance(update_of(step), step.bar.closed_at, silent=True)
     if not weights:
-        raise HistoryError("no forced order falls within the history's bars")
+        raise HistoryError("no liquidation order falls within the history's bars")
     figures: dict[str, Any] = {"asset": board.asset, "orders": len(weights), "usd": round(sum(weights))}
     for name, values in gains.items():
         figures[f"{name}_nats_by_usd"] = round(float(np.average(values, weights=weights)), 3)

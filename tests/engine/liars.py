@@ -1,4 +1,4 @@
-"""A market seen by truthful venues, asked at different moments, and by one that lies: for tests and benchmarks."""
+"""A simulated market, polled at staggered times at truthful venues and at one liar. For tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ LIES = ("factor", "spike", "frozen", "unit", "late")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of looks came to, USD.
+    """Price range published during one run.
 
-    low, high: the lowest and highest price that was told. too_far: how far a told price went beyond what any truthful
-    venue had shown by then, a log distance.
+    Attributes:
+        low, high: lowest and highest published price, USD.
+        too_far: how far it went beyond anything a truthful venue had shown by then, as a log distance.
     """
 
     low: float
@@ -33,25 +34,25 @@ class Outcome:
 
 
 def prices(chance: random.Random, seconds: int) -> list[float]:
-    """A price a second: a walk with a crash or a squeeze in it more often than not."""
-    price, found = 90_000.0, []
+    """Return one price per second: a random walk, three times in four with a crash or a squeeze."""
+    price, walk = 90_000.0, []
     at, size = chance.randrange(60, seconds - 90), chance.choice((0.0, -0.06, 0.06, -0.4))
     for second in range(seconds):
         drift = size / 30 if at <= second < at + 30 else -size / 60 if at + 30 <= second < at + 60 else 0.0
         price *= math.exp(drift + chance.gauss(0, 0.0001))
-        found.append(price)
-    return found
+        walk.append(price)
+    return walk
 
 
 def looks(name: str, truth: Sequence[float], offset: int, bias: float) -> dict[int, Sample]:
-    """What a truthful venue shows, by the second in which it is asked."""
-    found, before = {}, 0
+    """Return a truthful venue's samples by the second of the poll."""
+    samples, before = {}, 0
     market = Market(name, "BTC/USDT:USDT", "BTC")
     for second in range(offset, len(truth), POLL):
         seen = [p * bias for p in truth[before : second + 1]] or [truth[second] * bias]
         bar = [p * bias for p in truth[second // 300 * 300 : second + 1]]
         at = START + second * 1000
-        found[second] = Sample(
+        samples[second] = Sample(
             market,
             at,
             at,
@@ -64,16 +65,16 @@ def looks(name: str, truth: Sequence[float], offset: int, bias: float) -> dict[i
             watched_from=START if not before else START + before * 1000,
         )
         before = second
-    return found
+    return samples
 
 
 def lie(kind: str, honest: dict[int, Sample], chance: random.Random) -> dict[int, Sample]:
-    """What a venue shows that begins to lie somewhere."""
+    """Return the samples of a venue that starts to lie at a random poll."""
     seconds = sorted(honest)
     begins = chance.randrange(1, len(seconds) - 1)
     factor = math.exp(chance.choice((-1, 1)) * chance.uniform(0.0, 1.0) ** 2 * 2)
     factor = 1000.0 if kind == "unit" else factor
-    told = {}
+    samples = {}
     for number, second in enumerate(seconds):
         sample = honest[second]
         if number >= begins:
@@ -102,12 +103,12 @@ def lie(kind: str, honest: dict[int, Sample], chance: random.Random) -> dict[int
                     sample = replace(earlier, at=sample.at, received_at=sample.received_at)
                 case _:
                     pass
-        told[second] = sample
-    return told
+        samples[second] = sample
+    return samples
 
 
-def told_by(venues: Sequence[dict[int, Sample]], honest: Sequence[dict[int, Sample]], seconds: int) -> Outcome:
-    """Put venues' looks together as they come; what was told, held against what the honest ones had shown by then."""
+def price_range(venues: Sequence[dict[int, Sample]], honest: Sequence[dict[int, Sample]], seconds: int) -> Outcome:
+    """Return the price range published over a run, compared with what the honest venues had shown by then."""
     quotes, spread, last = Quotes(FRESH_MS), Spread(), 0.0
     low = shown_low = math.inf
     high = shown_high = -math.inf
@@ -134,12 +135,12 @@ def _latest(venue: dict[int, Sample], second: int) -> Sample | None:
 
 
 def runs(seeds: Iterator[int] | Sequence[int]) -> Iterator[tuple[int, str, Outcome, Outcome]]:
-    """For each seed the lie, what was told with the liar beside the truthful, and what without it."""
+    """Yield each seed, its kind of lie, and the outcomes with and without the liar."""
     for seed in seeds:
-        chance = random.Random(seed)  # a test's dice
+        chance = random.Random(seed)
         seconds, kind = 480, chance.choice(LIES)
         truth = prices(chance, seconds)
         count = chance.choice((3, 3, 4, 10))
         honest = [looks(f"v{i}", truth, chance.randrange(POLL), 1 + chance.uniform(-1, 1) * 1e-4) for i in range(count)]
         liar = lie(kind, looks("liar", truth, chance.randrange(POLL), 1.0), chance)
-        yield seed, kind, told_by([*honest, liar], honest, seconds), told_by(honest, honest, seconds)
+        yield seed, kind, price_range([*honest, liar], honest, seconds), price_range(honest, honest, seconds)

@@ -1,4 +1,4 @@
-"""What feeds reported is counted once, per market; contracts that change under their name begin anew."""
+"""The board counts reported liquidations once per market, and rescales a map when its contract size changes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ STEP = 5 * MINUTE_MS
 
 def bar(number: int, longs: float | None = None, contracts: float = 1000.0) -> Bar:
     opened = START + number * STEP
-    known = {"long_liquidations_usd": longs, "short_liquidations_usd": None if longs is None else 0.0}
-    return Bar(opened, STEP, 90_000.0, 90_100.0, 89_900.0, 90_000.0, contracts, **known)
+    liquidations = {"long_liquidations_usd": longs, "short_liquidations_usd": None if longs is None else 0.0}
+    return Bar(opened, STEP, 90_000.0, 90_100.0, 89_900.0, 90_000.0, contracts, **liquidations)
 
 
 def advance(
@@ -41,7 +41,7 @@ def test_two_markets_of_a_venue_do_not_erase_each_others_sums(board: AssetBoard)
     assert board.reported.by_venue(0) == {"gate": {"long": 5.001e6, "short": 0.0}}
 
 
-def test_a_bars_sum_replaces_single_orders_and_late_ones_are_in_it(board: AssetBoard) -> None:
+def test_a_bars_total_replaces_its_orders_and_late_ones(board: AssetBoard) -> None:
     within = START + STEP + 60_000
     advance(board, 1, orders=((within, 3e6),))
     assert board.reported.usd("long", 0) == 3e6
@@ -51,7 +51,7 @@ def test_a_bars_sum_replaces_single_orders_and_late_ones_are_in_it(board: AssetB
     assert board.reported.usd("long", 0) == 6e6
 
 
-def test_a_restart_keeps_sums_and_takes_up_single_orders_after_them(board: AssetBoard) -> None:
+def test_a_restart_keeps_totals_and_adds_only_later_orders(board: AssetBoard) -> None:
     advance(board, 1, (LINEAR, bar(1, 5e6)))
     again = AssetBoard.restore("BTC", ["gate"], board.snapshot())
     rows = [(START + STEP + 5, 3e6), (START + 2 * STEP + 5, 1e6)]
@@ -60,7 +60,7 @@ def test_a_restart_keeps_sums_and_takes_up_single_orders_after_them(board: Asset
     assert again.reported.known_since() == board.reported.known_since()
 
 
-def test_other_contracts_under_the_same_name_begin_a_new_map(board: AssetBoard) -> None:
+def test_a_map_is_rescaled_to_a_new_contract_size(board: AssetBoard) -> None:
     split = replace(LINEAR, contract_size=0.1)
     advance(board, 1, (split, bar(1, contracts=10_000.0)))
     market_map = board.maps.markets[LINEAR.key]
@@ -72,14 +72,14 @@ def test_other_contracts_under_the_same_name_begin_a_new_map(board: AssetBoard) 
     assert board.maps.markets[LINEAR.key].ledgers["long"].entered - entered < 100
 
 
-def test_new_margin_rules_place_what_comes_and_keep_what_is_there(board: AssetBoard) -> None:
+def test_new_margin_rules_apply_to_new_contracts_only(board: AssetBoard) -> None:
     before = board.maps.markets[LINEAR.key]
     advance(board, 1, (replace(LINEAR, maintenance_rate=0.05, max_leverage=10.0), bar(1)))
     assert board.maps.markets[LINEAR.key] is before
     assert before.market.maintenance_rate == 0.05
 
 
-def test_hours_know_what_was_reached_and_what_was_reported() -> None:
+def test_hours_record_reached_and_reported_amounts() -> None:
     board = AssetBoard("BTC")
     market = replace(LINEAR, venue="binanceusdm")
     for number in range(36):
@@ -96,7 +96,7 @@ def test_hours_know_what_was_reached_and_what_was_reported() -> None:
     assert hours.reached[2, 0] > 0
 
 
-def test_an_hour_that_began_with_a_venue_no_longer_read_ends_without_it() -> None:
+def test_an_hour_that_began_with_a_removed_venue_has_no_report() -> None:
     leader, other = replace(LINEAR, venue="binanceusdm"), replace(LINEAR, venue="bybit")
     made = AssetBoard("BTC")
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Clocks: what a rehearsal's says is a function of the machine's alone."""
+"""Clocks: steady when the machine's clock is set. A rehearsal's clock is a function of the machine's alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.clock import STANDS_MS, ManualClock, ScaledClock, SteadyTime, System
 from engine.errors import SettingError
 
 
-def test_a_scaled_clock_runs_from_its_start_and_is_read_back() -> None:
+def test_a_scaled_clock_runs_from_its_start_and_round_trips() -> None:
     now = SystemClock().now()
     clock = ScaledClock(1_765_000_000_000, now - 1000, 60.0)
     assert clock.now() == pytest.approx(1_765_000_060_000, abs=30_000)
@@ -23,13 +23,13 @@ def test_other_texts_are_refused(text: str) -> None:
         ScaledClock.parse(text)
 
 
-def test_a_manual_clock_stands_still() -> None:
+def test_a_manual_clock_is_constant() -> None:
     clock = ManualClock(5)
     assert (clock.now(), clock.now(), clock.speed) == (5, 5, 1.0)
 
 
 class Machine:
-    """A machine's clock that can be set, and the time that passes."""
+    """A fake machine: a wall clock that can be set, and elapsed time."""
 
     def __init__(self) -> None:
         self.wall, self.passed = 1_000_000, 0
@@ -41,7 +41,7 @@ class Machine:
         return self.clock.now()
 
 
-def test_a_clock_set_back_a_little_is_caught_up_with_at_half_speed() -> None:
+def test_after_a_small_step_back_time_runs_at_half_speed() -> None:
     machine = Machine()
     assert machine.go(1000) == 1_001_000
     machine.wall -= 4000
@@ -56,7 +56,7 @@ def test_a_clock_set_back_a_little_is_caught_up_with_at_half_speed() -> None:
     assert machine.clock.jumps_back == 1
 
 
-def test_a_clock_two_days_ahead_for_a_moment_is_never_followed() -> None:
+def test_a_brief_leap_of_two_days_is_never_followed() -> None:
     machine, day = Machine(), 86_400_000
     machine.go(1000)
     machine.wall += 2 * day
@@ -68,13 +68,13 @@ def test_a_clock_two_days_ahead_for_a_moment_is_never_followed() -> None:
 
 
 @pytest.mark.parametrize("hours", [-1, 1, 48, -48])
-def test_a_clock_that_was_set_is_followed_once_it_has_stood_for_a_minute(hours: int) -> None:
+def test_a_clock_that_was_set_is_followed_after_a_minute(hours: int) -> None:
     machine = Machine()
     machine.wall += 10**12
     machine.clock = SteadyTime(lambda: machine.wall, lambda: machine.passed)
     before = machine.go(1000)
     machine.wall += hours * 3_600_000
-    assert machine.go(30_000) == before + 30_000, "time goes on meanwhile"
+    assert machine.go(30_000) == before + 30_000, "we follow elapsed time meanwhile"
     assert machine.go(29_000) == before + 59_000
     assert machine.go(STANDS_MS) == machine.wall
     assert machine.clock.taken_over == 1

@@ -1,4 +1,4 @@
-"""What venues bear out together: with one, two, three and eleven of them, and one that lies."""
+"""The consensus of one, two, three and eleven venues, one of which may be wrong."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def rows(*bars: Bar) -> list[tuple[Market, Bar]]:
     return [(market(venue), each) for venue, each in zip(VENUES, bars, strict=False)]
 
 
-def test_one_venue_is_believed() -> None:
+def test_one_venue_is_trusted() -> None:
     assert agreed_price({"a": 90.0}, 100.0, 0.01).value == 90.0
 
 
-def test_of_two_neither_alone_moves_the_price() -> None:
-    """It goes as far as both bear out."""
+def test_one_of_two_cannot_move_the_price() -> None:
+    """It moves only as far as both venues confirm."""
     assert agreed_price({"a": 90.0, "b": 100.0}, 100.0, 0.01).value == 100.0
     assert agreed_price({"a": 90.0, "b": 95.0}, 100.0, 0.01).value == 95.0
     assert agreed_price({"a": 90.0, "b": 63.0}, 91.0, 0.01).disputed
     assert not agreed_price({"a": 90.0, "b": 90.1}, 91.0, 0.01).disputed
 
 
-def test_of_three_the_middle_one_counts_and_the_far_one_is_named() -> None:
+def test_three_venues_give_the_median_and_name_the_outlier() -> None:
     price = agreed_price({"a": 100.0, "b": 100.1, "c": 109.0}, 100.0, 0.01)
     assert price.value == 100.1
     assert set(price.far) == {"c"}
@@ -63,21 +63,19 @@ def test_of_three_the_middle_one_counts_and_the_far_one_is_named() -> None:
     st.floats(1e-6, 1e9),
     st.one_of(st.just(0.0), PRICES),
 )
-def test_a_liar_moves_the_price_no_further_than_the_truthful_are_apart(
-    truth: list[float], lie: float, last: float
-) -> None:
+def test_a_liar_cannot_move_price_out_of_the_truthful_range(truth: list[float], lie: float, last: float) -> None:
     marks = dict(zip(VENUES, truth, strict=False)) | {"liar": lie}
     assert min(truth) <= agreed_price(marks, last, 0.01).value <= max(truth)
 
 
 @given(st.lists(PRICES, min_size=2, max_size=10), st.floats(1e-6, 1e9))
-def test_a_liar_is_never_its_own_second(truth: list[float], lie: float) -> None:
+def test_a_liar_cannot_confirm_itself(truth: list[float], lie: float) -> None:
     assert second_lowest([*truth, lie]) >= min(truth)
     assert second_highest([*truth, lie]) <= max(truth)
     assert second_lowest([*truth, lie]) <= second_lowest(truth)
 
 
-def test_one_value_is_its_own_second() -> None:
+def test_one_value_confirms_itself() -> None:
     assert second_lowest([5.0]) == second_highest([5.0]) == 5.0
     with pytest.raises(ValueError, match="no values"):
         second_lowest([])
@@ -85,8 +83,8 @@ def test_one_value_is_its_own_second() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 11])
 @pytest.mark.parametrize("factor", [0.8, 0.97])
-def test_one_venues_wick_is_cut_back_and_named(count: int, factor: float) -> None:
-    """A candle 20 % too low, or 3 %: nobody bears it out."""
+def test_one_venues_wick_is_clipped_and_named(count: int, factor: float) -> None:
+    """A low 20% or 3% too deep, which no other venue confirms."""
     vetted = vet_bars(rows(bar(low=100 * factor), *[bar(low=99.9)] * (count - 1)), 100.0, Spread())
     assert all(each.low == pytest.approx(99.9) for _, each in vetted.rows)
     assert vetted.wicks == {market("a").key: pytest.approx(100 * factor)}
@@ -94,17 +92,17 @@ def test_one_venues_wick_is_cut_back_and_named(count: int, factor: float) -> Non
 
 
 @pytest.mark.parametrize("count", [2, 3, 11])
-def test_a_crash_that_all_show_is_believed_however_deep(count: int) -> None:
+def test_a_crash_on_all_venues_is_kept_at_any_depth(count: int) -> None:
     crash = bar(0.87, low=0.37, high=6.2, opened=6.13)
     vetted = vet_bars(rows(*[crash] * count), 6.13, Spread())
     assert [each for _, each in vetted.rows] == [crash] * count
     assert min(path_of_bars(vetted.rows, 6.13)) == 0.37
 
 
-def test_a_crash_of_a_lone_venue_that_leads_there_is_believed_and_a_wrong_unit_is_not() -> None:
+def test_a_lone_venues_crash_from_the_last_price_is_kept_and_a_wrong_unit_is_not() -> None:
     assert continues(bar(0.87, low=0.37, high=6.2, opened=6.13), 6.13)
     assert not continues(bar(1000.0, opened=1000.0), 100.0)
-    assert continues(bar(1000.0, opened=1000.0), 0.0), "nothing is known before"
+    assert continues(bar(1000.0, opened=1000.0), 0.0), "there is no earlier price"
 
 
 @pytest.mark.parametrize("count", [3, 11])
@@ -120,16 +118,16 @@ def test_of_two_bars_the_one_far_from_the_last_price_is_a_gap() -> None:
     vetted = vet_bars(rows(bar(250.0, opened=250.0), bar()), 100.0, Spread())
     assert set(vetted.refused) == {market("a").key}
     both = vet_bars(rows(bar(70.0, opened=100.0), bar()), 100.0, Spread())
-    assert len(both.rows) == 2, "less than twofold: neither can be told wrong"
+    assert len(both.rows) == 2, "less than twofold: we cannot tell which is wrong"
 
 
-def test_in_a_fast_market_venues_lie_apart_as_far_as_the_bar_reaches() -> None:
+def test_in_a_fast_market_venues_may_differ_by_the_bars_range() -> None:
     fast = [bar(close, low=80.0, high=100.0) for close in (82.0, 84.0, 88.0)]
     assert not vet_bars(rows(*fast), 100.0, Spread()).refused
 
 
 def test_two_coins_of_one_name_are_never_added_up() -> None:
-    """The set that holds the last price is kept, else the one of more venues."""
+    """The group around the last price is kept, else the one with more venues, else the larger."""
     prices = {"a X": 1.0, "b X": 1.01, "c X": 100.0}
     sizes = {"a X": 1e6, "b X": 1e6, "c X": 1e9}
     assert other_coins(prices, sizes, 99.0) == {"a X", "b X"}
@@ -149,11 +147,11 @@ def test_two_coins_of_one_name_are_never_added_up() -> None:
         (math.log(1.5), [], False),
     ],
 )
-def test_a_count_of_contracts_that_jumps_alone_is_doubted(change: float, others: list[float], doubtful: bool) -> None:
+def test_a_lone_jump_in_contracts_is_doubted(change: float, others: list[float], doubtful: bool) -> None:
     assert contracts_doubtful(change, others) is doubtful
 
 
-def test_a_lone_market_whose_price_crashes_with_its_contracts_is_believed() -> None:
+def test_a_lone_market_may_lose_contracts_in_a_price_crash() -> None:
     assert not contracts_doubtful(math.log(0.2), [], price_change=math.log(0.5))
 
 

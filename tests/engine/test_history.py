@@ -1,4 +1,4 @@
-"""A history file is read whole or refused with the line that is wrong."""
+"""History files are read whole, or refused with the number of the bad line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_interest_becomes_contracts_at_the_close(tmp_path: Path) -> None:
         ([ROWS[0], ROWS[1].replace("07:00:00", "06:00:07")], HEAD, "minutes apart"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, rows: list[str], head: str, message: str) -> None:
+def test_errors_name_the_bad_line(tmp_path: Path, rows: list[str], head: str, message: str) -> None:
     with pytest.raises(HistoryError, match=message):
         read_history(write(tmp_path, *rows, head=head))
 
@@ -64,7 +64,7 @@ def test_interest_may_be_missing(tmp_path: Path) -> None:
     assert history.bars[1].contracts is None
 
 
-def test_a_file_that_is_not_there_or_not_text_is_said_to_be_so(tmp_path: Path) -> None:
+def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match="cannot be read"):
         read_history(tmp_path / "none.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)

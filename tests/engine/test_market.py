@@ -1,4 +1,4 @@
-"""Values refuse what cannot be true."""
+"""Market values refuse impossible numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bar(**given: float | None) -> Bar:
 
 
 @pytest.mark.parametrize("value", [None, 0.0, -1.0, math.nan, math.inf, -math.inf])
-def test_nothing_but_positive_finite_numbers_gets_through(value: float | None) -> None:
+def test_only_positive_finite_numbers_pass(value: float | None) -> None:
     with pytest.raises(ImplausibleError):
         positive(value, "it")
 
@@ -35,21 +35,21 @@ def test_nothing_but_positive_finite_numbers_gets_through(value: float | None) -
         {"contracts": 1e300},
     ],
 )
-def test_a_bar_that_cannot_be_is_refused(given: dict[str, float]) -> None:
+def test_an_impossible_bar_is_refused(given: dict[str, float]) -> None:
     with pytest.raises(ImplausibleError):
         bar(**given)
 
 
-def test_how_far_a_bar_reaches_is_no_reason_to_refuse_it() -> None:
+def test_a_wide_range_is_no_reason_to_refuse_a_bar() -> None:
     assert bar(low=6.0).low == 6.0
 
 
-def test_a_bar_may_not_know_its_open_interest() -> None:
+def test_a_bar_may_lack_open_interest() -> None:
     assert bar(contracts=None).contracts is None
 
 
 @given(st.floats(90, 110), st.floats(90, 110), st.floats(0, 5), st.floats(0, 5))
-def test_the_path_holds_all_four_prices_and_ends_at_the_close(o: float, c: float, up: float, down: float) -> None:
+def test_the_path_has_all_four_prices_and_ends_at_the_close(o: float, c: float, up: float, down: float) -> None:
     made = bar(open=o, close=c, high=max(o, c) + up, low=min(o, c) - down)
     assert sorted(made.path) == sorted((made.open, made.high, made.low, made.close))
     assert made.path[0] == made.open
@@ -68,7 +68,7 @@ def test_notional_of_linear_and_inverse_contracts() -> None:
     assert inverse.usd(200, 90_000) == 20_000
 
 
-def test_a_sample_refuses_a_mark_of_nothing() -> None:
+def test_a_sample_refuses_a_nan_mark() -> None:
     market = Market("okx", "BTC/USDT:USDT", "BTC")
     with pytest.raises(ImplausibleError, match="okx BTC/USDT:USDT: mark"):
         Sample(market, 0, 0, math.nan, 1, 1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Long computations have a process of their own, whose end and errors are known."""
+"""offload() runs a function in another process, reports its failure, and kills it on cancellation."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from engine.errors import OffloadError
 from engine.offload import offload
 
 
-async def test_it_runs_elsewhere_and_its_answer_comes_back() -> None:
+async def test_it_runs_in_another_process() -> None:
     assert await offload(math.sqrt, 2.0) == math.sqrt(2)
     assert await offload(os.getpid) != os.getpid()
 
 
-async def test_what_goes_wrong_there_is_one_error_here(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failures_there_raise_one_error(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(OffloadError, match="sqrt did not end well"):
         await offload(math.sqrt, -1.0)
     assert "math domain error" in caplog.text
 
 
-async def test_whoever_is_cancelled_takes_the_process_along() -> None:
+async def test_cancelling_kills_the_process() -> None:
     before = set(children())
     task = asyncio.create_task(offload(time.sleep, 60))
-    while not (started := set(children()) - before):  # noqa: ASYNC110  # the other process tells nobody
+    while not (started := set(children()) - before):  # noqa: ASYNC110  # there is no event to wait for
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -40,13 +40,13 @@ async def test_whoever_is_cancelled_takes_the_process_along() -> None:
 
 
 def running(number: int) -> bool:
-    """Whether a process is more than a name that nobody has asked about yet."""
+    """Return whether a process is alive: a zombie has no command line."""
     line = Path(f"/proc/{number}/cmdline")
     return line.exists() and bool(line.read_bytes())
 
 
 def children() -> list[int]:
-    found = []
+    pids = []
     for task in Path("/proc/self/task").iterdir():
-        found += [int(word) for word in (task / "children").read_text().split()]
-    return found
+        pids += [int(word) for word in (task / "children").read_text().split()]
+    return pids

@@ -1,4 +1,4 @@
-"""A tick: one asset's failure stops no other, nothing is stored before it is told, a restart loses no story."""
+"""Ticks: a failing asset stops no other, missed events wait for their message, a restart loses no follow-up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RULE = Rule(1, 1, "near", None, 0.002, "busy")
 
 
 class Kept:
-    """A store that remembers what it was handed."""
+    """A store that keeps the records it is given."""
 
     def __init__(self) -> None:
         self.records: list[TickRecord] = []
@@ -32,7 +32,7 @@ class Kept:
 
 
 def falling(board: AssetBoard) -> tuple[float, ...]:
-    """A path through the nearest mature long cluster."""
+    """Return a path from the mark through the nearest long cluster."""
     long = min((c for c in board.clusters if c.side == "long" and c.distance(board.mark) > 0), key=lambda c: -c.high)
     return (board.mark, long.low * 0.995)
 
@@ -51,14 +51,14 @@ def board() -> AssetBoard:
 
 
 async def settled(board: AssetBoard, book: ActiveRules | None = None) -> tuple[AlertPipeline, Kept]:
-    """A watch whose rules have had their baseline, far from any cluster."""
+    """Return a pipeline whose rules have had their baseline, far from any cluster, and its store."""
     store = Kept()
     pipeline = AlertPipeline({board.asset: board}, book or ActiveRules([RULE]), store)
     await pipeline.process(delivered(board, (board.mark,)))
     return pipeline, store
 
 
-async def test_a_fall_through_a_cluster_is_told_from_beginning_to_end(board: AssetBoard) -> None:
+async def test_a_fall_through_a_cluster_fires_near_then_swept(board: AssetBoard) -> None:
     pipeline, store = await settled(board)
     record = await pipeline.process(delivered(board, falling(board), seconds=120))
     assert "near" in kinds(record)
@@ -67,7 +67,7 @@ async def test_a_fall_through_a_cluster_is_told_from_beginning_to_end(board: Ass
     assert store.records[-1] is record
 
 
-async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
+async def test_a_failing_asset_is_set_aside_and_the_others_go_on(
     board: AssetBoard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = filled_board("ETH", 3000)
@@ -86,7 +86,7 @@ async def test_one_assets_failure_is_set_aside_and_the_others_go_on(
     assert "near" in kinds(record)
 
 
-async def test_a_restart_in_the_middle_of_a_story_still_tells_its_end(board: AssetBoard) -> None:
+async def test_a_follow_up_survives_a_restart(board: AssetBoard) -> None:
     path = falling(board)
     target = next(c for c in board.clusters if c.low * 0.995 == path[1])
     state = RuleState(armed=False, since=board.view.at, awaiting_followup=True, value_low=1.0, value_high=2.0)
@@ -96,7 +96,7 @@ async def test_a_restart_in_the_middle_of_a_story_still_tells_its_end(board: Ass
     assert record.states[1, target.id] is None
 
 
-async def test_what_was_missed_is_stored_only_with_the_message_that_tells_it(board: AssetBoard) -> None:
+async def test_missed_events_are_stored_only_with_their_message(board: AssetBoard) -> None:
     pipeline, store = await settled(board)
     stored = len(store.records)
     await pipeline.process(delivered(board, falling(board), seconds=600, late=True))
@@ -107,11 +107,11 @@ async def test_what_was_missed_is_stored_only_with_the_message_that_tells_it(boa
     missed = record.alerts[0].facts["missed"]
     assert {item["kind"] for item in missed} >= {"near", "swept"}
     assert record.states
-    assert record.alerts[0].counts_for == (RULE.id,), "the rule has spoken by it"
+    assert record.alerts[0].counts_for == (RULE.id,), "it counts as an alert of the rule"
     assert not pipeline.downtime.pending
 
 
-async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -> None:
+async def test_a_start_shows_clusters_in_range_once(board: AssetBoard) -> None:
     long = max((c for c in board.clusters if c.side == "long"), key=lambda c: c.high)
     inside = long.high * 1.001
     store = Kept()
@@ -124,15 +124,15 @@ async def test_after_a_start_what_is_in_range_is_shown_once(board: AssetBoard) -
     assert kinds(await pipeline.process(delivered(board, (inside,), seconds=180))) == []
 
 
-async def test_states_of_clusters_that_are_no_more_are_forgotten(board: AssetBoard) -> None:
+async def test_states_of_gone_clusters_are_dropped(board: AssetBoard) -> None:
     pipeline, _ = await settled(board)
     await pipeline.process(delivered(board, falling(board), seconds=120))
     alive = {c.id for c in board.clusters}
-    clusters = {place for _, place in pipeline.rules.states if not place.startswith("@")}  # the others are no clusters'
+    clusters = {place for _, place in pipeline.rules.states if not place.startswith("@")}  # "@" marks other slots
     assert clusters <= alive
 
 
-async def test_a_paused_chats_rules_rest_and_remember(board: AssetBoard) -> None:
+async def test_a_paused_chats_rules_do_not_fire(board: AssetBoard) -> None:
     book = ActiveRules([RULE, replace(RULE, id=2, chat_id=2)])
     pipeline, _ = await settled(board, book)
     book.deactivate_chat(1)
@@ -142,7 +142,7 @@ async def test_a_paused_chats_rules_rest_and_remember(board: AssetBoard) -> None
     assert {rule.id for rule in book.rules} == {1, 2}
 
 
-async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBoard) -> None:
+async def test_a_refit_applies_at_a_bars_close_and_fires_nothing(board: AssetBoard) -> None:
     pipeline, _ = await settled(board)
     before = {cluster.id: cluster.forced_usd for cluster in board.clusters}
     usual = board.usual.forced_usd("long", 0.02)
@@ -151,13 +151,13 @@ async def test_a_refit_swaps_in_at_a_bars_close_and_fires_nothing(board: AssetBo
     now = board.closed_at
     record = await pipeline.process(delivered(board, (board.mark,), seconds=60))
     assert kinds(record) == []
-    assert {cluster.id: cluster.forced_usd for cluster in board.clusters} == before  # not before a bar has closed
+    assert {cluster.id: cluster.forced_usd for cluster in board.clusters} == before  # unchanged until a bar closes
     close = board.mark
     bars = tuple(
         (m.market, Bar(now, HOUR_MS, close, close * 1.0001, close * 0.9999, close, m.contracts))
         for m in board.maps.markets.values()
     )
-    # The candidates are measured anew with the numbers: what was dense stays as dense, and nothing is told.
+    # Candidates are rescaled with the coefficients: relative density stays the same, so nothing fires.
     assert kinds(await pipeline.process(MarketTick(now + HOUR_MS, {"BTC": AssetUpdate((close,), bars)}))) == []
     after = {cluster.id: cluster.forced_usd for cluster in board.clusters}
     same = set(before) & set(after)

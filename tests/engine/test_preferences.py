@@ -1,4 +1,4 @@
-"""A chat's own clock: quiet hours end on it, its day begins at its midnight, and both are read as people write them."""
+"""Preferences: quiet hours and days follow the chat's time zone, and both are parsed in the forms people type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def at(text: str, zone: str = "UTC") -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
 
 
-def test_quiet_hours_end_on_the_chats_own_clock() -> None:
+def test_quiet_hours_use_the_chats_time_zone() -> None:
     preferences = Preferences("Europe/Berlin", parse_quiet("23:00-07:00"))
     assert quiet_until(preferences, at("2026-06-01T22:59", "Europe/Berlin")) is None
     assert quiet_until(preferences, at("2026-06-01T23:00", "Europe/Berlin")) == at("2026-06-02T05:00")
@@ -34,19 +34,19 @@ def test_quiet_hours_end_on_the_chats_own_clock() -> None:
     [("2026-03-28T23:00", 7), ("2026-10-24T23:00", 9), ("2026-07-01T23:00", 8)],
     ids=["clock forward", "clock back", "usual"],
 )
-def test_a_night_is_as_long_as_the_clock_makes_it(night: str, hours: int) -> None:
+def test_quiet_hours_follow_clock_changes(night: str, hours: int) -> None:
     preferences, start = Preferences("Europe/Berlin", (23 * 60, 7 * 60)), at(night, "Europe/Berlin")
     assert quiet_until(preferences, start) == start + hours * HOUR_MS
 
 
 @given(zone=ZONES, start=MINUTES, end=MINUTES, now=st.integers(1_700_000_000_000, 1_900_000_000_000))
-def test_quiet_hours_always_end_within_a_day_and_are_over_then(zone: str, start: int, end: int, now: int) -> None:
+def test_quiet_hours_always_end_within_a_day(zone: str, start: int, end: int, now: int) -> None:
     preferences = Preferences(zone, (start, end))
     until = quiet_until(preferences, now)
     if until is not None and start != end:
         assert now < until <= now + DAY_MS + 2 * HOUR_MS
         again = quiet_until(preferences, until)
-        # Where the clock is set back over the end, the quiet hours come a second time, once.
+        # If the clock is set back across the end, the quiet hours repeat once.
         assert again is None or again <= until + 2 * HOUR_MS
     assert now - DAY_MS - 2 * HOUR_MS <= day_start(preferences, now) <= now
 
@@ -54,13 +54,13 @@ def test_quiet_hours_always_end_within_a_day_and_are_over_then(zone: str, start:
 @pytest.mark.parametrize(
     ("text", "minutes"), [("23:00-07:00", (1380, 420)), ("22-8", (1320, 480)), ("0:30 – 6", (30, 360))]
 )
-def test_quiet_hours_are_read_as_people_write_them(text: str, minutes: tuple[int, int]) -> None:
+def test_quiet_hours_are_parsed_in_common_forms(text: str, minutes: tuple[int, int]) -> None:
     assert parse_quiet(text) == minutes
     assert parse_quiet(quiet_text(minutes)) == minutes
 
 
 @pytest.mark.parametrize("text", ["", "25-7", "7-7", "noon", "23:60-7", "1-2-3"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_quiet(text)
 
@@ -76,12 +76,12 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         ("us/eastern", "US/Eastern"),
     ],
 )
-def test_time_zones_are_found_however_they_are_written(text: str, name: str) -> None:
+def test_time_zones_are_found_in_common_spellings(text: str, name: str) -> None:
     assert parse_timezone(text) == name
     assert datetime.now(UTC).astimezone(ZoneInfo(parse_timezone(text))).tzinfo is not None
 
 
 @pytest.mark.parametrize("text", ["", "nowhere", "../../etc/passwd", "UTC+99", "a" * 400, "\0"])
-def test_a_zone_that_is_none_is_refused(text: str) -> None:
+def test_unknown_zones_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_timezone(text)

@@ -1,4 +1,4 @@
-"""Looks at venues put together: what waits for a second one, what is told, and what a liar can do."""
+"""Quotes combine venues' samples: an extreme waits for a second venue, and a liar can neither add nor hide one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sample(
 
 
 class Desk:
-    """Quotes asked every twenty seconds."""
+    """Quotes that take samples every 20 seconds."""
 
     def __init__(self) -> None:
         self.quotes, self.spread, self.last, self.now = Quotes(FRESH_MS), Spread(), 0.0, NOW
@@ -54,8 +54,8 @@ def test_a_lone_venue_is_followed() -> None:
     assert desk.take(seen).path == (99.0, 95.0, 99.0)
 
 
-def test_a_low_that_one_venue_shows_waits_for_a_second() -> None:
-    """Venues are asked at different moments: the second look may come with the next tick."""
+def test_a_low_on_one_venue_waits_for_a_second() -> None:
+    """Polls are staggered: the second venue may show it on the next tick."""
     desk = Desk()
     for _ in range(2):
         desk.take(("a", 100.0), ("b", 100.0), ("c", 100.0))
@@ -63,13 +63,13 @@ def test_a_low_that_one_venue_shows_waits_for_a_second() -> None:
     quorum = desk.take(dip, ("b", 100.0), ("c", 100.0))
     assert min(quorum.path) == 100.0
     assert quorum.wicks == {dip.market.key: 80.0}
-    assert min(s.bar_low for s in quorum.samples) == 100.0, "and its own levels are not swept by it"
+    assert min(s.bar_low for s in quorum.samples) == 100.0, "nor are levels of its own map swept"
     second = sample("b", 100.0, desk.now + 5_000, low=80.5)
     assert min(desk.take(dip, second, ("c", 100.0), step=5_000).path) == 80.5
-    assert min(desk.take(dip, second, ("c", 100.0), step=5_000).path) == 100.0, "told once"
+    assert min(desk.take(dip, second, ("c", 100.0), step=5_000).path) == 100.0, "published once"
 
 
-def test_two_venues_that_disagree_fire_nothing_that_one_alone_shows() -> None:
+def test_two_venues_that_disagree_do_not_move_the_price() -> None:
     desk = Desk()
     desk.take(("a", 100.0), ("b", 100.0))
     quorum = desk.take(("a", 100.0), ("b", 70.0))
@@ -79,8 +79,8 @@ def test_two_venues_that_disagree_fire_nothing_that_one_alone_shows() -> None:
     assert desk.last == 70.0
 
 
-def test_of_two_the_one_that_stands_still_while_the_other_moves_has_no_vote() -> None:
-    """A leader that repeats itself with fresh times must not delay everybody's alerts."""
+def test_of_two_venues_one_that_is_stuck_has_no_vote() -> None:
+    """A reference market that repeats itself with fresh times must not delay alerts."""
     desk = Desk()
     desk.take(("a", 100.0), sample("b", 100.0))
     price = 100.0
@@ -92,7 +92,7 @@ def test_of_two_the_one_that_stands_still_while_the_other_moves_has_no_vote() ->
     assert not desk.take(("a", price), ("b", price)).doubts
 
 
-def test_a_lone_venues_jump_is_believed_once_it_has_stood() -> None:
+def test_a_lone_venues_jump_is_accepted_once_it_lasts() -> None:
     desk = Desk()
     desk.take(("a", 100.0))
     assert not desk.take(("a", 30.0)).path
@@ -101,14 +101,14 @@ def test_a_lone_venues_jump_is_believed_once_it_has_stood() -> None:
 
 
 @pytest.mark.parametrize("factor", [1.6, 3.0, 0.4])
-def test_a_jump_that_two_venues_show_is_believed_at_once(factor: float) -> None:
+def test_a_jump_on_two_venues_is_accepted_at_once(factor: float) -> None:
     desk = Desk()
     desk.take(("a", 100.0), ("b", 100.0))
     assert desk.take(("a", 100.0 * factor), ("b", 100.1 * factor)).path
     assert desk.last == pytest.approx(100.0 * factor, rel=0.01)
 
 
-def test_a_venue_that_stays_far_from_the_others_leaves_the_sum_and_is_named() -> None:
+def test_a_venue_that_stays_far_from_the_others_is_left_out_and_named() -> None:
     desk = Desk()
     for _ in range(4):
         quorum = desk.take(("a", 100.0), ("b", 100.0), ("c", 109.0))
@@ -117,7 +117,7 @@ def test_a_venue_that_stays_far_from_the_others_leaves_the_sum_and_is_named() ->
     assert desk.last == 100.0
 
 
-def test_another_coin_of_the_same_name_is_left_out_by_the_last_price() -> None:
+def test_the_last_price_excludes_another_coin_of_the_same_name() -> None:
     desk = Desk()
     desk.take(("a", 1.0))
     quorum = desk.take(("a", 1.0), ("b", 100.0), ("c", 101.0))
@@ -125,14 +125,14 @@ def test_another_coin_of_the_same_name_is_left_out_by_the_last_price() -> None:
     assert desk.last == 1.0
 
 
-def test_when_the_clock_is_put_back_what_was_known_is_forgotten() -> None:
+def test_setting_the_clock_back_clears_the_quotes() -> None:
     desk = Desk()
     desk.take(("a", 100.0), step=3_600_000)
     desk.now -= 3_600_000
     assert desk.take(("a", 99.0)).path[-1] == 99.0
 
 
-def test_bars_tell_what_no_look_has_shown_and_nothing_twice() -> None:
+def test_bars_add_extremes_that_polls_missed_once() -> None:
     desk = Desk()
     desk.take(("a", 100.0), ("b", 100.0))
     opened = desk.now + 1
@@ -140,13 +140,13 @@ def test_bars_tell_what_no_look_has_shown_and_nothing_twice() -> None:
     now = desk.now + 5 * MINUTE_MS
     assert desk.quotes.confirm(97.0, 100.0, opened, now, 100.0) == (97.0, 100.0)
     assert desk.quotes.confirm(97.0, 100.0, opened, now, 100.0) == ()
-    assert desk.quotes.confirm(90.0, 100.0, NOW, now, 100.0) == (), "the bar began before anybody looked"
+    assert desk.quotes.confirm(90.0, 100.0, NOW, now, 100.0) == (), "the bar opened before the first poll"
 
 
-def test_a_liar_among_truthful_venues_fires_and_loses_nothing() -> None:
-    """Factor, spike, frozen, unit, late: nothing is told that no truthful one showed, nothing they bear out is lost.
+def test_a_liar_adds_no_price_and_hides_none() -> None:
+    """Factor, spike, frozen, unit, late: no price is published that only the liar showed, and none is lost.
 
-    `make bench ARGS=liars` walks a thousand seeds.
+    `make bench ARGS=liars` runs a thousand seeds.
     """
     seen = set()
     for seed, kind, lied, truthful in runs(range(120)):

@@ -1,4 +1,4 @@
-"""A recording comes back as it was written, however it was broken off."""
+"""Recordings are read back as written, even if they were interrupted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def write(path: Path, *rows: list[tuple[Market, Bar]], events: tuple[Liquidation
         recorder.add_liquidations(events)
 
 
-def test_all_markets_of_an_asset_come_back_with_the_largest_leading(path: Path) -> None:
+def test_all_markets_are_read_and_the_largest_is_reference(path: Path) -> None:
     events = (forced(START + 90_000), forced(START + 90_000, 1), forced(START + 2 * HOUR_MS, market=COIN_MARGINED))
     write(path, bars(COIN_MARGINED), bars(MARKETS[0]), bars(ETHER), events=events)
     history = read_recording(path)
@@ -59,7 +59,7 @@ def test_all_markets_of_an_asset_come_back_with_the_largest_leading(path: Path) 
     assert read_recording(path, "eth").market == ETHER
 
 
-def test_a_step_brings_all_markets_bars_and_the_orders_since(path: Path) -> None:
+def test_a_step_has_all_markets_bars_and_the_orders_since(path: Path) -> None:
     write(path, bars(MARKETS[0]), bars(MARKETS[1]), events=(forced(START + 5), forced(START + HOUR_MS + 5)))
     steps = list(read_recording(path).steps(START + 3 * HOUR_MS))
     assert [len(step.rows) for step in steps] == [2, 2, 2]
@@ -86,7 +86,7 @@ def test_a_recording_and_a_direct_feed_make_the_same_board(path: Path) -> None:
     assert again.view.forced_usd(80_000) == pytest.approx(direct.view.forced_usd(80_000))
 
 
-async def test_a_recording_that_was_broken_off_goes_on(path: Path) -> None:
+async def test_an_interrupted_recording_continues(path: Path) -> None:
     write(path, bars(MARKETS[0], 10), events=(forced(START + 5),))
     with path.open("a", encoding="utf-8") as handle:
         handle.write('{"bar":[0,1765')  # the plug was pulled here
@@ -118,7 +118,7 @@ async def test_a_recording_that_was_broken_off_goes_on(path: Path) -> None:
         ("[]", "line 2: "),
     ],
 )
-def test_what_is_no_recording_is_named_with_its_line(path: Path, line: str, says: str) -> None:
+def test_bad_lines_are_named_by_number(path: Path, line: str, says: str) -> None:
     write(path, bars(MARKETS[0], 2))
     lines = path.read_text(encoding="utf-8").splitlines()
     path.write_text("\n".join([lines[0], line, *lines[1:]]) + "\n", encoding="utf-8")
@@ -126,7 +126,7 @@ def test_what_is_no_recording_is_named_with_its_line(path: Path, line: str, says
         read_recording(path)
 
 
-def test_a_recording_without_the_asset_says_what_it_holds(path: Path) -> None:
+def test_a_missing_asset_lists_the_recorded_ones(path: Path) -> None:
     write(path, bars(ETHER))
     with pytest.raises(HistoryError, match="no bar of BTC in it; it holds ETH"):
         read_recording(path, "BTC")
@@ -152,7 +152,7 @@ def test_bars_of_two_steps_are_refused(path: Path) -> None:
         read_recording(path)
 
 
-def test_a_file_that_is_no_recording_is_left_as_it_is(path: Path) -> None:
+def test_other_files_are_left_unchanged(path: Path) -> None:
     for text in ("one line without an end", "a\nb\n", '{"x":1}\nhalf'):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(HistoryError):
@@ -160,8 +160,8 @@ def test_a_file_that_is_no_recording_is_left_as_it_is(path: Path) -> None:
         assert path.read_text(encoding="utf-8") == text
 
 
-def test_contracts_of_another_size_are_counted_in_those_recorded_first(path: Path) -> None:
-    """A venue cut its contract into ten while it was recorded."""
+def test_resized_contracts_are_converted_to_the_first_size(path: Path) -> None:
+    """A venue split its contract into ten during the recording."""
     small = replace(MARKETS[0], contract_size=MARKETS[0].contract_size / 10)
     late = [(small, replace(bar, opened_at=bar.opened_at + 30 * HOUR_MS)) for _, bar in bars(small)]
     event = forced(START + 40 * HOUR_MS, market=small)
@@ -173,8 +173,8 @@ def test_contracts_of_another_size_are_counted_in_those_recorded_first(path: Pat
     assert history.events[0].notional_usd == pytest.approx(event.notional_usd)
 
 
-def test_recordings_of_before_count_bybits_contracts_twice(path: Path) -> None:
-    """They are halved as they are read; what feeds reported is not."""
+def test_old_recordings_count_bybits_contracts_twice(path: Path) -> None:
+    """Reading halves their contracts, but not the reported liquidations."""
     linear = replace(MARKETS[1], venue="bybit")
     write(path, bars(linear), bars(MARKETS[0]), events=(forced(START + 90_000, market=linear),))
     text = path.read_text().replace('"unit":2,', "")

@@ -1,4 +1,4 @@
-"""The main job on recorded bars: the same every time, nothing from the future, facts that add up."""
+"""Replays of recorded bars are reproducible, use nothing from the future, and report consistent facts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = needs_history
 
 
 class Kept:
-    """A store that remembers what it was handed."""
+    """A store that keeps the records it is given."""
 
     def __init__(self) -> None:
         self.records: list[TickRecord] = []
@@ -46,7 +46,7 @@ async def replay(history: History, rule: str, until: str = "2026-01-05T00:00:00Z
     ]
 
 
-async def test_twice_the_same_history_twice_the_same_bytes(recorded: History) -> None:
+async def test_the_same_history_gives_the_same_bytes(recorded: History) -> None:
     one, two = [json.dumps(await replay(recorded, "near 1% normal")) for _ in range(2)]
     assert one == two
     assert len(json.loads(one)) > 10
@@ -62,21 +62,21 @@ async def test_a_later_bar_changes_no_earlier_alert(recorded: History) -> None:
     assert short
 
 
-async def test_tiers_let_ever_more_through(recorded: History) -> None:
+async def test_busier_tiers_fire_more(recorded: History) -> None:
     counts = [len(await replay(recorded, f"near 1% {tier}")) for tier in ("calm", "normal", "busy")]
     assert 0 < counts[0] < counts[1] < counts[2]
 
 
-async def test_near_comes_before_its_own_sweep_and_once(recorded: History) -> None:
-    found = await replay(recorded, "near 1% normal")
+async def test_near_precedes_its_sweep_and_sweeps_once(recorded: History) -> None:
+    alerts = await replay(recorded, "near 1% normal")
     first_near: dict[str, int] = {}
-    for facts in found:
+    for facts in alerts:
         if facts["kind"] == "near":
             first_near.setdefault(facts["cluster"]["id"], facts["at"])
-    followed = [facts for facts in found if facts["kind"] == "swept" and facts["cluster"]["id"] in first_near]
+    followed = [facts for facts in alerts if facts["kind"] == "swept" and facts["cluster"]["id"] in first_near]
     assert followed
     assert all(first_near[facts["cluster"]["id"]] <= facts["at"] for facts in followed)
-    swept = [facts["cluster"]["id"] for facts in found if facts["kind"] == "swept"]
+    swept = [facts["cluster"]["id"] for facts in alerts if facts["kind"] == "swept"]
     assert len(swept) == len(set(swept))
 
 
@@ -100,7 +100,7 @@ def test_answers_add_up_to_the_map(recorded: History, moment: str) -> None:
             assert answer >= sum(passed) * (1 - 1e-9)
 
 
-def test_a_board_goes_on_from_its_snapshot_as_if_nothing_had_been(recorded: History) -> None:
+def test_a_restored_board_continues_as_without_a_restart(recorded: History) -> None:
     from storage.market import _decode, _encode
 
     bars = recorded.bars[:600]
@@ -130,7 +130,7 @@ def test_a_board_goes_on_from_its_snapshot_as_if_nothing_had_been(recorded: Hist
         )
 
 
-def test_the_context_is_of_the_last_day(recorded: History) -> None:
+def test_facts_cover_the_last_day(recorded: History) -> None:
     at = parse_time("2026-01-20T12:00:00Z")
     board = board_at(recorded, at)
     facts = market_facts(board, at)
@@ -145,7 +145,7 @@ def test_the_context_is_of_the_last_day(recorded: History) -> None:
     assert facts.liquidated_24h_usd["long"] == pytest.approx(sum(bar.long_liquidations_usd or 0 for bar in day))
 
 
-async def test_nothing_fires_before_the_start_that_was_asked_for(recorded: History) -> None:
+async def test_nothing_fires_before_the_requested_start(recorded: History) -> None:
     start = parse_time("2025-12-20T00:00:00Z")
     book = ActiveRules([replace(parse_rule("near 1% busy"), id=1, chat_id=1)])
     pipeline = AlertPipeline({"BTC": AssetBoard("BTC")}, book, Kept())
@@ -158,12 +158,12 @@ async def test_nothing_fires_before_the_start_that_was_asked_for(recorded: Histo
 
 
 @needs_history
-def test_near_messages_say_the_entry_rate_that_was_measured(recorded: History) -> None:
-    found = entry_figures(recorded, 0.01)
-    near, placebo, any_time = (found[name] for name in ("near_clusters", "placebo_levels", "any_time"))
+def test_near_messages_use_the_measured_entry_rate(recorded: History) -> None:
+    figures = entry_figures(recorded, 0.01)
+    near, placebo, any_time = (figures[name] for name in ("near_clusters", "placebo_levels", "any_time"))
     hours = MEASURED_ENTRY.within_hours
     assert placebo[f"within_{hours}h"] == pytest.approx(MEASURED_ENTRY.share, abs=0.005)
-    # No skill at whether price goes there: a cluster's share lies within the placebo's interval.
+    # No skill at whether price gets there: the clusters' share is within the placebo's interval.
     low, high = placebo[f"within_{hours}h_90"]
     assert low <= near[f"within_{hours}h"] <= high
     assert any_time["within_1h"] < placebo["within_1h"]

@@ -1,4 +1,4 @@
-"""When every venue is gone, those who wait for alerts are told once, and once when figures are back."""
+"""With no data from any venue, chats that expect alerts get one message, and another when data is back."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ async def settled(board: AssetBoard) -> tuple[AlertPipeline, Kept, int]:
     return pipeline, store, now
 
 
-async def test_five_minutes_without_figures_are_said_once(board: AssetBoard) -> None:
+async def test_five_minutes_without_data_notify_once(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
-    told: list[TickRecord] = [await pipeline.process(nothing(now + minute * MINUTE_MS)) for minute in range(1, 30)]
-    assert [i for i, record in enumerate(told, start=1) if record.alerts] == [5]
-    (alert,) = told[4].alerts
+    records: list[TickRecord] = [await pipeline.process(nothing(now + minute * MINUTE_MS)) for minute in range(1, 30)]
+    assert [i for i, record in enumerate(records, start=1) if record.alerts] == [5]
+    (alert,) = records[4].alerts
     assert alert.kind == "stale"
     assert alert.facts["since"] == now
     assert alert.facts["missing"] == GONE
-    assert told[4].stale == {"BTC": now}
+    assert records[4].stale == {"BTC": now}
 
 
-async def test_when_figures_are_back_it_is_said_with_what_was_swept(board: AssetBoard) -> None:
+async def test_the_back_message_lists_missed_sweeps(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
     path = falling(board)
     for minute in (5, 6, 7):
@@ -66,20 +66,20 @@ async def test_when_figures_are_back_it_is_said_with_what_was_swept(board: Asset
     assert "back" not in kinds(again)
 
 
-async def test_back_is_said_even_when_nothing_happened(board: AssetBoard) -> None:
+async def test_back_is_sent_even_if_nothing_happened(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
     await pipeline.process(nothing(now + 6 * MINUTE_MS))
     record = await pipeline.process(present(board, now + 9 * MINUTE_MS))
     assert kinds(record) == ["back"]
 
 
-async def test_a_short_silence_is_no_news(board: AssetBoard) -> None:
+async def test_a_short_gap_sends_nothing(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
     assert (await pipeline.process(nothing(now + 4 * MINUTE_MS))).alerts == []
     assert kinds(await pipeline.process(present(board, now + 4 * MINUTE_MS + 1))) == []
 
 
-async def test_after_a_restart_in_between_it_is_not_said_again(board: AssetBoard) -> None:
+async def test_a_restart_does_not_repeat_the_stale_notice(board: AssetBoard) -> None:
     _, _, now = await settled(board)
     again = AlertPipeline({"BTC": board}, ActiveRules([RULE]), Kept())
     again.downtime.begin({"BTC": now}, {"BTC": now})
@@ -87,25 +87,25 @@ async def test_after_a_restart_in_between_it_is_not_said_again(board: AssetBoard
     assert kinds(await again.process(present(board, now + 20 * MINUTE_MS))) == ["back"]
 
 
-async def test_who_muted_the_coin_is_not_told(board: AssetBoard) -> None:
+async def test_a_muted_coin_sends_no_notice(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
     pipeline.rules.mute(RULE.chat_id, "BTC", now + 60 * MINUTE_MS)
     assert (await pipeline.process(nothing(now + 6 * MINUTE_MS))).alerts == []
 
 
-async def test_bars_that_trickle_in_are_not_the_end_of_it(board: AssetBoard) -> None:
+async def test_bars_alone_do_not_end_an_outage(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
-    told: list[str] = []
+    notices: list[str] = []
     for minute in range(1, 40):
         update = nothing(now + minute * MINUTE_MS)
         if minute % 5 == 0:
             update = MarketTick(update.now, {"BTC": AssetUpdate((board.mark, board.mark), missing=GONE)})
-        told += kinds(await pipeline.process(update))
-    assert told == ["stale"]
+        notices += kinds(await pipeline.process(update))
+    assert notices == ["stale"]
     assert kinds(await pipeline.process(present(board, now + 60 * MINUTE_MS))) == ["back"]
 
 
-async def test_a_coin_that_comes_back_into_the_ranking_has_no_past(board: AssetBoard) -> None:
+async def test_a_coin_back_in_the_ranking_starts_afresh(board: AssetBoard) -> None:
     pipeline, _, now = await settled(board)
     pipeline.downtime.drop("BTC")
     day = now + 5 * 24 * 60 * MINUTE_MS

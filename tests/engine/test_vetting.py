@@ -1,4 +1,4 @@
-"""Bars on their way into the maps: what one venue alone says stays outside, and is undone where it got in."""
+"""Vetting of bars: a figure that only one venue reports stays out of the maps, or is undone later."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bar(number: int, contracts: float = 1000.0, price: float = 90_000.0) -> Bar:
 
 
 def fed(board: AssetBoard, first: int, count: int, *, liar: Market | None = None, factor: float = 1.0) -> None:
-    """So many bars of three venues, of which one may say another count of contracts."""
+    """Feed bars of three venues to the board. The liar's contracts are multiplied by `factor`."""
     for number in range(first, first + count):
         rows = tuple((m, bar(number, 1000.0 * (factor if m == liar else 1.0))) for m in MARKETS)
         board.advance(AssetUpdate(bars=rows, by_bars=True), START + (number + 1) * STEP)
@@ -36,7 +36,7 @@ def mass(board: AssetBoard) -> bytes:
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.1, 1.5, 1000.0])
-def test_a_count_in_a_wrong_unit_for_twenty_minutes_leaves_no_trace(factor: float) -> None:
+def test_a_wrong_unit_for_twenty_minutes_leaves_no_trace(factor: float) -> None:
     liar, board, honest = MARKETS[2], AssetBoard("BTC"), AssetBoard("BTC")
     fed(board, 0, 300)
     fed(honest, 0, 300)
@@ -53,7 +53,7 @@ def test_a_count_in_a_wrong_unit_for_twenty_minutes_leaves_no_trace(factor: floa
     assert mass(board) == mass(honest)
 
 
-def test_a_count_that_stands_for_an_hour_is_believed_and_undone_when_it_goes_back() -> None:
+def test_a_count_that_lasts_an_hour_is_accepted_and_undone_when_it_reverts() -> None:
     liar, board, honest = MARKETS[2], AssetBoard("BTC"), AssetBoard("BTC")
     lasting = HOLD_MS // STEP + 6
     fed(board, 0, 300)
@@ -66,10 +66,10 @@ def test_a_count_that_stands_for_an_hour_is_believed_and_undone_when_it_goes_bac
     fed(honest, 0, 320 + lasting)
     assert mass(board) == mass(again)
     ours, theirs = (np.frombuffer(mass(each)) for each in (board, honest))
-    assert np.abs(ours - theirs).sum() < 0.002 * theirs.sum(), "but for the turnover of its own count"
+    assert np.abs(ours - theirs).sum() < 0.002 * theirs.sum(), "except for the turnover of the false count"
 
 
-def test_contracts_that_fall_everywhere_are_believed_at_once() -> None:
+def test_contracts_that_fall_everywhere_count_at_once() -> None:
     board = AssetBoard("BTC")
     fed(board, 0, 50)
     rows = tuple((m, bar(50, 400.0, 85_000.0)) for m in MARKETS)
@@ -78,8 +78,8 @@ def test_contracts_that_fall_everywhere_are_believed_at_once() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.8, 0.97, 10.0, 1e6])
-def test_one_wrong_candle_clears_nothing(factor: float) -> None:
-    """Of the leading venue, in its low or its high."""
+def test_one_wrong_bar_sweeps_nothing(factor: float) -> None:
+    """In the low or the high of the reference market."""
     board, honest = AssetBoard("BTC"), AssetBoard("BTC")
     for each in (board, honest):
         fed(each, 0, 300)
@@ -96,7 +96,7 @@ def test_one_wrong_candle_clears_nothing(factor: float) -> None:
     assert board.vetting.wicks[0][1] == MARKETS[0].key
 
 
-def test_a_laggards_bars_are_held_against_the_hour_they_are_of() -> None:
+def test_late_bars_are_compared_with_their_own_hour() -> None:
     vetting, board = Vetting(), AssetBoard("BTC")
     fed(board, 0, 100)
     late = Market("gate", "BTC/USDT:USDT", "BTC")
@@ -104,10 +104,10 @@ def test_a_laggards_bars_are_held_against_the_hour_they_are_of() -> None:
     board.advance(AssetUpdate(backfill=((late, honest), (late, wrong))), START + 100 * STEP)
     assert board.maps.markets[late.key].closed_at == honest.closed_at
     assert board.vetting.refused["its price is far from the others'"] == 1
-    assert vetting.late(late, wrong, {}) == [(late, wrong)], "nothing is known to hold it against"
+    assert vetting.late(late, wrong, {}) == [(late, wrong)], "there is nothing to compare it with"
 
 
-def test_a_lone_market_of_another_price_must_stand_before_it_is_believed() -> None:
+def test_a_lone_markets_new_price_must_last_to_be_accepted() -> None:
     board = AssetBoard("BTC")
     only = MARKETS[0]
     for number, price in enumerate([90_000.0, 90_000.0, 9_000.0, 90_000.0]):
@@ -118,8 +118,8 @@ def test_a_lone_market_of_another_price_must_stand_before_it_is_believed() -> No
     assert board.vetting.last_close == pytest.approx(9_000, rel=0.01)
 
 
-def test_contracts_of_another_size_are_counted_in_the_new_ones() -> None:
-    """A venue cuts its contract into ten: nobody opened or closed anything."""
+def test_a_new_contract_size_converts_old_contracts() -> None:
+    """A venue splits its contract into ten, while no position opens or closes."""
     board, honest = AssetBoard("BTC"), AssetBoard("BTC")
     new = replace(MARKETS[1], contract_size=0.1)
     for each in (board, honest):

@@ -1,4 +1,4 @@
-"""Delivery policy: one message or several, now, at the end of quiet hours, or over the daily cap."""
+"""Delivery policy: one message or several, sent now, held until quiet hours end, or dropped at the daily cap."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ def kinds(alerts: list[AlertRecord], preferences: Preferences | None = None, sen
     return [message.body["kind"] for message in plan]
 
 
-def test_four_alerts_of_one_tick_are_one_message_the_largest_first() -> None:
+def test_four_alerts_of_a_tick_form_a_group_largest_first() -> None:
     (group,) = plan_messages(Preferences(), [alert(usd) for usd in (1e6, 9e6, 3e6, 2e6)], NOON, 0)
     assert (group.body["kind"], group.body["count"], group.alerts) == ("group", 4, (1, 2, 3, 0))
     assert [item["cluster"]["forced_usd"] for item in group.body["items"]] == [9e6, 3e6, 2e6, 1e6]
 
 
-def test_fewer_are_a_message_each_and_the_top_tier_goes_first() -> None:
+def test_fewer_get_a_message_each_and_the_top_tier_is_first() -> None:
     plan = plan_messages(Preferences(), [alert(5e6), alert(1e6, top_tier=True), alert(2e6)], NOON, 0)
     assert [message.alerts for message in plan] == [(1,), (0,), (2,)]
 
 
-def test_the_message_after_downtime_is_never_part_of_a_group() -> None:
-    """A group shows one line of each alert, and the list of what was missed would be cut."""
+def test_the_message_after_downtime_is_never_grouped() -> None:
+    """A group shows one line per alert, which would cut the list of missed events."""
     assert kinds([*(alert() for _ in range(4)), alert(kind="offline", rule_id=None)]) == ["offline", "group"]
 
 
-def test_a_full_day_sends_one_note_and_what_is_exempt() -> None:
+def test_past_the_cap_one_note_and_exempt_alerts_go() -> None:
     preferences = Preferences(cap=2)
     assert kinds([alert(), alert(), alert()], preferences) == ["near", "near", "full"]
     assert kinds([alert(kind="swept", top_tier=True), alert(kind="swept")], preferences, 2) == ["swept", "full"]
     assert kinds([alert(once=True), alert(kind="stale", rule_id=None)], preferences, 2) == ["stale", "near"]
 
 
-def test_the_note_that_a_day_is_full_waits_for_the_end_of_quiet_hours_too() -> None:
+def test_the_daily_cap_note_waits_for_quiet_hours_to_end() -> None:
     (note,) = plan_messages(Preferences("UTC", (11 * 60, 13 * 60), cap=0), [alert()], NOON, 0)
     assert (note.disposition, note.due, note.expires) == ("capped", NOON + HOUR_MS, NOON + HOUR_MS + OTHERS_EXPIRE_MS)
 
 
-def test_what_quiet_hours_hold_counts_once_however_much_there_is() -> None:
-    """All of it is one digest, so that a busy night does not fill the day."""
+def test_held_alerts_count_once_towards_the_daily_cap() -> None:
+    """Held alerts share one digest, so that a busy night does not use up the daily cap."""
     plan = plan_messages(QUIET_AT_NOON, [alert(), alert(), alert()], NOON, QUIET_AT_NOON.cap - 1)
     # The first makes the digest the day's last message; the others are over the cap.
     assert [(message.disposition, len(message.alerts)) for message in plan] == [("held", 1), ("capped", 0)]
@@ -81,13 +81,13 @@ def test_what_quiet_hours_hold_counts_once_however_much_there_is() -> None:
     assert [item["cluster"]["forced_usd"] for item in more.body["items"]] == [7e6, 2e6, 1e6]
 
 
-def test_a_message_is_worth_sending_as_long_as_its_kind_and_a_sweep_is_counted_once_more() -> None:
+def test_messages_expire_by_kind_and_a_sweep_gets_a_final_count() -> None:
     near, swept = plan_messages(Preferences(), [alert(), alert(kind="swept")], NOON, 0)
     assert (near.expires, near.final_count_at) == (NOON + EXPIRES_MS["near"], None)
     assert (swept.expires, swept.final_count_at) == (NOON + OTHERS_EXPIRE_MS, NOON + COUNTED_AFTER_MS)
 
 
-def test_a_damaged_digest_loses_what_is_damaged_and_nothing_else() -> None:
+def test_a_damaged_digest_loses_only_its_damaged_items() -> None:
     body = digest_body([{"kind": "near"}], NOON, {"kind": "digest", "items": [None, 3, {"kind": "swept"}]})
     assert (body["count"], body["items"]) == (2, [{"kind": "swept"}, {"kind": "near"}])
 
@@ -108,7 +108,7 @@ def test_every_alert_is_in_one_message_or_over_the_cap(rows: Any, sent_today: in
     assert all(len(message.alerts) >= GROUP_FROM for message in groups)
 
 
-def test_a_full_day_holds_back_all_but_the_top() -> None:
+def test_the_daily_cap_exempts_top_tier_sweeps() -> None:
     preferences, now = Preferences(cap=3), at("2026-06-01T12:00")
     assert disposition(preferences, now, 2, "near", top_tier=False) == "now"
     assert disposition(preferences, now, 3, "near", top_tier=True) == "capped"
@@ -116,7 +116,7 @@ def test_a_full_day_holds_back_all_but_the_top() -> None:
     assert disposition(preferences, now, 30, "swept", top_tier=True) == "now"
 
 
-def test_quiet_hours_hold_and_the_top_tier_comes_through_where_it_is_wanted() -> None:
+def test_quiet_hours_pass_top_tier_sweeps_only_if_chosen() -> None:
     now = at("2026-06-01T23:30")
     quiet = Preferences(quiet=(23 * 60, 7 * 60))
     loud = Preferences(quiet=(23 * 60, 7 * 60), loud=True)

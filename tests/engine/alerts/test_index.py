@@ -1,4 +1,4 @@
-"""The index offers every pair of rule and cluster that a tick can change, and rules that have fired cost nothing."""
+"""The index returns every pair of rule and cluster that a tick can change, and rules that have fired cost nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DISTANCES = (0.003, 0.005, 0.01, 0.01, 0.02, 0.035, None)
 
 
 class World:
-    """One asset whose price and clusters come and go, and rules that people make and drop."""
+    """One asset with a random price, clusters that come and go, and rules of any kind."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ class World:
         self.clusters[made.id] = replace(made, size_usd=size, forced_usd=size, open_usd=size * 9)
 
     def tick(self) -> AssetTick:
-        """Price goes on; some clusters are entered, swept or left, some vanish, some are born."""
+        """Move price and return its tick: it may enter or sweep clusters or leave wicks, and one may fade."""
         self.now += int(self.rng.choice([60_000, 600_000, HOUR_MS, 4 * HOUR_MS]))
         steps = self.rng.normal(0, 0.006, 3)
         path = tuple(float(x) for x in self.price * np.exp(np.concatenate([[0.0], np.cumsum(steps)])))
@@ -92,7 +92,7 @@ def keys(fired: Sequence[ClusterFiring]) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_deciding_what_the_index_offers_is_deciding_everything(seed: int) -> None:
+def test_index_candidates_decide_the_same_as_all_pairs(seed: int) -> None:
     world = World(seed)
     book = ActiveRules([world.rule() for _ in range(40)])
     book.mute(3, "BTC", world.now + 20 * HOUR_MS)
@@ -133,7 +133,7 @@ def is_muted(book: ActiveRules, now: int, rule: Rule) -> bool:
 
 
 def reopened(book: ActiveRules) -> ActiveRules:
-    """The same after a restart: what is not stored is gone."""
+    """Return the rules as after a restart, which loses all that is not stored."""
     again = ActiveRules(book.rules, dict(book.states.items()), {(3, "BTC"): book.mutes_of(3).get("BTC", 0)})
     again.take_new_rules("BTC")
     return again
@@ -150,7 +150,7 @@ def quiet_tick(cluster: Cluster, distances: Sequence[float], now: int) -> AssetT
     return AssetTick("BTC", now, path, (cluster,), (), view, Candidates())
 
 
-def test_rules_that_have_fired_and_those_too_far_away_are_not_looked_at() -> None:
+def test_fired_and_distant_rules_are_skipped() -> None:
     first = outward("long", bin_of(88_000))
     cluster = Cluster("c", "long", first, first + 2, first + 8, 0, 0, 0.05, 0.05, 1.0)
     fired = {(rule.id, "c"): RuleState(False, 30 * HOUR_MS, True) for rule in near_rules(500)}
@@ -161,7 +161,7 @@ def test_rules_that_have_fired_and_those_too_far_away_are_not_looked_at() -> Non
     assert [rule.id for rule, _ in book.pairs(tick, SizeFilter(tick))] == [5000]
 
 
-def test_a_baseline_is_asked_for_once_a_rule_and_asset() -> None:
+def test_each_rule_and_asset_gets_one_baseline() -> None:
     book = ActiveRules([Rule(1, 1, "near", None), Rule(2, 1, "near", "ETH")])
     assert [rule.id for rule in book.take_new_rules("BTC")] == [1]
     assert book.take_new_rules("BTC") == []
@@ -174,7 +174,7 @@ def test_a_baseline_is_asked_for_once_a_rule_and_asset() -> None:
     assert [rule.id for rule in book.take_new_rules("ETH")] == [1]
 
 
-def test_a_rule_in_range_at_its_baseline_is_told_and_out_of_the_armed() -> None:
+def test_a_rule_in_range_at_its_baseline_is_disarmed() -> None:
     first = outward("long", bin_of(88_000))
     cluster = Cluster("c", "long", first, first + 2, first + 8, 0, 0, 0.05, 0.05, 1.0, size_usd=1e7)
     book = ActiveRules(near_rules(3))

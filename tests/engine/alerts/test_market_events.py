@@ -1,4 +1,4 @@
-"""What near rules tell besides clusters: a surge once and while it grows, and untraded ground once a stretch."""
+"""Alerts of near rules besides clusters: surges, edited while they grow, untraded ground, and moves."""
 
 from __future__ import annotations
 
@@ -35,46 +35,46 @@ RuleStates = dict[tuple[int, str], RuleState]
 
 
 def surge(states: RuleStates, usd: float, now: int, *, rule: Rule = NORMAL, muted: bool = False) -> tuple[str, str]:
-    """What one look decides, told or changed, with its key; states are taken on."""
+    """Decide a surge once, update `states`, and return the outcome and its key, both empty if nothing fired."""
     verdict = decide_surge([rule], states, "BTC", "long", usd, THRESHOLDS, now)
     suppress(verdict, "BTC", lambda _: Reason.MUTED if muted else None)
     states |= {key: state for key, state in verdict.states.items() if state}
-    for name, found in (("told", verdict.fired), ("changed", verdict.grown)):
-        if found:
-            return name, found[0].key
+    for name, firings in (("told", verdict.fired), ("changed", verdict.grown)):
+        if firings:
+            return name, firings[0].key
     return "", ""
 
 
-def test_a_surge_is_told_once_grows_in_its_message_and_is_told_anew_at_threefold() -> None:
+def test_a_surge_fires_once_is_edited_as_it_grows_and_refires_at_threefold() -> None:
     states: RuleStates = {}
     assert surge(states, 2.9e7, NOW)[0] == ""
-    told, first = surge(states, 3e7, NOW + 1)
-    assert told == "told"
+    outcome, first = surge(states, 3e7, NOW + 1)
+    assert outcome == "told"
     assert surge(states, 3.7e7, NOW + 2)[0] == ""
     assert surge(states, 3.8e7, NOW + 3) == ("changed", first)
-    assert surge(states, 3.9e7, NOW + 4)[0] == "", "a quarter more than was said last"
+    assert surge(states, 3.9e7, NOW + 4)[0] == "", "an edit needs a quarter more than the last"
     again, second = surge(states, 9.1e7, NOW + 5)
     assert again == "told"
     assert second != first
 
 
-def test_a_surge_is_over_when_it_has_ebbed_and_half_a_day_has_passed() -> None:
+def test_a_surge_rearms_once_it_ebbed_and_half_a_day_passed() -> None:
     states: RuleStates = {}
     surge(states, 3e7, NOW)
     assert surge(states, 1e6, NOW + SURGE_REARM_MS - 1)[0] == ""
-    assert surge(states, 3.2e7, NOW + SURGE_REARM_MS)[0] == "", "it was never armed again"
+    assert surge(states, 3.2e7, NOW + SURGE_REARM_MS)[0] == "", "it was never re-armed"
     assert surge(states, 1e6, NOW + SURGE_REARM_MS + 1)[0] == ""
     assert surge(states, 3.2e7, NOW + SURGE_REARM_MS + 2)[0] == "told"
 
 
-def test_a_surge_that_was_muted_is_not_told_late() -> None:
+def test_a_muted_surge_does_not_fire_later() -> None:
     states: RuleStates = {}
     assert surge(states, 3e7, NOW, muted=True)[0] == ""
     assert surge(states, 4e7, NOW + 1)[0] == ""
 
 
 @pytest.mark.parametrize(("size", "usd"), [("calm", 9e7), ("normal", 3e7), ("busy", 1e7), (2e7, 3e7)])
-def test_each_tier_has_its_own_threshold_and_a_size_in_usd_the_normal_one(size: Tier | float, usd: float) -> None:
+def test_each_tier_has_its_own_threshold_and_usd_sizes_use_normal(size: Tier | float, usd: float) -> None:
     rule = replace(NORMAL, size=size)
     assert surge({}, usd * 0.99, NOW, rule=rule)[0] == ""
     assert surge({}, usd, NOW, rule=rule)[0] == "told"
@@ -87,19 +87,19 @@ def test_without_enough_hours_there_is_no_threshold() -> None:
 
 
 def watched() -> TradedLevels:
-    """Levels from 80,000 to 100,000 traded forty days ago, those from 90,000 to 95,000 yesterday."""
+    """Return levels that traded from 80,000 to 100,000 forty days ago, and from 90,000 to 95,000 yesterday."""
     traded = TradedLevels()
     traded.touch(bin_of(80_000.0), bin_of(100_000.0), NOW - 40 * DAY_MS)
     traded.touch(bin_of(90_000.0), bin_of(95_000.0), NOW - DAY_MS)
     return traded
 
 
-def test_ground_reaches_from_the_edge_of_what_was_traded_lately() -> None:
-    found = entered(watched(), "long", (91_000.0, 89_500.0), 7, NOW, 0.01)
-    assert found is not None
-    assert found.entry_price == pytest.approx(90_000.0, rel=2 * BIN)
-    assert found.far_price is None, "nobody has traded below for long, as far as is looked"
-    assert not found.all_known
+def test_ground_starts_at_the_edge_of_recent_trading() -> None:
+    ground = entered(watched(), "long", (91_000.0, 89_500.0), 7, NOW, 0.01)
+    assert ground is not None
+    assert ground.entry_price == pytest.approx(90_000.0, rel=2 * BIN)
+    assert ground.far_price is None, "no recent trades below, as far as we look"
+    assert not ground.all_known
     assert entered(watched(), "long", (91_000.0, 90_200.0), 7, NOW, 0.01) is None
     assert entered(watched(), "short", (91_000.0, 89_500.0), 7, NOW, 0.01) is None
     above = entered(watched(), "short", (94_000.0, 96_000.0), 30, NOW, 0.01)
@@ -110,13 +110,13 @@ def test_ground_reaches_from_the_edge_of_what_was_traded_lately() -> None:
 def test_ground_ends_at_the_next_traded_level_and_must_be_wide_enough() -> None:
     traded = watched()
     traded.touch(bin_of(88_000.0), bin_of(88_000.0), NOW - DAY_MS)
-    found = ground_from(traded, "long", 89_900.0, 7, NOW, 0.01)
-    assert found is not None
-    assert found.far_price == pytest.approx(88_000.0, rel=2 * BIN)
+    ground = ground_from(traded, "long", 89_900.0, 7, NOW, 0.01)
+    assert ground is not None
+    assert ground.far_price == pytest.approx(88_000.0, rel=2 * BIN)
     assert ground_from(traded, "long", 89_900.0, 7, NOW, math.log(89_900 / 88_000) + 2 * BIN) is None
 
 
-def test_what_was_not_watched_for_so_long_is_not_called_untraded() -> None:
+def test_untraded_needs_a_record_that_is_long_enough() -> None:
     traded = TradedLevels()
     traded.touch(bin_of(90_000.0), bin_of(95_000.0), NOW - 3 * DAY_MS)
     assert entered(traded, "long", (91_000.0, 89_500.0), 7, NOW, 0.01) is None
@@ -124,7 +124,7 @@ def test_what_was_not_watched_for_so_long_is_not_called_untraded() -> None:
 
 
 def fresh(states: RuleStates, price: float, ground: Ground | None, now: int) -> bool:
-    """Whether a look tells of ground; states are taken on."""
+    """Decide ground once, update `states`, and return whether an alert fired."""
     grounds = {(ground.side, ground.days): ground} if ground is not None else {}
     verdict = decide_fresh([NORMAL], states, "BTC", grounds, (price,), now)
     for key, state in verdict.states.items():
@@ -135,7 +135,7 @@ def fresh(states: RuleStates, price: float, ground: Ground | None, now: int) -> 
     return bool(verdict.fired)
 
 
-def test_ground_is_told_once_a_stretch_and_anew_beyond_it_or_after_price_came_back() -> None:
+def test_ground_fires_once_a_stretch_then_beyond_it_or_on_a_return_a_day_later() -> None:
     states: RuleStates = {}
     first, beyond = Ground("long", 7, 90_000.0, 88_000.0, False), Ground("long", 7, 87_900.0, 85_000.0, False)
     assert fresh(states, 89_900.0, first, NOW)
@@ -155,13 +155,13 @@ def hourly(prices: list[float], start: int = NOW) -> RecentRange:
 
 
 def move(states: RuleStates, recent: RecentRange, price: float, now: int, rule: Rule = NORMAL) -> str:
-    """The key of what a look tells, empty for nothing; states are taken on."""
+    """Decide a move once, update `states`, and return the alert's key, empty if none fired."""
     verdict = decide_move([rule], states, "BTC", recent, price, now)
     states |= {key: state for key, state in verdict.states.items() if state}
     return verdict.fired[0].key if verdict.fired else ""
 
 
-def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None:
+def test_a_move_without_an_alert_fires_one_and_restarts_there() -> None:
     states: RuleStates = {}
     falling = hourly([90_000.0, 89_000.0, 88_000.0])
     assert not move(states, falling, 88_000.0, NOW + 2 * HOUR_MS)
@@ -174,10 +174,10 @@ def test_a_move_without_a_word_gets_one_and_the_next_counts_from_there() -> None
     assert move(states, falling, 84_600.0, NOW + 5 * HOUR_MS) not in ("", first)
 
 
-def test_a_word_of_anything_else_begins_it_anew_and_a_slow_move_is_no_news() -> None:
+def test_any_alert_restarts_the_move_and_a_slow_move_never_fires() -> None:
     falling = hourly([90_000.0, 88_500.0, 87_200.0])
-    word = {(1, move_slot("BTC")): RuleState(False, NOW + HOUR_MS, label=88_500.0)}
-    assert not move(word, falling, 87_200.0, NOW + 2 * HOUR_MS)
+    alerted = {(1, move_slot("BTC")): RuleState(False, NOW + HOUR_MS, label=88_500.0)}
+    assert not move(alerted, falling, 87_200.0, NOW + 2 * HOUR_MS)
     assert move({}, falling, 87_200.0, NOW + 2 * HOUR_MS)
     slow = hourly([90_000.0 - 300 * hour for hour in range(14)])
     assert not move({}, slow, 86_100.0 + 1_300, NOW + 13 * HOUR_MS)
@@ -185,7 +185,7 @@ def test_a_word_of_anything_else_begins_it_anew_and_a_slow_move_is_no_news() -> 
     assert not move({}, falling, 87_200.0, NOW + 2 * HOUR_MS, replace(NORMAL, created_at=NOW + HOUR_MS + 1))
 
 
-def test_the_recent_range_goes_on_from_its_snapshot() -> None:
+def test_the_recent_range_survives_a_snapshot() -> None:
     recent = hourly([90_000.0 + hour for hour in range(20)])
     again = RecentRange(recent.snapshot())
     now = NOW + 19 * HOUR_MS
@@ -194,7 +194,7 @@ def test_the_recent_range_goes_on_from_its_snapshot() -> None:
     assert recent.since(now, 89_000.0) == (89_000.0, 89_000.0)
 
 
-def test_what_a_tier_would_have_told_is_counted_from_hours() -> None:
+def test_past_alerts_of_a_tier_are_counted_from_hours() -> None:
     usd = np.full(60, 1e6)
     usd[[5, 6, 30, 31]] = 4e7, 5e7, 4e7, 1.3e8
     assert past_surges(usd, 3e7) == 3, "one, one more half a day later, and one at threefold"
@@ -206,8 +206,8 @@ def test_what_a_tier_would_have_told_is_counted_from_hours() -> None:
     assert past_grounds(outward, 7, 100) == 1
 
 
-def test_prices_of_a_clock_that_was_ahead_are_forgotten() -> None:
-    """Else they would lie after every word, and a move would be told again with each tick."""
+def test_prices_of_a_clock_that_was_ahead_are_dropped() -> None:
+    """Otherwise they would be later than any alert, and a move would fire again on each tick."""
     recent = hourly([90_000.0])
     recent.add((90_500.0,), NOW + 48 * HOUR_MS)
     states: RuleStates = {}

@@ -1,4 +1,4 @@
-"""Rules about figures: they fire at their level, once, and come back only when the figure has."""
+"""Metric rules fire once at their level, and re-arm only after the metric has come back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tick(now: int = NOW, path: tuple[float, ...] = (90_000.0, 90_000.0), **value
 
 
 def run(rule: Rule, ticks: list[MetricTick], states: RuleStates | None = None) -> tuple[list[int], RuleStates]:
-    """Times at which a rule fires."""
+    """Return the times at which a rule fires, and its states afterwards."""
     states = dict(states or {})
     fired = []
     for each in ticks:
@@ -42,7 +42,7 @@ def test_a_level_is_reached_on_either_side(value: float) -> None:
     assert run(FUNDING, [tick(funding=0.0001), tick(NOW + 1, funding=value)])[0] == [NOW + 1]
 
 
-def test_it_comes_back_only_when_the_figure_has_and_hours_have_passed() -> None:
+def test_rearming_needs_the_metric_to_come_back_and_hours_to_pass() -> None:
     around = [tick(NOW + i * HOUR_MS, funding=0.00051 if i % 2 else 0.00049) for i in range(20)]
     assert len(run(FUNDING, around)[0]) == 1
     away = [tick(NOW + i * HOUR_MS, funding=0.0006 if i % 3 == 0 else 0.0001) for i in range(12)]
@@ -50,28 +50,28 @@ def test_it_comes_back_only_when_the_figure_has_and_hours_have_passed() -> None:
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
-def test_what_is_no_figure_neither_fires_nor_arms_again(value: float | None) -> None:
+def test_invalid_figures_neither_fire_nor_rearm(value: float | None) -> None:
     odd = tick(NOW) if value is None else tick(NOW, funding=value)
     assert run(FUNDING, [odd])[0] == []
-    told = {(1, metric_slot("BTC", "funding")): RuleState(armed=False, since=NOW - 2 * REARM_MS)}
-    assert run(FUNDING, [odd], told)[1] == told
+    disarmed = {(1, metric_slot("BTC", "funding")): RuleState(armed=False, since=NOW - 2 * REARM_MS)}
+    assert run(FUNDING, [odd], disarmed)[1] == disarmed
 
 
-def test_a_price_is_reached_when_the_path_crosses_it_even_between_two_polls() -> None:
+def test_a_price_rule_fires_when_the_path_crosses_it_between_polls() -> None:
     assert run(PRICE, [tick(path=(94_000.0, 95_200.0, 94_100.0))])[0] == [NOW]
     assert run(PRICE, [tick(path=(96_000.0, 94_900.0))])[0] == [NOW]
     assert run(PRICE, [tick(path=(94_000.0, 94_999.0))])[0] == []
     assert run(PRICE, [tick(path=(94_000.0, 95_000.0)), tick(NOW + 1, path=(95_000.0, 96_000.0))])[0] == [NOW]
 
 
-def test_a_price_rule_waits_for_price_to_have_been_away() -> None:
+def test_a_price_rule_rearms_after_price_moves_away() -> None:
     to_and_fro = [tick(NOW + i * HOUR_MS, path=(94_900.0, 95_100.0, 94_900.0)) for i in range(12)]
     assert len(run(PRICE, to_and_fro)[0]) == 1
     left = [*to_and_fro[:1], tick(NOW + HOUR_MS, path=(94_900.0, 93_000.0, 94_900.0)), *to_and_fro[2:]]
     assert len(run(PRICE, left)[0]) == 2
 
 
-def test_what_is_reached_at_the_baseline_or_while_silent_is_not_news() -> None:
+def test_a_level_reached_at_the_baseline_or_muted_does_not_fire() -> None:
     high = tick(funding=0.0009)
     for until, new_rules in ((NOW + 1, ()), (0, {1})):
         verdict = decide_metrics([FUNDING], {}, high, new_rules)
@@ -81,13 +81,13 @@ def test_what_is_reached_at_the_baseline_or_while_silent_is_not_news() -> None:
         assert decide_metrics([FUNDING], states, replace(high, now=NOW + 5)).fired == []
 
 
-def test_a_price_that_is_crossed_at_the_baseline_is_news() -> None:
+def test_a_price_crossed_at_the_baseline_fires() -> None:
     crossed = tick(path=(94_000.0, 95_500.0))
     assert len(decide_metrics([PRICE], {}, crossed, new_rules={2}).fired) == 1
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
+def test_the_index_returns_rules_a_tick_can_change(seed: int) -> None:
     rng = np.random.default_rng(seed)
     levels = {"price": lambda: 90_000 * math.exp(rng.normal(0, 0.03)), "risk": lambda: rng.uniform(20, 90)}
     rules = [Rule(n, n, kind, "BTC", level=float(levels[kind]())) for n in range(60) for kind in ["price"]]  # type: ignore[arg-type]
@@ -113,7 +113,7 @@ def test_the_index_offers_whoever_a_tick_can_change(seed: int) -> None:
     assert fired > 100
 
 
-def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() -> None:
+def test_a_cascade_that_has_tripled_fires_again_without_rearming() -> None:
     rule = Rule(5, 1, "cascade", level=1e7)
     sizes = [5e6, 1.2e7, 2e7, 3.5e7, 3.55e7, 1.2e8]
     fired, _ = run(rule, [tick(NOW + i, cascade=size) for i, size in enumerate(sizes)])
@@ -127,7 +127,7 @@ def test_a_cascade_that_has_tripled_is_told_again_though_it_never_came_back() ->
     assert len(keys) == 2
 
 
-def test_a_cascade_that_grows_within_threefold_changes_what_was_told() -> None:
+def test_a_cascade_that_grows_within_threefold_edits_its_alert() -> None:
     rule = Rule(5, 1, "cascade", level=1e7)
     states: RuleStates = {}
     seen = []

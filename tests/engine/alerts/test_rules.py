@@ -1,4 +1,4 @@
-"""Rules read as people write them."""
+"""Rules are parsed from what people type."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_rule_is_a_kind_a_distance_and_a_size(text: str, kind: str, distance: 
         ("swept 1% calm", "Only near takes a distance"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, message: str) -> None:
+def test_a_bad_rule_is_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_rule(text)
 

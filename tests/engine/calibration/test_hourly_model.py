@@ -1,4 +1,4 @@
-"""The tie looks at nothing that was not known, and finds what there is to find."""
+"""The hourly model uses nothing from the future, and recovers the signal in synthetic hours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COUNT = MIN_HOURS + 24 * 8
 
 @cache
 def made_up(seed: int = 3, count: int = COUNT) -> Hours:
-    """Hours in which what is reported is what the map held, times something of the hour's range, and noise."""
+    """Return synthetic hours whose reports are a share of the reached mass plus a multiple of the range, with noise."""
     rng = np.random.default_rng(seed)
     close = 90_000 * np.exp(np.cumsum(0.004 * rng.standard_normal(count + 1)))
     before, after = close[:-1], close[1:]
@@ -103,18 +103,18 @@ def predicted(history: History) -> np.ndarray:
     return walk_forward(board.hours.hours()).expected
 
 
-def test_it_finds_what_the_map_knows() -> None:
+def test_it_uses_the_maps_signal() -> None:
     hours = made_up(count=MIN_HOURS + 24 * 20)
-    known = walk_forward(hours).expected
+    informed = walk_forward(hours).expected
     shuffled = Hours(*(getattr(hours, name).copy() for name in hours.__dataclass_fields__))
     np.random.default_rng(1).shuffle(shuffled.reached)
     blind = walk_forward(shuffled).expected
     late = slice(MIN_HOURS + 48, None)
     seen = hours.reported[late]
-    assert deviance(known[late], seen) < 0.75 * deviance(blind[late], seen)
+    assert deviance(informed[late], seen) < 0.75 * deviance(blind[late], seen)
 
 
-def test_nothing_is_said_before_there_is_enough_to_fit_on() -> None:
+def test_no_prediction_before_enough_hours_to_fit_on() -> None:
     hours = made_up()
     expected = walk_forward(hours).expected
     assert np.isnan(expected[:MIN_HOURS]).all()
@@ -133,7 +133,7 @@ def test_hours_without_a_feed_are_left_out_of_the_fit() -> None:
     assert not np.isnan(expected[MIN_HOURS:]).any()
 
 
-def test_the_level_rises_when_reports_run_over() -> None:
+def test_the_level_rises_with_excess_reports() -> None:
     hours = made_up()
     expected = np.full_like(hours.reported, 1e6)
     doubled = replace(hours, reported=np.full_like(hours.reported, 2e6))
@@ -143,7 +143,7 @@ def test_the_level_rises_when_reports_run_over() -> None:
     assert (np.diff(level[:30]) >= 0).all()
 
 
-def test_past_means_and_extremes_know_only_the_past() -> None:
+def test_past_means_and_extremes_use_only_the_past() -> None:
     values = np.array([1.0, np.nan, 3.0, 100.0])
     assert past_mean(values, 1.0).tolist() == pytest.approx([0.0, 1.0, 1.0, (1 / 4 + 3) / (1 + 1 / 4)], rel=0.2)
     hours = made_up()
@@ -167,40 +167,40 @@ def test_a_fit_finds_coefficients_in_natural_units() -> None:
 
 
 def hour_of_parts(opened: int, price: float, interest: float) -> list[Bar]:
-    """An hour in bars of five minutes."""
-    made = []
+    """Return an hour of five-minute bars."""
+    bars = []
     for part in range(12):
         after = price * (1 + 0.004 * np.sin(part + opened / HOUR_MS))
         high, low = max(price, after) * 1.0005, min(price, after) * 0.9995
         interest *= 1 + 0.002 * np.cos(part)
-        made.append(Bar(opened + part * 300_000, 300_000, price, high, low, after, interest))
+        bars.append(Bar(opened + part * 300_000, 300_000, price, high, low, after, interest))
         price = after
-    return made
+    return bars
 
 
 def joined(parts: list[Bar]) -> Bar:
-    """The same as one bar of an hour."""
+    """Return the same hour as a single bar."""
     interest = [bar.contracts or 0.0 for bar in parts]
     high, low = max(bar.high for bar in parts), min(bar.low for bar in parts)
     first, last = parts[0], parts[-1]
     return Bar(first.opened_at, HOUR_MS, first.open, high, low, last.close, interest[-1], max(interest), min(interest))
 
 
-def test_hours_from_bars_of_five_minutes_and_of_an_hour_agree() -> None:
+def test_five_minute_and_hourly_bars_give_the_same_hours() -> None:
     market_map = MarketMap(MARKET)
     market_map.open(Bar(START - HOUR_MS, HOUR_MS, 90_000, 90_100, 89_900, 90_000, 80_000.0), 80_000.0)
     long, short = HourBuilder(), HourBuilder()
-    said: dict[Side, float] = {"long": 2e5, "short": 1e5}
+    reported: dict[Side, float] = {"long": 2e5, "short": 1e5}
     for hour in range(6):
         parts = hour_of_parts(START + hour * HOUR_MS, market_map.close, market_map.contracts)
         finer = deepcopy(market_map)
         for bar in parts:
             short.begin(finer, bar)
             finer.step(bar)
-        short.finish(said, 1.0)
+        short.finish(reported, 1.0)
         long.begin(market_map, joined(parts))
         market_map.step(joined(parts))
-        long.finish(said, 1.0)
+        long.finish(reported, 1.0)
     rows = np.array(long.rows)
     assert np.isfinite(rows).all()
     assert (rows[:, COLUMNS.index("reached_long")] > 0).any()
@@ -212,7 +212,7 @@ def test_hours_from_bars_of_five_minutes_and_of_an_hour_agree() -> None:
     assert short.last_closed_at == START + 6 * HOUR_MS
 
 
-def test_what_opens_within_an_hour_is_not_held_when_it_begins() -> None:
+def test_contracts_opened_within_an_hour_are_not_reached() -> None:
     reached = []
     for growth in (1.0, 3.0):
         market_map = MarketMap(MARKET)
@@ -228,7 +228,7 @@ def test_what_opens_within_an_hour_is_not_held_when_it_begins() -> None:
     assert reached[0].sum() > 0
 
 
-def test_an_hour_that_its_bars_do_not_cover_has_no_report() -> None:
+def test_an_hour_with_missing_bars_has_no_report() -> None:
     market_map = MarketMap(MARKET)
     market_map.open(Bar(START - HOUR_MS, HOUR_MS, 90_000, 90_100, 89_900, 90_000, 80_000.0), 80_000.0)
     hours = HourBuilder()
@@ -242,11 +242,11 @@ def test_an_hour_that_its_bars_do_not_cover_has_no_report() -> None:
 
 
 def later(hours: Hours) -> Hours:
-    """The same hours, at a time that the shipped coefficients have not seen."""
+    """Return the same hours, moved to after those that the shipped coefficients were fitted on."""
     return replace(hours, at=hours.at + TIE.until)
 
 
-def test_the_prior_speaks_until_there_is_a_fit_and_never_of_hours_it_has_seen() -> None:
+def test_the_prior_is_used_until_a_fit_and_never_for_hours_it_was_fitted_on() -> None:
     hours = made_up()
     assert np.isnan(walk_forward(hours).expected[:MIN_HOURS]).all()
     expected = walk_forward(later(hours)).expected
@@ -255,7 +255,7 @@ def test_the_prior_speaks_until_there_is_a_fit_and_never_of_hours_it_has_seen() 
     assert np.array_equal(expected[PRIOR_HOURS:MIN_HOURS], by_prior(later(hours))[PRIOR_HOURS:MIN_HOURS])
 
 
-def test_without_reports_or_with_none_of_anything_the_prior_goes_on() -> None:
+def test_the_prior_stays_in_use_without_reports_or_with_zeros() -> None:
     hours = later(made_up())
     deaf = replace(hours, reported=np.full_like(hours.reported, np.nan))
     quiet = replace(hours, reported=np.zeros_like(hours.reported))
@@ -265,14 +265,14 @@ def test_without_reports_or_with_none_of_anything_the_prior_goes_on() -> None:
     assert np.array_equal(walk_forward(deaf).expected[PRIOR_HOURS:], by_prior(hours)[PRIOR_HOURS:])
 
 
-def test_the_prior_is_scaled_by_what_the_map_holds() -> None:
+def test_the_prior_scales_with_the_map() -> None:
     hours = later(made_up())
     tenfold = replace(hours, reached=hours.reached * 10)
     assert by_prior(tenfold)[PRIOR_HOURS:] == pytest.approx(10 * by_prior(hours)[PRIOR_HOURS:])
 
 
 @needs_history
-def test_the_shipped_coefficients_are_those_of_the_recorded_months(recorded: History) -> None:
+def test_the_shipped_coefficients_match_the_recorded_months(recorded: History) -> None:
     made = fit_prior(walk_history(recorded).hours)
     assert made.until == TIE.until
     assert made.mean_log_held == pytest.approx(TIE.mean_log_held, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Skill is what it says: shares of deviance against rivals, bands that hold what they promise, F on new ground."""
+"""Skill: share of deviance removed against references, coverage of the bands, and F at fresh levels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.conftest import HISTORY, RECORDED, needs_history
 from tests.engine.calibration.test_hourly_model import START, made_up
 
 
-def test_a_perfect_prediction_removes_everything_and_the_rival_nothing() -> None:
+def test_a_perfect_forecast_scores_one_and_a_tenfold_one_below_zero() -> None:
     hours = made_up(count=MIN_HOURS + 24 * 20)
     start = int(hours.at[MIN_HOURS + 48])
     perfect = score(hours, np.maximum(hours.reported, 1e3), start)
@@ -37,7 +37,7 @@ def test_a_perfect_prediction_removes_everything_and_the_rival_nothing() -> None
     assert tenfold.d2_scaled > 0.99
 
 
-def test_a_score_needs_something_to_score() -> None:
+def test_a_score_needs_enough_predictions() -> None:
     hours = made_up()
     with pytest.raises(HistoryError, match="two weeks"):
         score(hours, hours.reported, int(hours.at[20]))
@@ -47,12 +47,12 @@ def test_a_score_needs_something_to_score() -> None:
         score(hours, missing, int(hours.at[MIN_HOURS + 5]))
 
 
-def test_bands_hold_four_in_five_and_know_only_the_past() -> None:
+def test_bands_cover_four_in_five_and_use_only_the_past() -> None:
     hours = made_up(count=MIN_HOURS + 24 * 20)
     guess = np.maximum(hours.reached * 0.05, 1e4)
     low, high = bands(hours, guess)
-    known = ~np.isnan(low)
-    assert 0.7 < ((hours.reported >= low) & (hours.reported <= high))[known].mean() < 0.9
+    has_band = ~np.isnan(low)
+    assert 0.7 < ((hours.reported >= low) & (hours.reported <= high))[has_band].mean() < 0.9
     later = replace(hours, reported=hours.reported.copy())
     later.reported[400:] *= 9
     again, _ = bands(later, guess)
@@ -89,14 +89,14 @@ def test_a_refit_finds_the_level_and_stays_near_the_prior() -> None:
         (some_moves(90), False, "too few liquidations to fit to"),
     ],
 )
-def test_a_calibration_says_what_it_rests_on(of: Moves, fitted: bool, why: str) -> None:
+def test_a_calibration_states_its_basis(of: Moves, fitted: bool, why: str) -> None:
     made = calibrate(of)
     assert (made.fitted, made.why) == (fitted, why)
     if not fitted:
         assert made.coefficients == FORCED
 
 
-def test_a_fit_that_does_worse_on_what_it_has_not_seen_is_not_taken() -> None:
+def test_a_fit_that_does_worse_on_held_out_data_is_rejected() -> None:
     of = some_moves()
     early = of.at < of.at.max() - 15 * DAY_MS
     made = calibrate(replace(of, forced=np.where(early, of.forced * 4, of.forced)))
@@ -110,7 +110,7 @@ def test_a_fit_that_does_worse_on_what_it_has_not_seen_is_not_taken() -> None:
 EVEN: dict[Side, np.ndarray] = {side: np.full(DENSITY_LEVELS, 1e5, dtype=np.float32) for side in SIDES}
 
 
-def test_only_new_ground_counts() -> None:
+def test_only_new_levels_count() -> None:
     hours = made_up()
     table = replace(
         hours,
@@ -122,14 +122,14 @@ def test_only_new_ground_counts() -> None:
     table.low[101] = 98.0
     shot = Snapshot(int(hours.at[99]) + HOUR_MS, 100.0, 7e9, 1.0, EVEN)
     (move,) = [m for m in (moves(table, [shot], 3),) if len(m) == 1]
-    # The first hour is all new; of the second half of the way; the third reaches nothing new.
+    # The first hour is all fresh levels, the second about half, the third none.
     fresh = np.log(99 / 98) / np.log(100 / 98)
     assert move.forced[0] == pytest.approx(1e6 + 1e6 * fresh)
     assert move.distance[0] == pytest.approx(np.log(100 / 98))
     assert move.mass[0] == pytest.approx(1e5 * round(np.log(100 / 98) / 0.0005), rel=0.03)
 
 
-def test_what_falls_on_old_ground_is_churn_and_both_make_the_whole() -> None:
+def test_reports_at_swept_levels_are_churn_and_both_add_up() -> None:
     hours = made_up()
     churn = churn_usd(hours, 24)
     assert churn is not None
@@ -160,15 +160,15 @@ def walked(recorded: History) -> Walked:
     ("start", "end", "d2", "d2_path"),
     [("2026-02-01", "2026-03-01", 0.47, 0.24), ("2026-03-01", None, 0.43, 0.16)],
 )
-def test_skill_is_what_was_promised(walked: Walked, start: str, end: str | None, d2: float, d2_path: float) -> None:
-    found = skill_figures(walked, parse_time(start), parse_time(end) if end else None)
-    assert found["d2"] >= d2
-    assert found["d2_path"] >= d2_path
-    assert 0.7 <= found["coverage"] <= 0.9
+def test_skill_meets_its_targets(walked: Walked, start: str, end: str | None, d2: float, d2_path: float) -> None:
+    figures = skill_figures(walked, parse_time(start), parse_time(end) if end else None)
+    assert figures["d2"] >= d2
+    assert figures["d2_path"] >= d2_path
+    assert 0.7 <= figures["coverage"] <= 0.9
 
 
 @needs_history
-def test_the_projects_own_score_is_the_scripts(walked: Walked, tmp_path: Path) -> None:
+def test_our_score_matches_the_scripts(walked: Walked, tmp_path: Path) -> None:
     out = tmp_path / "predictions.csv"
     write_predictions(walked, out)
     with out.open(encoding="utf-8") as handle:

@@ -1,4 +1,4 @@
-"""Clusters: found where density stands out, kept by overlap, swept by share, faded when unseen."""
+"""Clusters: detected by unusual density, matched by overlap, swept by share, faded when no longer detected."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MARK = 90_000.0
 
 
 def density(*bumps: tuple[float, float], base: float = 1e6) -> np.ndarray:
-    """USD by level: a flat floor with bumps at log distances, as high as given."""
+    """Return USD by level: a flat floor with bumps, each a log distance and a height."""
     distance = np.arange(WINDOW) * BIN
-    found = np.full(WINDOW, base)
+    usd = np.full(WINDOW, base)
     for centre, height in bumps:
-        found += height * np.exp(-0.5 * ((distance - centre) / 0.0015) ** 2)
-    return found
+        usd += height * np.exp(-0.5 * ((distance - centre) / 0.0015) ** 2)
+    return usd
 
 
 def view(mass: np.ndarray, at: int = 0, mark: float = MARK, side: Side = "long") -> MapView:
@@ -41,16 +41,16 @@ def price_at(distance: float) -> float:
     return MARK * math.exp(-distance)
 
 
-def test_a_bump_is_found_where_it_is_and_a_flat_map_has_none() -> None:
+def test_a_bump_is_one_peak_and_a_flat_map_has_none() -> None:
     flat = density()
     assert find_peaks(flat[:400], flat[:400]) == []
-    found = find_peaks(density((0.03, 5e6))[:400], flat[:400])
-    assert len(found) == 1
-    assert abs(found[0].peak - 60) <= 2
-    assert 4 <= found[0].last - found[0].first + 1 <= 12
+    peaks = find_peaks(density((0.03, 5e6))[:400], flat[:400])
+    assert len(peaks) == 1
+    assert abs(peaks[0].peak - 60) <= 2
+    assert 4 <= peaks[0].last - peaks[0].first + 1 <= 12
 
 
-def test_density_is_judged_against_its_own_usual_value() -> None:
+def test_density_is_compared_with_its_baseline() -> None:
     shape = density((0.03, 5e6))
     assert find_peaks(shape[:400], density((0.03, 30e6))[:400]) != find_peaks(shape[:400], density()[:400])
 
@@ -74,7 +74,7 @@ def test_identity_survives_growth_and_the_label_is_frozen() -> None:
     assert tracker.born == 1
 
 
-def test_identity_survives_a_shift_step_by_step_and_the_label_follows_late() -> None:
+def test_identity_survives_a_gradual_shift_and_the_label_follows_late() -> None:
     tracker = tracked(density((0.03, 5e6)))
     (first,) = tracker.live
     for hour in range(1, 11):
@@ -83,11 +83,11 @@ def test_identity_survives_a_shift_step_by_step_and_the_label_follows_late() -> 
         assert after.low <= after.label_price <= after.high
     assert after.id == first.id
     assert tracker.born == 1
-    assert tracker.relabelled == 2  # whenever it had left what it was called, not at each of ten steps
+    assert tracker.relabelled == 2  # only when the label no longer fits, not at each of ten steps
     assert after.label_price < first.label_price
 
 
-def test_of_one_that_splits_the_larger_share_keeps_the_name() -> None:
+def test_when_one_splits_the_larger_share_keeps_the_id() -> None:
     tracker = tracked(density((0.030, 5e6), (0.0325, 4e6)))
     (whole,) = tracker.live
     tracker.detect(view(density((0.0295, 7e6), (0.038, 6e6)), HOUR_MS), {})
@@ -98,7 +98,7 @@ def test_of_one_that_splits_the_larger_share_keeps_the_name() -> None:
     assert tracker.born == 2
 
 
-def test_of_two_that_merge_one_goes_on_and_the_other_fades() -> None:
+def test_when_two_merge_one_stays_and_the_other_fades() -> None:
     tracker = tracked(density((0.028, 5e6), (0.036, 5e6)))
     nearer, farther = tracker.live
     merged = density((0.030, 8e6))
@@ -111,7 +111,7 @@ def test_of_two_that_merge_one_goes_on_and_the_other_fades() -> None:
     assert tracker.born == 2
 
 
-def test_unseen_for_six_hours_it_fades() -> None:
+def test_it_fades_after_six_hours() -> None:
     tracker = tracked(density((0.03, 5e6)))
     for hour in range(1, FADE_MS // HOUR_MS + 1):
         assert tracker.live
@@ -125,7 +125,7 @@ def faded_after(tracker: ClusterTracker, mass: np.ndarray, until: int = FADE_MS)
     return until
 
 
-def test_a_faded_one_is_followed_for_a_day_and_swept_unseen() -> None:
+def test_a_faded_cluster_is_tracked_for_a_day_and_swept() -> None:
     tracker = tracked(density((0.03, 5e6)))
     (before,) = tracker.live
     faded_after(tracker, density())
@@ -139,7 +139,7 @@ def test_a_faded_one_is_followed_for_a_day_and_swept_unseen() -> None:
     assert tracker.follow([price_at(0.01), price_at(0.06)], view(density())) == []
 
 
-def test_a_new_one_takes_the_place_of_a_faded_one() -> None:
+def test_a_new_cluster_succeeds_a_faded_one() -> None:
     tracker = tracked(density((0.03, 5e6)))
     (before,) = tracker.live
     at = faded_after(tracker, density())
@@ -153,7 +153,7 @@ def test_a_new_one_takes_the_place_of_a_faded_one() -> None:
     assert tracker.take_successors() == {}
 
 
-def test_going_through_it_is_entered_then_swept_once() -> None:
+def test_passing_through_is_entered_then_swept_once() -> None:
     mass = density((0.03, 5e6))
     tracker = tracked(mass)
     kinds = [mark.kind for mark in tracker.follow([price_at(0.01), price_at(0.029), price_at(0.06)], view(mass))]
@@ -172,7 +172,7 @@ def test_sweeping_adds_up_over_ticks() -> None:
     assert kinds == ["entered", "swept"]
 
 
-def test_in_and_out_again_is_a_wick_and_forgotten() -> None:
+def test_in_and_out_is_a_wick_and_clears_entry() -> None:
     mass = density((0.03, 5e6))
     tracker = tracked(mass)
     (cluster,) = tracker.live
@@ -187,7 +187,7 @@ def test_the_same_map_gives_the_same_ids_again() -> None:
     assert [c.id for c in tracked(mass).live] == [c.id for c in tracked(mass).live]
 
 
-def test_a_tracker_goes_on_from_its_snapshot() -> None:
+def test_a_tracker_survives_a_snapshot() -> None:
     tracker = tracked(density((0.02, 4e6), (0.05, 6e6)))
     again = ClusterTracker.restore("BTC", tracker.snapshot())
     assert again.live == tracker.live

@@ -1,4 +1,4 @@
-"""F(P) adds up, never falls, and agrees with the views it comes from."""
+"""F(P) adds up over levels, never falls with distance or mass, and follows its formula."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_the_formula_by_hand() -> None:
     assert made.forced_usd(at("short", 0.05)) == pytest.approx(expected)
 
 
-def test_the_scale_says_the_same_thing_whatever_venues_are_in_the_sum() -> None:
+def test_the_scale_is_consistent_whatever_venues_are_in_the_sum() -> None:
     assert scale_for({"binanceusdm": 5e9}) == pytest.approx(FORCED.scale)
     for venues in (["bybit", "okx"], ["binanceusdm", "okx"], list(VENUE_SHARE)):
         mass = sum(VENUE_SHARE[venue] for venue in venues) / VENUE_SHARE["binanceusdm"]
         interest = {venue: 9e9 * VENUE_SHARE[venue] for venue in venues}
         assert scale_for(interest) * mass == pytest.approx(FORCED.scale)
     assert scale_for({"elsewhere": 1e9}) == FORCED.scale
-    # What others hold gives the map its shape, and does not make the three venues' feeds report more.
+    # Other venues' contracts shape the map, but do not make the three venues' feeds report more.
     with_others = {"binanceusdm": 5.2e9, "bitget": 2e9, "gate": 1e9}
     assert scale_for(with_others) * 8.2 == pytest.approx(FORCED.scale * 5.2)

@@ -1,8 +1,8 @@
-"""Liquidation prices that the venues publish themselves: worked examples of their help pages, and position samples of
-their interface documentation in which entry, margin and liquidation price stand together.
+"""Liquidation prices published by the venues: worked examples from help pages, and position samples from API
+documentation that give entry, margin and liquidation price together.
 
-No complete example was found for Deribit (its sample leaves out the equity), Bitget's isolated and KuCoin's present
-form, and the isolated ones of OKX's linear and Bybit's inverse contracts; KuCoin's published one is of its old form.
+We found no complete example for Deribit (its sample omits the equity), for the isolated formulas of Bitget, OKX's
+linear and Bybit's inverse contracts, or for KuCoin's current formula. KuCoin's published one is for its old formula.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def test_published_prices(
         ("KuCoin's form until 2025, help page", "short", 28_000, 0.005, 1.4, 0.004, 28_168, 1e-6),
     ],
 )
-def test_published_prices_with_maintenance_of_the_value_at_entry(
+def test_published_prices_with_maintenance_at_entry_value(
     source: str,  # names the case
     side: Side,
     entry: float,
@@ -117,17 +117,17 @@ def test_bybits_usdt_contracts_are_valued_at_entry() -> None:
     assert not valued_at_entry(Market("binanceusdm", "BTC/USDT:USDT", "BTC"))
 
 
-def test_valued_at_entry_the_tier_is_that_of_the_entry() -> None:
+def test_valuation_at_entry_uses_the_tier_at_entry() -> None:
     tiers = [Tier(0, 0.005), Tier(2e6, 0.01, 1e4)]
     price = position_price(50_000, 39, 195_000, "long", tiers, at_entry=True)
-    # By hand: 1.95m at entry lies in the first tier, 9,750 of maintenance: 50,000 - (195,000 - 9,750) / 39.
+    # By hand: 1.95M at entry is in the first tier, with 9,750 of maintenance: 50,000 - (195,000 - 9,750) / 39.
     assert price == pytest.approx(45_250)
     above = position_price(50_000, 41, 205_000, "long", tiers, at_entry=True)
     assert above == pytest.approx(50_000 - (205_000 - (2_050_000 * 0.01 - 10_000)) / 41)
 
 
-def test_the_two_forms_lie_within_a_level_of_each_other_where_the_map_looks() -> None:
-    # The map places Bybit's positions by the form of the others: at ten times and more that moves less than a level.
+def test_the_two_formulas_differ_by_about_a_level_from_10x_up() -> None:
+    # The map places Bybit's positions by the other venues' formula: from 10x up they differ by about one level at most.
     for leverage in (10, 25, 50, 100):
         here = isolated_price(90_000, leverage, "long", 0.005)
         there = position_price(90_000, 1, 90_000 / leverage, "long", [Tier(0, 0.005)], at_entry=True)

@@ -1,4 +1,4 @@
-"""The map keeps its books: every step, every trap, and a slow twin that does the same bin by bin."""
+"""The map accounts for every contract at every step, and agrees with a slow reference model, bin by bin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bar(
 
 
 def walk(prices: list[float], interest: list[float]) -> list[Bar]:
-    """Bars along prices, each opening where the one before closed."""
+    """Return bars along the prices, each opening at the previous close."""
     bars, before = [], prices[0]
     for number, (price, contracts) in enumerate(zip(prices, interest, strict=True)):
         low, high = min(before, price) * 0.999, max(before, price) * 1.001
@@ -51,7 +51,7 @@ def assert_balanced(made: MarketMap) -> None:
         ledger = made.ledgers[side]
         left = ledger.entered - ledger.swept - ledger.exited - ledger.within - made.held(side)
         assert abs(left) <= 1e-9 * max(ledger.entered, 1)
-        # To the rounding of what there once was: all but nothing may close.
+        # Up to the rounding of all that ever entered, as nearly all of it may have closed.
         assert made.held(side) <= made.contracts * (1 + 1e-9) + 1e-15 * max(ledger.entered, 1)
 
 
@@ -84,7 +84,7 @@ def test_the_balance_holds_over_the_whole_recorded_history(recorded: History) ->
         assert_balanced(made)
 
 
-def test_a_level_that_price_went_through_is_gone() -> None:
+def test_a_level_that_price_passed_is_empty() -> None:
     made = run(walk([90_000, 90_000], [1000, 1000]))
     long = made.windows["long"]
     before = long.held()
@@ -92,7 +92,7 @@ def test_a_level_that_price_went_through_is_gone() -> None:
     reached = outward("long", bin_of(85_000))
     assert step.swept["long"] > 0.1 * before
     untouched = long.contracts[: reached - long.edge + 1].sum()
-    # What lies there now was opened in this very bar, above the low that came before it.
+    # Contracts there now were opened in this same bar, after its low.
     assert untouched <= step.opened
 
 
@@ -104,7 +104,7 @@ def test_no_extreme_older_than_an_entry_sweeps_it() -> None:
     assert made.held("short") > 400
 
 
-def test_flows_are_taken_in_contracts_so_a_price_move_alone_opens_nothing() -> None:
+def test_a_price_move_alone_opens_no_contracts() -> None:
     made = run(walk([90_000, 90_000], [1000, 1000]))
     step = made.step(bar(2, 90_000, 99_000, 99_000, 1000, 90_000))
     assert step.opened == pytest.approx(step.closed)
@@ -118,7 +118,7 @@ def test_a_bar_without_open_interest_closes_nothing() -> None:
     assert step.closed == pytest.approx(step.opened)
 
 
-def test_positions_near_their_forced_price_leave_first() -> None:
+def test_positions_near_liquidation_close_first() -> None:
     made = run(walk([90_000, 90_000], [1000, 1000]))
     before = made.windows["long"].contracts.copy()
     held = made.held("long")
@@ -136,7 +136,7 @@ def test_when_all_contracts_close_nothing_is_left() -> None:
     assert_balanced(made)
 
 
-def test_the_map_never_starts_empty_and_both_sides_hold_it() -> None:
+def test_the_map_starts_with_all_contracts_on_both_sides() -> None:
     made = MarketMap(MARKET)
     made.open(bar(0, 89_990, 90_010, 90_000, 1000), 1000)
     for side in SIDES:
@@ -152,7 +152,7 @@ def test_the_same_bars_give_the_same_bits() -> None:
         assert left.windows[side].contracts.tobytes() == right.windows[side].contracts.tobytes()
 
 
-def test_a_restored_map_goes_on_as_if_there_had_been_no_restart() -> None:
+def test_a_restored_map_continues_as_without_a_restart() -> None:
     rng = np.random.default_rng(4)
     prices = list(90_000 * np.exp(np.cumsum(rng.normal(0, 0.01, 60))))
     bars = walk(prices, [1000.0 + 3 * i for i in range(60)])
@@ -171,7 +171,7 @@ def test_bars_must_come_in_order() -> None:
         made.step(bar(1, 89_990, 90_010, 90_000, 1000))
 
 
-def test_mass_far_out_goes_beyond_the_window_and_stays_on_the_books() -> None:
+def test_mass_beyond_the_window_is_still_accounted_for() -> None:
     prices = [90_000 * 1.25**i for i in range(12)]
     bars = walk(prices, [1000.0] * 12)
     made = run([replace(each, high=each.close * 1.0001, low=each.open * 0.9999) for each in bars])
@@ -180,7 +180,7 @@ def test_mass_far_out_goes_beyond_the_window_and_stays_on_the_books() -> None:
 
 
 class SlowMap:
-    """The same model bin by bin, in dictionaries, as plainly as it can be said."""
+    """Reference model: the same map bin by bin, in plain dictionaries."""
 
     def __init__(self, market: Market, first: Bar) -> None:
         self.market, self.contracts = market, first.contracts or 1.0
@@ -207,9 +207,9 @@ class SlowMap:
         self.contracts, self.close = after, close
 
     def _leave(self, levels: dict[int, float], wanted: float) -> dict[int, float]:
-        """Pass after pass: what is wanted is asked of all in proportion to their urge, nobody gives what is not there.
+        """Return the levels after `wanted` contracts left, from each in proportion to its exit weight.
 
-        Those who are asked for more than they have empty, and the rest is asked of the others.
+        A level asked for more than it has is emptied, and the next pass takes the remainder from the others.
         """
         urge = {level: 1 + 10 * math.exp(-(abs(level - self.close) - 1) * 0.0005 / 0.05) for level in levels}
         left, asked = dict(levels), set(levels)
@@ -232,12 +232,12 @@ class SlowMap:
             for offset, share in enumerate(kernel):
                 level = entry - offset if side == "long" else entry + offset
                 if share and ((level < close) if side == "long" else (level > close)):
-                    known = self.levels[side].get(level, 0.0)
-                    self.levels[side][level] = known + amount / (high - low + 1) * share
+                    before = self.levels[side].get(level, 0.0)
+                    self.levels[side][level] = before + amount / (high - low + 1) * share
 
 
 @pytest.mark.parametrize("restless", [0.02, 0.6])
-def test_the_slow_twin_gives_the_same_numbers(restless: float) -> None:
+def test_the_slow_reference_model_agrees(restless: float) -> None:
     rng = np.random.default_rng(5)
     prices = list(90_000 * np.exp(np.cumsum(rng.normal(0, 0.003, 12))))
     bars = walk(prices, list(1000 * np.exp(np.cumsum(rng.normal(0, restless, 12)))))

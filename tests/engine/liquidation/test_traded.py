@@ -1,4 +1,4 @@
-"""When a level was last traded is remembered over any range of prices."""
+"""TradedLevels keeps the last trade time of levels over any range of prices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ touches = st.lists(st.tuples(st.integers(-5000, 25_000), st.integers(0, 300)), m
 
 
 @given(touches, st.integers(-6000, 26_000), st.integers(0, 400))
-def test_it_answers_as_a_dictionary_would(given_touches: list[tuple[int, int]], low: int, width: int) -> None:
+def test_it_agrees_with_a_dictionary(given_touches: list[tuple[int, int]], low: int, width: int) -> None:
     levels = TradedLevels()
     plain: dict[int, int] = {}
     for at, (first, count) in enumerate(given_touches, start=1):

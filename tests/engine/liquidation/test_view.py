@@ -1,4 +1,4 @@
-"""Markets add up on one grid; what was touched since the last bar counts as swept."""
+"""Markets add up on one grid, and levels touched since the last bar count as swept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def market_map(venue: str, contracts: float, price: float = 90_000, size: float 
     return made
 
 
-def test_venues_add_up_and_their_shares_are_by_open_mass() -> None:
+def test_venues_add_up_with_shares_by_open_mass() -> None:
     one, two = market_map("binanceusdm", 600), market_map("okx", 40_000, size=0.01)
     both = combine("BTC", 0, 90_000, [one, two])
     for side in SIDES:
@@ -39,7 +39,7 @@ def test_levels_touched_since_the_bar_are_swept_in_the_view_only() -> None:
     assert made.held("long") == held
 
 
-def test_seen_from_a_lower_mark_the_levels_it_left_above_are_not_ahead() -> None:
+def test_levels_above_a_lower_mark_are_not_ahead() -> None:
     made = market_map("binanceusdm", 600)
     low = combine("BTC", 0, 85_000, [made])
     high = combine("BTC", 0, 90_000, [made])

@@ -1,4 +1,4 @@
-"""A small made-up market for tests: quick to make, and always the same."""
+"""A small synthetic market for tests, fast and deterministic."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ START = 1_765_000_000_000 // DAY_MS * DAY_MS
 
 
 INTEREST = 80_000.0
-"""Open interest of the three venues that recordings know, in coins, as it is on average."""
+"""Average open interest of the three venues in recordings, in coins."""
 
 SHARES = {**VENUE_SHARE, **OTHER_SHARE}
 
 
 class WavySource:
-    """A price that swings round a level, with forced orders whenever it is told to have some."""
+    """A price that oscillates around a level, with the liquidation orders that a test adds."""
 
     end = None
 
@@ -49,7 +49,7 @@ class WavySource:
 
 
 def burst(at: int, count: int, venue: str) -> list[Forced]:
-    """Many forced orders at one venue within a second, each of its own size."""
+    """Return liquidation orders at one venue within a second, each with its own size."""
     step = 1000 / count
     return [
         Forced(at + int(i * step), venue, "long" if i % 2 else "short", 90_000.0 + i, 0.1 + i) for i in range(count)
@@ -57,14 +57,14 @@ def burst(at: int, count: int, venue: str) -> list[Forced]:
 
 
 async def exchange(clock: Clock, *sources: WavySource, inverse: bool = False) -> LoopbackExchange:
-    """A running loopback exchange."""
+    """Start a loopback exchange and return it."""
     made = LoopbackExchange({s.asset: Tape(s) for s in sources or (WavySource(),)}, clock, inverse=inverse)
     await made.start()
     return made
 
 
 def cheap() -> WavySource:
-    """A coin of a thousandth of a cent, which several venues quote by the thousand."""
+    """Return a coin worth a thousandth of a cent, which several venues quote per thousand."""
     return WavySource(1.2e-5, asset="PEPE", interest=5e12)
 
 

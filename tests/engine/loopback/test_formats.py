@@ -1,4 +1,4 @@
-"""What the loopback exchange answers has the keys and types of recorded raw answers."""
+"""The loopback exchange's answers have the keys and types of recorded raw answers."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def made(kind: type[Format]) -> Format:
 
 
 def raw(venue: str, name: str) -> list[Any]:
-    found: list[Any] = json.loads((FIXTURES / venue / f"{name}.raw.json").read_text())["raw"]
-    return found
+    answers: list[Any] = json.loads((FIXTURES / venue / f"{name}.raw.json").read_text())["raw"]
+    return answers
 
 
 def shape(value: Any, path: str = "") -> dict[str, type]:
-    """Every key path of a JSON value with the type found there; list items share a path."""
+    """Return the type at every key path of a JSON value. List items share a path."""
     if isinstance(value, dict):
         return {p: t for key, item in value.items() for p, t in shape(item, f"{path}.{key}").items()} | {path: dict}
     if isinstance(value, list):
-        found: dict[str, type] = {path: list}
+        types: dict[str, type] = {path: list}
         for item in value:
-            found |= shape(item, f"{path}[]")
-        return found
+            types |= shape(item, f"{path}[]")
+        return types
     return {path: type(value)}
 
 
@@ -98,21 +98,21 @@ CASES = [
 
 @needs_fixtures
 @pytest.mark.parametrize(("kind", "venue", "name", "index", "path", "query", "numeric"), CASES)
-def test_keys_and_types_are_those_of_the_venue(
+def test_keys_and_types_match_the_venues(
     kind: type[Format], venue: str, name: str, index: int, path: str, query: dict[str, str], numeric: set[str]
 ) -> None:
     answer = made(kind).answer(path, query)
     assert answer is not None
     status, payload = answer
     assert status == 200
-    wanted, found = shape(raw(venue, name)[index]), shape(json.loads(json.dumps(payload)))
+    wanted, actual = shape(raw(venue, name)[index]), shape(json.loads(json.dumps(payload)))
     for key, kind_of in wanted.items():
-        # The venue's own samples hold keys of other products; what its futures send must be there, as they send it.
+        # Recorded samples also have keys of other products; the keys that we send must have the recorded type.
         last = key.rsplit(".", 1)[-1]
-        if key in found and last not in numeric:
-            assert found[key] is kind_of, key
-    shared = set(wanted) & set(found)
-    assert len(shared) >= 0.75 * len(wanted), sorted(set(wanted) - set(found))
+        if key in actual and last not in numeric:
+            assert actual[key] is kind_of, key
+    shared = set(wanted) & set(actual)
+    assert len(shared) >= 0.75 * len(wanted), sorted(set(wanted) - set(actual))
 
 
 @needs_fixtures
@@ -124,22 +124,22 @@ def test_keys_and_types_are_those_of_the_venue(
         (Okx, "okx", 0, "/api/v5/public/instruments", None),
     ],
 )
-def test_markets_carry_the_venues_keys(kind: type[Format], venue: str, index: int, path: str, pick: Any) -> None:
+def test_markets_have_the_venues_keys(kind: type[Format], venue: str, index: int, path: str, pick: Any) -> None:
     answer = made(kind).answer(path, {})
     assert answer is not None
     body = answer[1]
     recorded = raw(venue, "fetchMarkets")[index]
     wanted = set(pick(recorded)) if pick else set(recorded)
-    found = set(pick(body)) if pick else set(body["data"][0])
-    assert len(wanted & found) >= 0.6 * len(wanted), sorted(wanted - found)
+    actual = set(pick(body)) if pick else set(body["data"][0])
+    assert len(wanted & actual) >= 0.6 * len(wanted), sorted(wanted - actual)
 
 
 @pytest.mark.parametrize("kind", [BinanceUsdm, Bybit, Okx])
-def test_an_unknown_path_and_an_unknown_coin_are_answered_as_the_venue_would(kind: type[Format]) -> None:
-    found = made(kind)
-    assert found.answer("/nowhere", {}) is None
-    path = next(path for path, name in found.rest.items() if name == "open_interest")
-    answer = found.answer(path, {"symbol": "NOPEUSDT", "instId": "NOPE-USDT-SWAP", "intervalTime": "5min"})
+def test_unknown_paths_and_coins_get_the_venues_errors(kind: type[Format]) -> None:
+    api = made(kind)
+    assert api.answer("/nowhere", {}) is None
+    path = next(path for path, name in api.rest.items() if name == "open_interest")
+    answer = api.answer(path, {"symbol": "NOPEUSDT", "instId": "NOPE-USDT-SWAP", "intervalTime": "5min"})
     assert answer is not None
     status, body = answer
     assert status == 400 or body.get("retCode") == 10001 or body.get("code") == "51001"
@@ -153,12 +153,12 @@ def test_an_unknown_path_and_an_unknown_coin_are_answered_as_the_venue_would(kin
         (Okx, '{"op":"subscribe","args":[{"channel":"liquidation-orders","instType":"SWAP"}]}'),
     ],
 )
-def test_a_stream_is_told_what_it_subscribed_to(kind: type[Format], subscribe: str) -> None:
-    found, subscription = made(kind), Subscription()
-    contract = next(iter(found.contracts.values()))
+def test_a_stream_sends_its_subscription(kind: type[Format], subscribe: str) -> None:
+    api, subscription = made(kind), Subscription()
+    contract = next(iter(api.contracts.values()))
     assert not subscription.wants(contract.id)
-    assert list(found.hear(subscribe, subscription))
+    assert list(api.hear(subscribe, subscription))
     assert subscription.wants(contract.id)
-    event = json.loads(found.tell(contract, Forced(NOW, kind.venue, "long", 88_000.0, 0.5)))
+    event = json.loads(api.tell(contract, Forced(NOW, kind.venue, "long", 88_000.0, 0.5)))
     side = {"binanceusdm": ("o", "S", "SELL"), "bybit": ("data", "S", "Buy"), "okx": ("data", "details", "sell")}
     assert side[kind.venue][2] in json.dumps(event)

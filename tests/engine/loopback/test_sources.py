@@ -1,4 +1,4 @@
-"""Sources make the market they say they make."""
+"""Sources replay a recording faithfully, or simulate a reproducible market."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOW = 1_795_320_000_000
 
 
 @needs_history
-def test_recorded_bars_come_out_as_they_went_in(recorded: History) -> None:
+def test_recorded_bars_come_out_unchanged(recorded: History) -> None:
     tape = Tape(RecordedSource(recorded))
     first, last = recorded.bars[0], recorded.bars[200]
     candles = {c.at: c for c in tape.candles(HOUR_MS, first.opened_at, last.opened_at, last.closed_at)}
@@ -32,12 +32,12 @@ def test_recorded_bars_come_out_as_they_went_in(recorded: History) -> None:
 def test_recorded_liquidations_add_up_to_the_bars(recorded: History) -> None:
     tape = Tape(RecordedSource(recorded))
     end = recorded.bars[100].closed_at
-    told = sum(e.price * e.amount_base for venue in VENUE_SHARE for e in tape.forced(venue, 0, end))
+    from_tape = sum(e.price * e.amount_base for venue in VENUE_SHARE for e in tape.forced(venue, 0, end))
     reported = sum((b.long_liquidations_usd or 0) + (b.short_liquidations_usd or 0) for b in recorded.bars[:101])
-    assert told == pytest.approx(reported, rel=0.01)
+    assert from_tape == pytest.approx(reported, rel=0.01)
 
 
-def test_the_same_seed_is_the_same_market_and_another_is_another() -> None:
+def test_the_seed_alone_determines_the_market() -> None:
     tapes = [Tape(SimulatedSource(seed, NOW, 2)) for seed in (1, 1, 2)]
     rows = [tape.candles(HOUR_MS, tape.start, NOW, NOW) for tape in tapes]
     assert rows[0] == rows[1]
@@ -45,7 +45,7 @@ def test_the_same_seed_is_the_same_market_and_another_is_another() -> None:
     assert tapes[0].mark(NOW) == pytest.approx(90_400, rel=0.001)
 
 
-def test_the_crowd_is_forced_out_on_the_side_that_price_goes_against() -> None:
+def test_positions_are_liquidated_only_where_price_went() -> None:
     tape = Tape(SimulatedSource(1, NOW, 4))
     events = [event for venue in VENUE_SHARE for event in tape.forced(venue, tape.start, NOW)]
     assert len(events) > 50
@@ -56,7 +56,7 @@ def test_the_crowd_is_forced_out_on_the_side_that_price_goes_against() -> None:
             assert reached
 
 
-def test_a_running_candle_shows_only_what_has_been() -> None:
+def test_a_running_candle_shows_only_the_past() -> None:
     tape = Tape(WavySource())
     at = START + DAY_MS
     for second in (0, 20, 40, 59):

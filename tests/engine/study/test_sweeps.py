@@ -1,4 +1,4 @@
-"""What is reported when clusters are swept, against like moves."""
+"""Liquidations reported when clusters are swept, compared with similar moves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import needs_history
 
 
 def moves_of(days: int, over: float) -> SweptMoves:
-    """Ten moves a day on each side whose reports grow with their length; each fifth swept a cluster."""
+    """Return ten moves a day on each side, with reports that grow with length. Every fifth swept a cluster."""
     rng = np.random.default_rng(1)
     count = days * 20
     length = rng.lognormal(-5, 0.5, count)
@@ -24,16 +24,16 @@ def moves_of(days: int, over: float) -> SweptMoves:
 
 
 @pytest.mark.parametrize("over", [1.0, 2.3])
-def test_the_ratio_finds_what_was_put_in(over: float) -> None:
+def test_the_ratio_recovers_the_input(over: float) -> None:
     moves = moves_of(60, over)
-    found = ratio_over(moves, ~moves.cluster, [np.log(moves.length)])
-    low, high = found["middle_90"]
-    assert found["ratio"] == pytest.approx(over, rel=0.1)
+    figures = ratio_over(moves, ~moves.cluster, [np.log(moves.length)])
+    low, high = figures["middle_90"]
+    assert figures["ratio"] == pytest.approx(over, rel=0.1)
     assert low < over < high
     assert high / low < 1.6
 
 
-def test_longer_moves_are_not_taken_for_better_ones() -> None:
+def test_longer_moves_do_not_raise_the_ratio_much() -> None:
     moves = moves_of(60, 1.0)
     longer = np.where(moves.cluster, 3.0, 1.0)
     stretched = SweptMoves(
@@ -46,18 +46,18 @@ def test_longer_moves_are_not_taken_for_better_ones() -> None:
         moves.placebo,
     )
     plain = stretched.reported[stretched.cluster].mean() / stretched.reported[~stretched.cluster].mean()
-    found = ratio_over(stretched, ~stretched.cluster, [np.log(stretched.length)])
+    figures = ratio_over(stretched, ~stretched.cluster, [np.log(stretched.length)])
     assert plain > 4
-    assert found["ratio"] < 1.6
+    assert figures["ratio"] < 1.6
 
 
 @needs_history
 def test_recorded_clusters_beat_equal_moves_and_placebos_do_not(recorded: History) -> None:
-    found = sweep_figures(recorded)
-    assert found["cluster_sweeps"] > 50
-    assert found["over_equal_moves"]["middle_90"][0] > 1
-    low, high = found["placebo_over_equal_moves"]["middle_90"]
+    figures = sweep_figures(recorded)
+    assert figures["cluster_sweeps"] > 50
+    assert figures["over_equal_moves"]["middle_90"][0] > 1
+    low, high = figures["placebo_over_equal_moves"]["middle_90"]
     assert low < 1 < high
-    # May not be said: that a cluster beats a level that has gone untraded for as long.
-    assert found["over_equally_untraded"]["middle_90"][0] < 1.05
-    assert found["median_usd_untraded_4-12h"] < found["median_usd_untraded_over_120h"]
+    # We may not claim that a cluster beats a level that has been untraded for as long.
+    assert figures["over_equally_untraded"]["middle_90"][0] < 1.05
+    assert figures["median_usd_untraded_4-12h"] < figures["median_usd_untraded_over_120h"]

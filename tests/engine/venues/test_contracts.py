@@ -1,4 +1,4 @@
-"""Raw answers of the venues become contracts, kind, side and time in the right units; without a socket."""
+"""Venues' raw answers are parsed into contracts, kind, side and time in the right units, without a socket."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ HTX = {
 async def test_documented_answers(
     venue: Venue, size: float, kind: Kind, row: Any, contracts: float, usd: float, funding: float | None
 ) -> None:
-    found = venue._reading(listing(venue, size, kind), venue._figures(listing(venue, size, kind), row), None)
-    assert found.contracts == pytest.approx(contracts)
-    assert found.market.usd(found.contracts, found.mark) == pytest.approx(usd, rel=1e-3)
-    assert found.funding_rate == (None if funding is None else pytest.approx(funding, rel=1e-3))
-    assert found.timed == (venue.id != "kucoinfutures")
+    reading = venue._reading(listing(venue, size, kind), venue._figures(listing(venue, size, kind), row), None)
+    assert reading.contracts == pytest.approx(contracts)
+    assert reading.market.usd(reading.contracts, reading.mark) == pytest.approx(usd, rel=1e-3)
+    assert reading.funding_rate == (None if funding is None else pytest.approx(funding, rel=1e-3))
+    assert reading.timed == (venue.id != "kucoinfutures")
 
 
 @needs_fixtures
@@ -119,7 +119,7 @@ async def test_documented_answers(
             lambda r: {**r[0]["result"]["list"][0], "time": r[0]["time"]},
             1.0,
             "inverse",
-            373504107 / 2,  # both sides are in the answer
+            373504107 / 2,  # the answer counts both sides
             373.5e6 / 2,
             -0.001034,
         ),
@@ -140,10 +140,10 @@ async def test_recorded_answers(
     venue: Venue, path: str, pick: Any, size: float, kind: Kind, contracts: float, usd: float, funding: float
 ) -> None:
     of = listing(venue, size, kind)
-    found = venue._reading(of, venue._figures(of, pick(raw(path))), None)
-    assert found.contracts == pytest.approx(contracts)
-    assert found.market.usd(found.contracts, found.mark) == pytest.approx(usd, rel=1e-3)
-    assert found.funding_rate == pytest.approx(funding)
+    reading = venue._reading(of, venue._figures(of, pick(raw(path))), None)
+    assert reading.contracts == pytest.approx(contracts)
+    assert reading.market.usd(reading.contracts, reading.mark) == pytest.approx(usd, rel=1e-3)
+    assert reading.funding_rate == pytest.approx(funding)
 
 
 @needs_fixtures
@@ -170,10 +170,10 @@ async def test_recorded_histories(
         "linear": kind == "linear",
         "inverse": kind == "inverse",
     }
-    known = venue._open_at(of, exchange.parse_open_interest(row, market))
-    assert known.contracts == pytest.approx(contracts)
+    point = venue._open_at(of, exchange.parse_open_interest(row, market))
+    assert point.contracts == pytest.approx(contracts)
     price = usd / (contracts * size)
-    assert of.market.usd(known.contracts or 0, price) == pytest.approx(usd, rel=1e-3)
+    assert of.market.usd(point.contracts or 0, price) == pytest.approx(usd, rel=1e-3)
 
 
 @needs_fixtures
@@ -185,13 +185,13 @@ async def test_a_recorded_liquidation_of_gate_was_a_short(venue: Venue) -> None:
 
 
 @pytest.mark.parametrize("venue", ["gate"], indirect=True)
-async def test_what_gate_could_not_fill_is_not_counted(venue: Venue) -> None:
+async def test_gates_unfilled_part_is_not_counted(venue: Venue) -> None:
     row = {"contract": "BTC_USDT", "left": "3", "size": "-10", "fill_price": "100", "time": "5"}
     assert venue._liquidation(listing(venue, 1.0), row).contracts == 7
 
 
 @pytest.mark.parametrize("venue", ["htx"], indirect=True)
-async def test_htx_names_the_position(venue: Venue) -> None:
+async def test_htx_states_the_side(venue: Venue) -> None:
     linear = {
         "liquidation_time": "5",
         "side": "buy",
@@ -247,21 +247,21 @@ FRAMES = [
 
 
 @pytest.mark.parametrize(("venue", "frame", "expected"), FRAMES, indirect=["venue"])
-async def test_whose_position_a_forced_order_closed(venue: Venue, frame: Any, expected: list[Any]) -> None:
+async def test_sides_of_liquidation_orders(venue: Venue, frame: Any, expected: list[Any]) -> None:
     sizes = {"binancecoinm": 100.0, "okx": 0.01}
     kind: Kind = "inverse" if venue.id == "binancecoinm" else "linear"
     venue._ids = {"BTC": listing(venue, sizes.get(venue.id, 1.0), kind)}
-    found = list(venue._liquidations(frame))
-    assert [(event.side, event.contracts) for event in found] == [(side, contracts) for side, contracts, _ in expected]
-    assert [event.notional_usd for event in found] == pytest.approx([usd for *_, usd in expected])
-    assert all(event.at == 5 for event in found)
+    orders = list(venue._liquidations(frame))
+    assert [(event.side, event.contracts) for event in orders] == [(side, contracts) for side, contracts, _ in expected]
+    assert [event.notional_usd for event in orders] == pytest.approx([usd for *_, usd in expected])
+    assert all(event.at == 5 for event in orders)
 
 
 @pytest.mark.parametrize("venue", ["bybit"], indirect=True)
-async def test_a_rate_given_as_a_percentage_is_a_fraction_here(venue: Venue) -> None:
+async def test_a_rate_given_as_a_percentage_is_converted(venue: Venue) -> None:
     of = listing(venue, 1.0, "inverse")
-    for said in (0.5, 0.005):
-        tier = venue._tier(of, {"minNotional": 0, "maintenanceMarginRate": said, "maxLeverage": 100})
+    for rate in (0.5, 0.005):
+        tier = venue._tier(of, {"minNotional": 0, "maintenanceMarginRate": rate, "maxLeverage": 100})
         assert tier.maintenance_rate == 0.005
 
 
@@ -278,7 +278,7 @@ async def test_a_rate_given_as_a_percentage_is_a_fraction_here(venue: Venue) -> 
         {"indexPrice": "150"},
     ],
 )
-async def test_what_cannot_be_true_is_refused(venue: Venue, change: dict[str, str]) -> None:
+async def test_impossible_values_are_refused(venue: Venue, change: dict[str, str]) -> None:
     of = listing(venue, 1.0)
     row = {
         "markPrice": "100",
@@ -310,5 +310,5 @@ async def test_what_cannot_be_true_is_refused(venue: Venue, change: dict[str, st
         ("C98", "C98", 1),
     ],
 )
-def test_coins_by_the_lot_are_one_asset(base: str, coin: str, lot: float) -> None:
+def test_lots_of_a_coin_are_one_asset(base: str, coin: str, lot: float) -> None:
     assert coin_of(base) == (coin, lot)

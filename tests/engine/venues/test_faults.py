@@ -1,4 +1,4 @@
-"""Every way a venue fails: nothing is invented, the state is said, and it mends by itself."""
+"""Every way a venue can fail: no figure is invented, the state is shown, and the venue recovers by itself."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ STREAM_FAULTS = ("silent stream", "cut stream")
 REFUSED = ("451", "country")
 RATE_LIMITED = ("429", "418")
 HARMLESS = ("twice", *STREAM_FAULTS)
-"""Figures are right in spite of them."""
+"""Faults that leave figures right."""
 
 TIMELESS = tuple(name for name in VENUES if name in ("gate", "hyperliquid", "kucoinfutures"))
-"""Their figures carry no time: neither a clock that is wrong nor an old answer shows."""
+"""Venues whose figures carry no time, so that neither a wrong clock nor an old answer shows."""
 
 
 def prices(bar: Bar) -> tuple[float, ...]:
@@ -43,7 +43,7 @@ async def looked(venue: Venue) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", VENUES)
-async def test_no_fault_puts_a_figure_into_the_world(name: str) -> None:
+async def test_no_fault_invents_a_figure(name: str) -> None:
     server = await exchange(ManualClock(NOW), inverse=True)
     venue = VENUES[name](Access(server.url, None, lambda: NOW))
     venue._exchange.timeout = 300
@@ -54,10 +54,10 @@ async def test_no_fault_puts_a_figure_into_the_world(name: str) -> None:
         for fault in FAULTS:
             server.fail(name, fault)
             if fault in HARMLESS or fault == "frozen" or (fault == "ahead" and name in TIMELESS):
-                found = await looked(venue)
-                assert [key for key, *_ in found] == [key for key, *_ in good], fault
+                figures = await looked(venue)
+                assert [key for key, *_ in figures] == [key for key, *_ in good], fault
                 if fault != "ahead":
-                    assert found == good, fault
+                    assert figures == good, fault
                 continue
             with pytest.raises(VenueError) as caught:
                 await looked(venue)
@@ -74,7 +74,7 @@ async def test_no_fault_puts_a_figure_into_the_world(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VENUES)
-async def test_rows_doubled_and_turned_round_make_the_same_bars(name: str) -> None:
+async def test_doubled_and_reversed_rows_add_no_bars(name: str) -> None:
     server = await exchange(ManualClock(NOW), inverse=True)
     venue = VENUES[name](Access(server.url, None, lambda: NOW))
     try:
@@ -83,20 +83,20 @@ async def test_rows_doubled_and_turned_round_make_the_same_bars(name: str) -> No
         market = venue.markets[0]
         good = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
         server.fail(name, "twice")
-        found = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
-        # What was cut off with the doubled rows is missing; nothing is there that was not.
-        assert {prices(bar) for bar in found} <= {prices(bar) for bar in good}
-        assert {bar for bar in found if bar.contracts is not None} <= set(good)
-        assert all(left.closed_at <= right.opened_at for left, right in itertools.pairwise(found))
+        received = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
+        # Doubled rows may push some bars off the page, but add none.
+        assert {prices(bar) for bar in received} <= {prices(bar) for bar in good}
+        assert {bar for bar in received if bar.contracts is not None} <= set(good)
+        assert all(left.closed_at <= right.opened_at for left, right in itertools.pairwise(received))
         spoilt: tuple[Fault, ...] = ("truncated", "empty", "html", "nan")
         for fault in spoilt:
             server.fail(name, fault)
             try:
-                found = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
+                received = await venue.bars(market, NOW - DAY_MS, NOW, NOW)
             except VenueError:
                 continue
-            assert all((bar.open, bar.close) in {(b.open, b.close) for b in good} for bar in found), fault
-            assert all(bar.contracts is None or bar in good for bar in found), fault
+            assert all((bar.open, bar.close) in {(b.open, b.close) for b in good} for bar in received), fault
+            assert all(bar.contracts is None or bar in good for bar in received), fault
     finally:
         await venue.close()
         await server.stop()
@@ -118,7 +118,7 @@ async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
     await store.close()
 
 
-async def test_each_fault_takes_one_venue_out_and_it_comes_back(rig: Rig) -> None:
+async def test_each_fault_excludes_one_venue_until_it_recovers(rig: Rig) -> None:
     rig.start()
     await rig.settle()
     worker = next(worker for worker in rig.feed.workers if worker.id == "bybit")
@@ -132,7 +132,7 @@ async def test_each_fault_takes_one_venue_out_and_it_comes_back(rig: Rig) -> Non
         assert "bybit" not in rig.board.view.interest_usd, fault
         assert set(rig.board.view.interest_usd) == {"binanceusdm", "okx"}
         assert rig.board.venue_shares()["bybit"] == pytest.approx(VENUE_SHARE["bybit"], abs=0.03)
-        # Its map waits as it was: a venue that is gone has not closed its positions.
+        # Its map is kept as it was: an outage closes no positions.
         assert rig.board.maps.markets[market.key].held("long") == pytest.approx(held, rel=0.02)
         if fault in REFUSED:
             await until(lambda: worker.state == "refused")
@@ -142,7 +142,7 @@ async def test_each_fault_takes_one_venue_out_and_it_comes_back(rig: Rig) -> Non
         assert "bybit" in rig.board.view.interest_usd
 
 
-async def test_a_market_that_is_delisted_leaves_the_sum_and_the_others_stay(rig: Rig) -> None:
+async def test_a_delisted_market_leaves_the_sum_and_the_others_stay(rig: Rig) -> None:
     rig.start()
     await rig.settle()
     rig.server.delist("okx", "BTC")
@@ -151,7 +151,7 @@ async def test_a_market_that_is_delisted_leaves_the_sum_and_the_others_stay(rig:
     assert set(rig.board.view.interest_usd) == {"binanceusdm", "bybit"}
 
 
-async def test_an_old_answer_is_no_news(rig: Rig) -> None:
+async def test_an_old_answer_is_ignored(rig: Rig) -> None:
     rig.start()
     await rig.settle()
     worker = rig.feed.workers[0]
@@ -166,7 +166,7 @@ async def test_an_old_answer_is_no_news(rig: Rig) -> None:
     assert before is not None
 
 
-async def test_a_price_far_from_the_others_is_not_believed(rig: Rig) -> None:
+async def test_a_price_far_from_the_others_is_left_out(rig: Rig) -> None:
     rig.start()
     await rig.settle()
     worker = rig.feed.workers[2]
@@ -176,7 +176,7 @@ async def test_a_price_far_from_the_others_is_not_believed(rig: Rig) -> None:
         figures = look(listing, row)
         return type(figures)(float(figures.mark) * 1000, figures.contracts, at=figures.at)
 
-    worker.venue._figures = thousandfold  # type: ignore[method-assign]  # a venue that changes its lots overnight
+    worker.venue._figures = thousandfold  # type: ignore[method-assign]  # a venue that changes its lot size overnight
     rig.clock.at += 70_000
     await until(lambda: "another coin" in rig.board.missing.get(worker.id, ""))
     assert rig.feed.prices_refused > 0
@@ -185,7 +185,7 @@ async def test_a_price_far_from_the_others_is_not_believed(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", THREE)
 @pytest.mark.parametrize("fault", ["twice", "cut stream"])
-async def test_every_order_is_stored_once_over_doubled_events_and_reconnects(name: str, fault: Fault) -> None:
+async def test_every_order_is_stored_once_despite_repeats_and_reconnects(name: str, fault: Fault) -> None:
     clock, source, store = ManualClock(NOW), WavySource(), Store(None, SystemClock())
     await store.open()
     rig = Rig(await exchange(clock, source), clock, store, AssetBoard("BTC"), [name])
@@ -193,28 +193,28 @@ async def test_every_order_is_stored_once_over_doubled_events_and_reconnects(nam
     try:
         rig.start()
         await rig.settle()
-        told: list[Forced] = []
+        sent: list[Forced] = []
         for step in range(3):
             # Connected and subscribed, whatever happened to the socket before.
             await until(lambda: bool(rig.server.listeners(name)))
             await asyncio.sleep(0.1)
             orders = burst(clock.at + 1000 + step, 20, name)
-            told += orders
+            sent += orders
             source.orders = orders
             clock.at += MINUTE_MS
-            wanted = len(told)
-            await until(lambda: len(rig.stored) >= wanted)  # noqa: B023  # evaluated within the turn of the loop
+            wanted = len(sent)
+            await until(lambda: len(rig.stored) >= wanted)  # noqa: B023  # evaluated within this iteration
         await asyncio.sleep(0.3)
-        assert len(rig.stored) == len(told)
+        assert len(rig.stored) == len(sent)
         rows = await store.reported_since("BTC", 0)
-        assert len(rows) == len(told)
+        assert len(rows) == len(sent)
     finally:
         await rig.stop()
         await rig.server.stop()
         await store.close()
 
 
-async def test_a_stream_that_hangs_is_dialled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_that_hangs_is_reopened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.venues.liquidation_feed.QUIET_MS", 400)
     clock, source, store = ManualClock(NOW), WavySource(), Store(None, SystemClock())
     await store.open()

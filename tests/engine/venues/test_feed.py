@@ -1,4 +1,4 @@
-"""The live feed: history first, then ticks; a venue that fails is left out and comes back."""
+"""The live feed: history first, then ticks. A venue that fails is left out until it recovers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ THREE = ("binanceusdm", "bybit", "okx")
 
 
 class Rig:
-    """A loopback exchange, a feed on it, and a watch that takes its ticks."""
+    """A loopback exchange, a feed that reads it, and a pipeline that processes its ticks."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Rig:
 
     @property
     def stored(self) -> list[ReportedLiquidation]:
-        """Forced orders as ticks have brought them."""
+        """Liquidation orders that ticks have delivered."""
         return [row for d in self.delivered for update in d.updates.values() for row in update.reported]
 
     def start(self) -> None:
@@ -67,7 +67,7 @@ class Rig:
         self._task = asyncio.create_task(run())
 
     async def settle(self) -> None:
-        """Wait until the feed has delivered the present."""
+        """Wait until the feed has caught up with the present."""
         await until(lambda: any(not d.silent and not d.late and d.now >= self.clock.at for d in self.delivered))
 
     async def stop(self) -> None:
@@ -132,9 +132,7 @@ async def test_a_venue_that_is_down_at_the_start_is_left_out_and_named(rig: Rig)
     assert set(rig.board.view.venue_shares(80_000)) == {"binanceusdm", "bybit"}
 
 
-async def test_a_venue_that_fails_later_leaves_the_sum_and_comes_back(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_venue_that_fails_later_is_left_out_and_comes_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.2, 0.4))
     rig.start()
     await rig.settle()
@@ -149,7 +147,7 @@ async def test_a_venue_that_fails_later_leaves_the_sum_and_comes_back(
     assert "bybit" in rig.board.view.venue_shares(80_000)
 
 
-async def test_after_downtime_what_was_missed_comes_late_and_in_order(rig: Rig) -> None:
+async def test_bars_missed_in_downtime_come_late_and_in_order(rig: Rig) -> None:
     rig.start()
     await rig.settle()
     await rig.stop()
@@ -160,15 +158,13 @@ async def test_after_downtime_what_was_missed_comes_late_and_in_order(rig: Rig) 
         await again.settle()
         late = [d.now for d in again.delivered if d.late]
         assert late == sorted(late)
-        assert len(late) == 7  # of nine bars, two are young enough to be news
+        assert len(late) == 7  # of nine bars, two are recent enough for live alerts
         assert all(d.silent for d in again.delivered if d.now < late[0])
     finally:
         await again.stop()
 
 
-async def test_what_happened_while_every_venue_was_down_is_not_taken_as_seen(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_bars_of_an_outage_of_every_venue_are_marked_as_missed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.05, 0.1))
     rig.start()
     await rig.settle()
@@ -179,17 +175,17 @@ async def test_what_happened_while_every_venue_was_down_is_not_taken_as_seen(
     rig.clock.at += 20 * MINUTE_MS
     await asyncio.sleep(0.5)
     assert await rig.store.priced_until() == before
-    known = len(rig.delivered)
+    count = len(rig.delivered)
     rig.server.recover()
-    await until(lambda: any(d.late for d in rig.delivered[known:]))
+    await until(lambda: any(d.late for d in rig.delivered[count:]))
     await until(lambda: rig.board.as_of >= rig.clock.at)
-    missed = [d for d in rig.delivered[known:] if d.now < rig.clock.at]
+    missed = [d for d in rig.delivered[count:] if d.now < rig.clock.at]
     assert missed
     assert not any(d.silent for d in missed)
     assert all(d.updates["BTC"].priced for d in missed)
 
 
-async def test_one_markets_failure_leaves_the_venues_others_alone(rig: Rig) -> None:
+async def test_one_failing_market_does_not_affect_its_venue(rig: Rig) -> None:
     worker = rig.feed.workers[0]
     rig.start()
     await rig.settle()
@@ -205,7 +201,7 @@ async def test_one_markets_failure_leaves_the_venues_others_alone(rig: Rig) -> N
     del worker.venue._followed[other.key]
 
 
-async def test_a_laggards_history_is_stepped_whole_before_its_news(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_venues_history_is_stepped_before_its_ticks(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.venues.feed.BACKFILL_BARS", 100)
     late = rig.feed.workers[2]
     late.venue.load, load = refuse, late.venue.load  # type: ignore[method-assign]  # down at first

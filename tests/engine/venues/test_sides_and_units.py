@@ -1,4 +1,4 @@
-"""What the world sends that agrees with itself and is wrong, or odd in one place: units, sides, kinds, side figures."""
+"""Input that is consistent but wrong, or odd in one field: units, sides, kinds, optional figures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BYBIT = {"markPrice": "100", "openInterest": "20", "openInterestValue": "2000", 
     ],
 )
 async def test_bybit_counts_each_contract_once(venue: Venue, more: dict[str, str], contracts: float) -> None:
-    """The field of one side where it is sent, else half of what counts both."""
+    """We use the one-sided field if it is sent, else half of the two-sided one."""
     row = {**BYBIT, **more}
     assert venue._reading(of(venue), venue._figures(of(venue), row), NOW).contracts == contracts
     history = {"timestamp": NOW, "openInterestAmount": 20.0, "info": {"openInterest": "20", **more}}
@@ -53,8 +53,8 @@ async def test_bybit_counts_each_contract_once(venue: Venue, more: dict[str, str
 
 
 @pytest.mark.parametrize("venue", ["gate"], indirect=True)
-async def test_gate_is_halved_where_its_own_figures_say_so(venue: Venue) -> None:
-    """Its list of contracts has the positions of one side."""
+async def test_gate_is_halved_if_its_figures_count_twice(venue: Venue) -> None:
+    """Its list of contracts counts the positions of one side."""
     for ratio, contracts in ((2.0, 500.0), (1.0, 1000.0)):
         held = {f"C{i}_USDT": {"id": f"C{i}_USDT", "info": {"position_size": 100}} for i in range(4)}
 
@@ -71,7 +71,7 @@ async def test_gate_is_halved_where_its_own_figures_say_so(venue: Venue) -> None
 
 
 @pytest.mark.parametrize("venue", ["gate"], indirect=True)
-async def test_a_liquidation_in_parts_counts_the_order_and_not_the_position(venue: Venue) -> None:
+async def test_a_partial_liquidation_counts_the_order_not_the_position(venue: Venue) -> None:
     row = {"size": "-1000", "order_size": "40", "left": "10", "fill_price": "5", "time": NOW / 1000}
     event = venue._liquidation(of(venue), row)
     assert (event.side, event.contracts) == ("short", 30.0)
@@ -81,8 +81,8 @@ def order(filled: float, at: int = NOW, state: str = "PARTIALLY_FILLED", **more:
     return {"s": "BTCUSDT", "S": "SELL", "q": "10", "p": "9", "l": "1", "z": str(filled), "T": at, "X": state} | more
 
 
-def test_of_a_forced_order_all_that_was_filled_counts_once() -> None:
-    """Parts within a second are in no frame of their own; a frame that comes twice adds nothing."""
+def test_each_fill_of_a_liquidation_order_counts_once() -> None:
+    """Fills within a second have no frame of their own, and a repeated frame adds nothing."""
     fills = Fills()
     assert fills.new_amount(order(4)) == 4
     assert fills.new_amount(order(4)) == 0
@@ -109,14 +109,14 @@ def test_of_a_forced_order_all_that_was_filled_counts_once() -> None:
         ({"contracts": 1e17}, False),
     ],
 )
-def test_a_forced_order_that_cannot_be_is_told_apart(change: dict[str, Any], fine: bool) -> None:
-    """Its time, price and size are held against now and the market's own last figures."""
+def test_impossible_liquidations_are_recognized(change: dict[str, Any], fine: bool) -> None:
+    """Its time, price and size are compared with now and the market's own last figures."""
     given = {"at": NOW, "price": 90_000.0, "contracts": 2.0} | change
     event = Liquidation(MARKET, given["at"], "long", given["price"], given["contracts"])
     assert (why_impossible(event, NOW, SAMPLE) == "") is fine
 
 
-def test_before_the_first_figures_only_a_size_beyond_any_is_refused() -> None:
+def test_before_the_first_figures_only_an_absurd_size_is_refused() -> None:
     assert not why_impossible(Liquidation(MARKET, NOW, "long", 90_000.0, 5.0), NOW, None)
     assert why_impossible(Liquidation(MARKET, NOW, "long", 90_000.0, 1e9), NOW, None)
 
@@ -124,8 +124,8 @@ def test_before_the_first_figures_only_a_size_beyond_any_is_refused() -> None:
 @pytest.mark.parametrize(
     "name", ["$\\FRAC{1}{2}", "discord.gg/x", "A\x1b[31m", "", " ", "A" * 21, "BTC-USD", "A\u202eB", "@everyone"]
 )
-def test_what_is_no_name_is_refused(name: str) -> None:
-    """Messages, pictures and terminals show it."""
+def test_invalid_names_are_refused(name: str) -> None:
+    """Names are shown in messages, pictures and terminals."""
     with pytest.raises(ImplausibleError):
         coin_of(name)
 
@@ -135,7 +135,7 @@ def test_names_are_letters_and_digits_of_any_script() -> None:
 
 
 def test_funding_intervals_follow_the_next_payment() -> None:
-    """Venues shorten them within the day, and say so in a list that is read once a day."""
+    """Venues may shorten them during the day, and we read their list only once a day."""
     clock, at = FundingHours(), NOW // (8 * HOUR_MS) * 8 * HOUR_MS
     assert clock.hours("a", 8.0, at) == 8.0
     assert clock.hours("a", 8.0, at + HOUR_MS) == 1.0
@@ -146,13 +146,13 @@ def test_funding_intervals_follow_the_next_payment() -> None:
 
 
 @pytest.mark.parametrize("odd", ["abc", None, [], {}, "nan", "inf", "1e400", ""])
-def test_a_figure_that_only_decorates_takes_nothing_with_it(odd: Any) -> None:
+def test_an_invalid_optional_figure_is_none(odd: Any) -> None:
     assert decoration(odd) is None
 
 
 @pytest.mark.parametrize("venue", ["bybit"], indirect=True)
 @pytest.mark.parametrize("name", ["fundingRate", "indexPrice", "openInterestValue", "fundingIntervalHour"])
-async def test_an_odd_side_figure_leaves_the_reading(venue: Venue, name: str) -> None:
+async def test_a_bad_extra_figure_keeps_the_reading(venue: Venue, name: str) -> None:
     reading = venue._reading(of(venue), venue._figures(of(venue), {**BYBIT, name: "what"}), NOW)
     assert (reading.mark, reading.contracts) == (100.0, 10.0)
 
@@ -192,5 +192,5 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("venue", "info", "coin"), KINDS, indirect=["venue"])
-async def test_only_kinds_that_are_known_as_coins_are_coins(venue: Venue, info: dict[str, Any], coin: bool) -> None:
+async def test_only_known_kinds_of_coins_are_coins(venue: Venue, info: dict[str, Any], coin: bool) -> None:
     assert venue._is_coin({"info": info}) is coin

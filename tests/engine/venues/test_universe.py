@@ -1,4 +1,4 @@
-"""Coins with the most open interest: ranked over venues, followed, let go late, kept where somebody waits for them."""
+"""Coins with the most open interest: ranked over all venues, dropped late, kept while a rule needs them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_a_venue_that_is_down_does_not_stop_the_ranking(server: LoopbackEx
     await closed(workers)
 
 
-async def test_the_ranking_is_followed_and_who_waits_keeps_a_coin(server: LoopbackExchange, store: Store) -> None:
+async def test_the_ranking_is_followed_and_a_rule_keeps_its_coin(server: LoopbackExchange, store: Store) -> None:
     workers = readers(server, store, ["okx", "deribit"])
     boards: dict[str, AssetBoard] = {}
     wanted: set[str] = set()
@@ -88,14 +88,14 @@ async def test_the_ranking_is_followed_and_who_waits_keeps_a_coin(server: Loopba
     assert {market.asset for worker in workers for market in worker.venue.markets} == {"BTC", "ETH"}
     boards["SOL"], boards["DOGE"], boards["PEPE"] = AssetBoard("SOL"), AssetBoard("DOGE"), AssetBoard("PEPE")
     wanted.add("DOGE")
-    # Third of two is near enough to stay; the fourth goes, and the last stays as somebody has a rule for it.
+    # With room for two, third place is close enough to stay; the fourth is dropped, and a rule keeps the last.
     assert await universe.review() == ["BTC", "ETH", "SOL", "DOGE"]
     assert set(boards) == {"BTC", "ETH", "SOL", "DOGE"}
     assert gone == ["PEPE"]
     await closed(workers)
 
 
-async def test_without_any_answer_what_is_known_is_followed(server: LoopbackExchange, store: Store) -> None:
+async def test_without_any_answer_known_coins_stay(server: LoopbackExchange, store: Store) -> None:
     server.fail("okx", "down")
     workers = readers(server, store, ["okx"])
     boards: dict[str, AssetBoard] = {}

@@ -1,4 +1,4 @@
-"""Each venue through unmodified ccxt over real sockets: units, bars, forced orders, margin, books."""
+"""Each venue through unmodified ccxt over real sockets: units, bars, liquidation orders, margin, books."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ async def opened(
 
 
 def expected_usd(market: Market) -> float:
-    """About what a market of the test's coin holds at that venue."""
+    """Return the approximate open interest, USD, of a market of the test's coin at its venue."""
     share = 0.1 if market.kind == "inverse" and market.venue not in ONLY_INVERSE else 1.0
     return INTEREST * 90_000 * SHARES[market.venue] * share
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_bars_have_no_gap_and_hold_what_is_open(name: str) -> None:
+async def test_bars_have_open_interest_and_no_gap(name: str) -> None:
     async with opened(name) as (venue, _):
         for market in venue.markets:
             bars = await venue.bars(market, NOW - 2 * DAY_MS, NOW, NOW)
             assert len(bars) >= 2 * 288 - 2
             assert all(right.opened_at == left.closed_at for left, right in itertools.pairwise(bars))
-            known = [bar for bar in bars if bar.contracts is not None]
+            with_interest = [bar for bar in bars if bar.contracts is not None]
             step = venue.interest_step_ms
-            assert len(known) == (0 if step is None else len(bars) if step == STEP_MS else 48)
-            for bar in known[::50]:
+            assert len(with_interest) == (0 if step is None else len(bars) if step == STEP_MS else 48)
+            for bar in with_interest[::50]:
                 assert bar.contracts is not None
                 assert market.usd(bar.contracts, bar.close) == pytest.approx(expected_usd(market), rel=0.08)
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_what_polls_saw_is_taken_where_there_is_no_history(name: str) -> None:
+async def test_polled_open_interest_fills_in_for_history(name: str) -> None:
     async with opened(name) as (venue, _):
         market = venue.markets[0]
         bars = await venue.bars(market, NOW - HOUR_MS, NOW, NOW, lambda at: 1000.0 + at % 7)
@@ -94,7 +94,7 @@ async def test_bars_without_open_interest_are_kept_but_for_the_newest(monkeypatc
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_one_look_says_mark_contracts_funding_and_time(name: str) -> None:
+async def test_a_poll_gives_mark_contracts_funding_and_time(name: str) -> None:
     async with opened(name) as (venue, server):
         requests = server.requests[name]
         readings = await venue.readings(NOW)
@@ -111,7 +111,7 @@ async def test_one_look_says_mark_contracts_funding_and_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_minutes_give_the_extremes_since_the_look_before(name: str) -> None:
+async def test_minutes_give_the_extremes_since_the_last_poll(name: str) -> None:
     clock = ManualClock(NOW)
     async with opened(name, clock=clock) as (venue, _):
         market, extremes = venue.markets[0], Extremes()
@@ -128,7 +128,7 @@ async def test_minutes_give_the_extremes_since_the_look_before(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", [name for name in IDS if name not in ONLY_INVERSE])
-async def test_a_coin_quoted_by_the_thousand_has_one_price(name: str) -> None:
+async def test_a_coin_quoted_per_thousand_has_one_price(name: str) -> None:
     async with opened(name, cheap()) as (venue, server):
         (market,) = venue.markets
         assert market.asset == "PEPE"
@@ -149,7 +149,7 @@ async def test_order_books_are_usd_by_distance(name: str) -> None:
             depth = await venue.depth(market, NOW)
             (mark,) = {round(r.mark) for r in await venue.readings(NOW) if r.market == market}
             assert depth.middle == pytest.approx(mark, rel=1e-3)
-            # The loopback book holds a ten-thousandth of the open interest in its first row, and as many rows as 2 bp.
+            # The loopback book has a row every 2 bp, the first with a ten-thousandth of the open interest.
             nearest = depth.within("long", 0.0005)
             assert nearest == pytest.approx(expected_usd(market) * 1e-4 * 2, rel=0.8)
             assert depth.within("short", 0.002) > depth.within("short", 0.001) > 0
@@ -157,7 +157,7 @@ async def test_order_books_are_usd_by_distance(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in IDS if VENUES[name].tiers_public])
-async def test_margin_tiers_begin_at_nothing_and_rise(name: str) -> None:
+async def test_margin_tiers_start_at_zero_and_rise(name: str) -> None:
     async with opened(name) as (venue, _):
         await venue.readings(NOW)
         for market in venue.markets:
@@ -172,14 +172,14 @@ async def test_margin_tiers_begin_at_nothing_and_rise(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-async def test_a_burst_of_a_thousand_in_a_second_is_caught_whole(name: str) -> None:
+async def test_a_burst_of_a_thousand_in_a_second_is_complete(name: str) -> None:
     clock, source = ManualClock(NOW), WavySource()
     async with opened(name, source, clock=clock) as (venue, _):
-        found: list[Liquidation] = []
+        received: list[Liquidation] = []
 
         async def watch() -> None:
             while True:
-                found.extend(await venue.watch())
+                received.extend(await venue.watch())
 
         watching = asyncio.create_task(watch())
         await asyncio.sleep(0.3)
@@ -187,19 +187,19 @@ async def test_a_burst_of_a_thousand_in_a_second_is_caught_whole(name: str) -> N
         clock.at = NOW + 2 * MINUTE_MS
         for _ in range(500):
             await asyncio.sleep(0.01)
-            if len(found) >= 1000:
+            if len(received) >= 1000:
                 break
         watching.cancel()
-        assert len(found) == 1000
+        assert len(received) == 1000
         assert venue.frames_dropped == 0
-        for event in found:
+        for event in received:
             assert event.side == ("long" if round(event.price) % 2 else "short")
-        size = sum(event.notional_usd for event in found)
+        size = sum(event.notional_usd for event in received)
         assert size == pytest.approx(sum(e.amount_base * e.price for e in burst(NOW, 1000, name)), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_forced_orders_that_are_asked_for_say_whose_and_how_much(name: str) -> None:
+async def test_polled_liquidation_orders_have_side_price_and_size(name: str) -> None:
     clock, source = ManualClock(NOW), WavySource()
     async with opened(name, source, clock=clock) as (venue, _):
         (market,) = (m for m in venue.markets if m.kind == "linear")
@@ -210,17 +210,17 @@ async def test_forced_orders_that_are_asked_for_say_whose_and_how_much(name: str
             Forced(at + 1000, name, "short", 91_000.0, 2.0),
         ]
         clock.at = NOW + 3 * MINUTE_MS
-        found = await venue.recent_liquidations(market, NOW)
-        assert [(event.side, event.price, event.number) for event in found] == [
+        events = await venue.recent_liquidations(market, NOW)
+        assert [(event.side, event.price, event.number) for event in events] == [
             ("long", 88_000.0, 0),
             ("long", 88_000.0, 1),
             ("short", 91_000.0, 0),
         ]
-        assert [event.notional_usd for event in found] == pytest.approx([44_000, 44_000, 182_000], rel=1e-3)
+        assert [event.notional_usd for event in events] == pytest.approx([44_000, 44_000, 182_000], rel=1e-3)
         assert await venue.recent_liquidations(market, at + 1000) == []
 
 
-async def test_gates_history_says_what_was_forced_out() -> None:
+async def test_gates_bars_have_liquidation_totals() -> None:
     clock, source = ManualClock(NOW), WavySource()
     async with opened("gate", source, clock=clock) as (venue, _):
         (market,) = (m for m in venue.markets if m.kind == "linear")
@@ -236,13 +236,13 @@ async def test_gates_history_says_what_was_forced_out() -> None:
 @pytest.mark.parametrize("name", IDS)
 async def test_a_survey_ranks_coins_by_open_interest(name: str) -> None:
     async with opened(name, WavySource(), cheap()) as (venue, _):
-        found = await venue.open_interest_by_coin()
-        assert found["BTC"] == pytest.approx(sum(expected_usd(m) for m in venue.markets if m.asset == "BTC"), rel=0.08)
+        usd = await venue.open_interest_by_coin()
+        assert usd["BTC"] == pytest.approx(sum(expected_usd(m) for m in venue.markets if m.asset == "BTC"), rel=0.08)
         if name not in ONLY_INVERSE:
-            assert found["PEPE"] == pytest.approx(6e7 * SHARES[name], rel=0.08)
+            assert usd["PEPE"] == pytest.approx(6e7 * SHARES[name], rel=0.08)
 
 
-async def test_a_venue_that_lists_none_of_the_coins_says_so() -> None:
+async def test_a_venue_without_any_of_the_coins_fails() -> None:
     async with opened("bybit") as (venue, _):
         with pytest.raises(VenueError, match="none of the coins"):
             venue.follow(["NOPE"])

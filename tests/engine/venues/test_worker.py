@@ -1,4 +1,4 @@
-"""A venue's reader: margin tiers before the first bar, seeds where there is no history, books, delistings."""
+"""The venue worker: margin tiers before the first bar, seeds where there is no history, books, rate limits."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ async def test_the_first_bar_is_placed_by_the_venues_own_tiers() -> None:
         assert [tier.maintenance_amount for tier in tiers] == pytest.approx([0.0, 1000.0])
         await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], NOW)
         worker.state = "ok"
-        await worker.reload()  # within the day: nothing is asked again
+        await worker.reload()  # within the day: no new request
         assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.004
         clock.at += DAY_MS
         await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], clock.at)
         await worker.reload()
-        assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.02  # read within the day, it counts
+        assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.02  # stored within the day, so it is used
         clock.at += DAY_MS
         await worker.reload()
         assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.004
 
 
-async def test_a_map_takes_up_new_rules_without_moving_what_is_there() -> None:
+async def test_a_map_adopts_new_rules_without_moving_contracts() -> None:
     clock, store = ManualClock(NOW), Store(None, SystemClock())
     await store.open()
     rig = Rig(await exchange(clock), clock, store, AssetBoard("BTC"), ["bybit"])
@@ -92,7 +92,7 @@ async def test_a_map_takes_up_new_rules_without_moving_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, venue in VENUES.items() if venue.interest_step_ms is None])
-async def test_a_market_without_a_history_of_interest_begins_with_todays(name: str) -> None:
+async def test_a_market_without_interest_history_starts_with_todays(name: str) -> None:
     async with reader(name) as (worker, _, _, clock):
         await worker.read_history()
         await worker.close_bars()
@@ -104,7 +104,7 @@ async def test_a_market_without_a_history_of_interest_begins_with_todays(name: s
             assert all(bar.contracts is None for bar in bars[1:])
 
 
-async def test_what_polls_see_at_a_bars_end_is_its_open_interest() -> None:
+async def test_the_poll_at_a_bars_end_is_its_open_interest() -> None:
     async with reader("bitget") as (worker, _, _, clock):
         await worker.read_history()
         market = worker.venue.markets[0]
@@ -120,7 +120,7 @@ async def test_what_polls_see_at_a_bars_end_is_its_open_interest() -> None:
         assert last.contracts == looked.contracts
 
 
-async def test_history_is_read_on_after_a_break() -> None:
+async def test_history_resumes_after_a_break() -> None:
     async with reader("bybit") as (worker, server, store, clock):
         await worker.open()
         market = worker.venue.markets[0]
@@ -132,13 +132,13 @@ async def test_history_is_read_on_after_a_break() -> None:
         )
         requests = server.requests["bybit"]
         await again.read_history()
-        assert server.requests["bybit"] - requests <= 5  # markets, and nothing that is there already
+        assert server.requests["bybit"] - requests <= 5  # the markets, and no bars that are stored already
         assert len(again.progress[market.key].waiting) == read
         assert again.history_to_go(clock.at) == (0, 0)
         await again.venue.close()
 
 
-async def test_one_that_is_far_behind_says_how_much_is_to_read() -> None:
+async def test_a_worker_far_behind_reports_the_remainder() -> None:
     async with reader("okx") as (worker, server, _, clock):
         await worker.open()
         server.fail("okx", "500")
@@ -148,14 +148,14 @@ async def test_one_that_is_far_behind_says_how_much_is_to_read() -> None:
         assert days == pytest.approx(2 * 23 / 24, abs=0.1)
 
 
-async def test_books_are_read_of_what_is_wanted() -> None:
+async def test_only_wanted_books_are_read() -> None:
     async with reader("okx") as (worker, _, _, _):
         assert await worker.poll()
         await worker.read_books(lambda market: market.kind == "linear")
         assert [book.market.kind for book in worker.books.values()] == ["linear"]
 
 
-async def test_looking_closely_stays_within_a_part_of_the_budget() -> None:
+async def test_reading_minutes_stays_within_its_budget_share() -> None:
     async with reader("krakenfutures") as (worker, _, _, clock):
         await worker.open()
         readings = await worker.venue.readings(clock.at)
@@ -166,7 +166,7 @@ async def test_looking_closely_stays_within_a_part_of_the_budget() -> None:
         assert worker._closely(readings) == {"krakenfutures BTC/USD:BTC"}
 
 
-async def test_other_coins_are_followed_in_place_of_those_before() -> None:
+async def test_other_coins_replace_those_followed_before() -> None:
     async with reader("binanceusdm") as (worker, _, _, clock):
         await worker.open()
         clock.at += MINUTE_MS
@@ -177,7 +177,7 @@ async def test_other_coins_are_followed_in_place_of_those_before() -> None:
         assert clock.at - worker.progress["binanceusdm ETH/USDT:USDT"].closed_at > 20 * HOUR_MS
 
 
-async def test_a_market_without_candles_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_market_without_candles_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
     async with reader("binanceusdm") as (worker, server, _, _):
         await worker.open()
 
@@ -186,15 +186,15 @@ async def test_a_market_without_candles_is_left_alone_for_a_while(monkeypatch: p
 
         monkeypatch.setattr(worker.venue._exchange, "fetch_ohlcv", nothing)
         await worker.read_history()
-        (known,) = worker.progress.values()
-        assert known.wrong == "no candles"
+        (entry,) = worker.progress.values()
+        assert entry.wrong == "no candles"
         requests = server.requests["binanceusdm"]
         await worker.read_history()
         assert server.requests["binanceusdm"] - requests <= 1
 
 
 @pytest.mark.parametrize("fault", ["html", "empty", "truncated"])
-async def test_an_answer_that_is_no_answer_makes_no_hole_in_history(fault: Fault) -> None:
+async def test_an_invalid_answer_leaves_no_gap_in_history(fault: Fault) -> None:
     async with reader("bybit") as (worker, server, store, _):
         await worker.open()
         market = worker.venue.markets[0]
@@ -204,13 +204,13 @@ async def test_an_answer_that_is_no_answer_makes_no_hole_in_history(fault: Fault
         assert worker.progress[market.key].closed_at == before
         assert worker.progress[market.key].wrong
         server.recover()
-        for known in worker.progress.values():
-            known.retry_at = 0.0
+        for entry in worker.progress.values():
+            entry.retry_at = 0.0
         await worker.read_history()
         assert len(await store.bars_since(market, 0)) > 270
 
 
-async def test_to_be_asked_less_is_heeded_whatever_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rate_limit_on_any_request_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with reader("okx") as (worker, _, _, clock):
         assert await worker.poll()
 
@@ -247,17 +247,17 @@ async def test_a_market_that_fails_does_not_starve_those_after_it(monkeypatch: p
         assert worker.forced.state == "BTC: no such market"
 
 
-async def test_a_coin_that_leaves_in_the_middle_of_a_look_fails_nothing() -> None:
+async def test_dropping_a_coin_during_a_poll_fails_nothing() -> None:
     async with reader("okx") as (worker, _, _, _):
         await worker.open()
         readings = worker.venue.readings
 
         async def slow(now: int) -> list[Reading]:
-            found = await readings(now)
+            result = await readings(now)
             await worker.follow(["ETH"])
-            return found
+            return result
 
-        worker.venue.readings = slow  # type: ignore[method-assign]  # a look that takes its time
+        worker.venue.readings = slow  # type: ignore[method-assign]  # a slow poll
         assert await worker.poll()
         assert worker.state == "ok"
 
@@ -269,25 +269,25 @@ def sample(
     return extremes.take(Reading(market, at, mark, 5.0), NOW // STEP_MS * STEP_MS, at, rows)
 
 
-def test_a_wick_is_found_after_a_look_that_failed() -> None:
+def test_a_wick_is_found_after_a_failed_poll() -> None:
     extremes, minute = Extremes(), NOW // MINUTE_MS * MINUTE_MS
     sample(extremes, NOW, [(minute, 100.0, 100.0, 100.0, 100.0)])
     failed = sample(extremes, NOW + 20_000, [])
     assert (failed.low, failed.watched_from) == (100.0, NOW + 20_000)
     wick = [(minute, 100.0, 100.0, 95.0, 100.0), (minute + MINUTE_MS, 100.0, 100.0, 100.0, 100.0)]
-    found = sample(extremes, NOW + 80_000, wick)
-    assert found.low == 95.0
-    assert found.watched_from == NOW
+    recovered = sample(extremes, NOW + 80_000, wick)
+    assert recovered.low == 95.0
+    assert recovered.watched_from == NOW
 
 
-def test_a_minute_that_cannot_be_true_sweeps_nothing() -> None:
+def test_an_impossible_minute_sweeps_nothing() -> None:
     extremes, minute = Extremes(), NOW // MINUTE_MS * MINUTE_MS
     sample(extremes, NOW, [(minute, 100.0, 100.0, 100.0, 100.0)])
-    found = sample(extremes, NOW + 60_000, [(minute + MINUTE_MS, 100.0, 100.0, 0.5, 100.0)])
-    assert (found.low, found.bar_low) == (100.0, 100.0)
+    result = sample(extremes, NOW + 60_000, [(minute + MINUTE_MS, 100.0, 100.0, 0.5, 100.0)])
+    assert (result.low, result.bar_low) == (100.0, 100.0)
 
 
-async def test_an_old_status_is_not_taken_for_that_of_a_timeout() -> None:
+async def test_a_timeout_does_not_reuse_an_old_status() -> None:
     async with reader("okx") as (worker, server, _, _):
         await worker.open()
         server.fail("okx", "451")
@@ -301,7 +301,7 @@ async def test_an_old_status_is_not_taken_for_that_of_a_timeout() -> None:
         assert str(caught.value) == "no answer in time"
 
 
-async def test_one_venue_goes_through_its_proxy_and_the_others_do_not() -> None:
+async def test_a_proxy_applies_to_its_own_venue_only() -> None:
     asked: list[str] = []
 
     async def forward(request: web.BaseRequest) -> web.Response:
