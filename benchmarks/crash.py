@@ -121,14 +121,14 @@ class Matrix:
         store = Store(self.database, SystemClock())
         await store.open()
         for number, (platform, remote_id, kind) in enumerate(chats):
-            chat = await store.upsert_chat(platform, remote_id, "private" if kind == "private" else "channel", "")
-            await store.approve_chat(chat.id, approved=True)
+            chat = await store.chats.upsert(platform, remote_id, "private" if kind == "private" else "channel", "")
+            await store.chats.approve(chat.id, approved=True)
             shares = (np.arange(LEVELS) + (number + 0.5) / len(chats)) / LEVELS
             levels = sorted({round(float(level)) for level in np.quantile(closes, shares)})
             self.levels[platform, remote_id] = levels
             for level in levels:
                 rule = Rule(0, chat.id, "price", "BTC", level=float(level), every_ms=ONCE)
-                await store.replace_rules(chat.id, [rule], ["price"])
+                await store.rules.replace(chat.id, [rule], ["price"])
         await store.close()
         self.program = connected(self, self.folder, self.database, HISTORY_DAYS, self.script)
 

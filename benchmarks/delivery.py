@@ -98,8 +98,8 @@ async def _delivery() -> tuple[float, int, float, int]:
     async with world(TELEGRAM, AssetBoard("BTC")) as env:
         permitted = Permitted()
         env.server.faults.append(permitted)
-        group = await env.store.upsert_chat("telegram", str(GROUP), "group", "busy")
-        chats = [await env.store.upsert_chat("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
+        group = await env.store.chats.upsert("telegram", str(GROUP), "group", "busy")
+        chats = [await env.store.chats.upsert("telegram", str(n), "private", "") for n in range(1, CHATS + 1)]
         # Not from a rule, so that the daily cap does not apply.
         busy = [_test_alert(group.id, n) for n in range(GROUP_MESSAGES)]
         for alert in busy:
@@ -137,10 +137,10 @@ async def _latency() -> list[float]:
         pipeline, latencies = env.services.pipeline, []
         price = 90_000.0
         for number in range(LATENCIES):
-            chat = await env.store.upsert_chat("telegram", str(number + 1), "private", "")
+            chat = await env.store.chats.upsert("telegram", str(number + 1), "private", "")
             level = price + 10.0
             rule = Rule(0, chat.id, "price", "BTC", level=level)
-            for added in (await env.store.replace_rules(chat.id, [rule], ["price"]))[0]:
+            for added in (await env.store.rules.replace(chat.id, [rule], ["price"]))[0]:
                 pipeline.rules.add(added)
             await pipeline.process(_tick(market, now + 2 * number * 1000, price))  # the rule sees its first price
             price += 20.0

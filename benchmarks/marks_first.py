@@ -12,7 +12,7 @@ _send = Dispatcher._send  # noqa: SLF001  # a fault is planted inside
 
 
 async def _mark_and_send(self: Dispatcher, message: Message) -> Outcome:
-    await self._store.mark_sent(message.id, "")
+    await self._store.outbox.mark_sent(message.id, "")
     return await _send(self, message)
 
 

@@ -112,8 +112,8 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
         near = cluster.distance(mark) / 2
         rules = []
         for number in range(count):
-            chat = await store.upsert_chat("telegram", str(number), "private", "")
-            added, _ = await store.replace_rules(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
+            chat = await store.chats.upsert("telegram", str(number), "private", "")
+            added, _ = await store.rules.replace(chat.id, [Rule(0, chat.id, "near", "BTC", near, "busy")], ["near"])
             rules += added
         pipeline = AlertPipeline({"BTC": board}, ActiveRules(rules), store)
         await pipeline.process(MarketTick(at, {"BTC": sampled(market, at, (mark,))}))  # rules see their first price
@@ -121,7 +121,7 @@ async def stored_seconds(count: int) -> tuple[float, int, int]:
         started = time.perf_counter()
         record = await pipeline.process(MarketTick(at + MINUTE_MS, {"BTC": sampled(market, at + MINUTE_MS, (price,))}))
         seconds = time.perf_counter() - started
-        messages = sum((await store.counts()).values())
+        messages = sum((await store.outbox.counts()).values())
         await store.close()
     return seconds, len(record.alerts), messages
 

@@ -67,7 +67,7 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
         return boards[market.asset].maps.closed_at_of(market) if market.asset in boards else 0
 
     workers = [
-        VenueWorker(VENUES[name](Access(url, None, clock.now)), [], store, clock, 1, closed_at, POLL_SECONDS)
+        VenueWorker(VENUES[name](Access(url, None, clock.now)), [], store.market, clock, 1, closed_at, POLL_SECONDS)
         for name in VENUES
     ]
 
@@ -79,7 +79,7 @@ async def _read(clock: ScaledClock, url: str) -> list[Figure]:
 
     universe = Universe(FOLLOWED, workers, boards, board, set, forget)
     await universe.review()
-    feed = LiveFeed(workers, boards, store, clock, POLL_SECONDS)
+    feed = LiveFeed(workers, boards, store.market, clock, POLL_SECONDS)
     pipeline = AlertPipeline(boards, ActiveRules(), store)
     started = asyncio.Event()
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import Rule
 from engine.chats import AuditEntry, Chat, ChatKind
 from engine.liquidation.margin import Tier
@@ -50,87 +51,139 @@ class TickStore(Protocol):
 
 
 class MarketStore(Protocol):
-    """Where bars, forced orders and checkpoints are kept."""
+    """Bars, liquidations and margin tiers."""
 
-    async def add_bars(self, bars: Sequence[tuple[Market, Bar]]) -> None: ...
+    async def add_bars(self, bars: Sequence[tuple[Market, Bar]]) -> None:
+        """Store closed bars. Existing ones stay unchanged."""
+        ...
 
-    async def bars_since(self, of: Market, closed_after: int) -> list[Bar]: ...
+    async def bars_since(self, market: Market, closed_after: int) -> list[Bar]:
+        """Return bars of a market that closed after a time, oldest first, in contracts of its present size."""
+        ...
 
     async def add_liquidations(self, events: Sequence[Liquidation]) -> list[Liquidation]:
-        """Store forced orders once; those that were new."""
+        """Store liquidation orders once, however often a feed repeats them. Return the new ones."""
         ...
 
-    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]: ...
-
-    async def save_markets(self, of: Sequence[Market]) -> None:
-        """Remember what markets' keys stand for."""
+    async def save_markets(self, markets: Iterable[Market]) -> None:
+        """Store what markets' keys mean."""
         ...
 
-    async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
-        """Keep a market's margin tiers as its venue said them, in place of those before."""
+    async def save_tiers(self, market: Market, tiers: Sequence[Tier], at: int) -> None:
+        """Replace a market's margin tiers, read from its venue at a time, UTC ms."""
         ...
 
     async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:
-        """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
+        """Return when a market's margin tiers were read, UTC ms, and the tiers, lowest first; 0 and none before."""
         ...
 
-    async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None: ...
-
-    async def load_checkpoint(self, asset: str) -> dict[str, Any] | None: ...
-
     async def priced_until(self) -> dict[str, int]:
-        """Until when each asset's price had been followed when a tick was last stored."""
+        """Return until when each asset's price had been followed, UTC ms, as of the last stored tick."""
+        ...
+
+
+class MarketHistory(MarketStore, Protocol):
+    """The same, with what answers and starts ask for."""
+
+    async def markets(self) -> list[Market]:
+        """Return all markets that were ever read."""
+        ...
+
+    async def liquidations_of(self, market: Market) -> list[Liquidation]:
+        """Return the single liquidation orders of a market, oldest first."""
+        ...
+
+    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:
+        """Return reported liquidations of an asset since then, oldest first."""
+        ...
+
+    async def liquidations_since(self, asset: str, since: int) -> LiquidationSummary:
+        """Return totals of an asset's liquidations since then."""
         ...
 
     async def stale_since(self) -> dict[str, int]:
-        """Assets that people were told have no fresh figures, with the time of the last ones."""
+        """Return the assets whose chats were told that data is stale, with the time of the last data, UTC ms."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """Boards as of their last checkpoint."""
+
+    async def save(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
+        """Store boards' snapshots by asset, each with its time, and delete data that is no longer needed."""
+        ...
+
+    async def load(self, asset: str) -> dict[str, Any] | None:
+        """Return a board's last snapshot, or None."""
+        ...
+
+    async def delete(self, asset: str) -> None:
+        """Delete an asset's checkpoint and times, so that its return does not look like a long outage."""
         ...
 
 
 class TrackStore(Protocol):
-    """Where track records are kept, one a day."""
+    """Track records, one a day."""
 
-    async def save_track_record(self, asset: str, day: str, figures: dict[str, Any]) -> None: ...
+    async def save(self, asset: str, day: str, figures: dict[str, Any]) -> None:
+        """Store an asset's track record of a day."""
+        ...
 
-    async def track_records(self, asset: str) -> list[dict[str, Any]]: ...
+    async def all(self, asset: str) -> list[dict[str, Any]]:
+        """Return an asset's track records, oldest first."""
+        ...
 
 
 class RuleStore(Protocol):
-    """Where wishes are kept."""
+    """Rules, their states, and mutes."""
 
-    async def replace_rules(
-        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str], most: int | None = None
+    async def load(self) -> ActiveRules:
+        """Return all rules of active chats, with their states, mutes and last alerts."""
+        ...
+
+    async def replace(
+        self, chat_id: int, new: Sequence[Rule], kinds: Sequence[str], max_rules: int | None = None
     ) -> tuple[list[Rule], list[Rule]]:
-        """Put rules in the place of a chat's of those kinds; the new ones with their ids, and those that went.
+        """Replace a chat's rules of those kinds and assets. Return the new rules with their ids, and the old ones.
 
         Raises:
-            InputError: when the chat would have more than most.
+            InputError: when the chat would have more than max_rules.
         """
         ...
 
     async def restore_replaced(self, rule_id: int) -> list[Rule]:
-        """Take a rule away and put back those in whose place it came; return them."""
+        """Delete a rule and restore those it replaced. Return these."""
         ...
 
-    async def pause_rule(self, rule_id: int, *, paused: bool) -> None: ...
-
-    async def last_fired(self, rule_ids: Sequence[int]) -> dict[int, int]:
-        """When each of these rules last made an alert that was delivered or still may be."""
+    async def pause(self, rule_id: int, *, paused: bool) -> None:
+        """Pause or resume a rule."""
         ...
 
-    async def remove_rules(self, rule_ids: Sequence[int]) -> None: ...
+    async def last_fired(self, rule_ids: Iterable[int] | None = None) -> dict[int, int]:
+        """Return when each rule (of these, or all) last fired an alert that was or may still be delivered, UTC ms."""
+        ...
 
-    async def rules_of_chat(self, chat_id: int) -> list[Rule]: ...
+    async def remove(self, rule_ids: Sequence[int]) -> None:
+        """Delete rules; their states go with them."""
+        ...
 
-    async def mute(self, chat_id: int, asset: str, until: int) -> None: ...
+    async def of_chat(self, chat_id: int) -> list[Rule]:
+        """Return all rules of one chat, paused or not."""
+        ...
 
-    async def unmute(self, chat_id: int) -> None: ...
+    async def mute(self, chat_id: int, asset: str, until: int) -> None:
+        """Mute an asset (`*` for all) in a chat until then, UTC ms."""
+        ...
+
+    async def unmute(self, chat_id: int) -> None:
+        """Delete all mutes of a chat."""
+        ...
 
 
 class ChatStore(Protocol):
-    """Where chats, operators and small facts of the installation are kept."""
+    """Chats that may use the bot, and what was changed in them."""
 
-    async def upsert_chat(
+    async def upsert(
         self,
         platform: str,
         remote_id: str,
@@ -140,146 +193,211 @@ class ChatStore(Protocol):
         parent: str = "",
         person: str = "",
     ) -> Chat:
-        """The chat with that id, made if it is new.
+        """Return the chat with that id, created if it is new.
 
         Args:
-            person: of a private chat the platform's id of whose it is, where its own id does not say.
-            locale: the platform's for it, empty where that is not said; the last one is kept.
-            parent: remote id of the group that a topic is of: what was let in there is let in here.
+            locale: of the user or chat on the platform, empty if unknown; the last one is kept.
+            parent: remote id of the group that a topic belongs to: a topic of an approved group is approved.
+            person: of a private chat the platform's id of its user, where the chat's own id does not say.
         """
         ...
 
-    async def find_chat(self, platform: str, remote_id: str) -> Chat | None: ...
+    async def find(self, platform: str, remote_id: str) -> Chat | None: ...
 
-    async def chats(self, platform: str | None = None) -> list[Chat]: ...
-
-    async def chat(self, chat_id: int) -> Chat | None:
-        """The chat with that number of ours."""
+    async def all(self, platform: str | None = None) -> list[Chat]:
+        """Return all chats, or those of one platform, oldest first."""
         ...
 
-    async def chat_refused(self, chat_id: int) -> tuple[int, bool]:
-        """A platform will not have us write to a chat now: since when, UTC ms, and whether that is new."""
+    async def get(self, chat_id: int) -> Chat | None:
+        """Return the chat with that id of ours."""
         ...
 
-    async def chat_answered(self, chat_id: int) -> None:
-        """A chat can be written to: whatever was refused before is over."""
+    async def mark_refused(self, chat_id: int) -> tuple[int, bool]:
+        """Note that the platform refuses messages to a chat. Return since when, UTC ms, and whether that is new."""
         ...
 
-    async def approve_chat(self, chat_id: int, *, approved: bool) -> None: ...
+    async def mark_reachable(self, chat_id: int) -> None:
+        """Note that messages to a chat are accepted."""
+        ...
 
-    async def set_chat_active(self, chat_id: int, *, active: bool, reason: str = "") -> None: ...
+    async def approve(self, chat_id: int, *, approved: bool) -> None:
+        """Approve a chat, or refuse it."""
+        ...
+
+    async def set_active(self, chat_id: int, *, active: bool, reason: str = "") -> None:
+        """Switch a chat off, keeping its rules, or on again."""
+        ...
 
     async def save_preferences(self, chat_id: int, preferences: Preferences) -> None: ...
 
     async def log_change(self, chat_id: int, who: str, what: str) -> None:
-        """Remember that somebody changed something in a chat."""
+        """Log that a user changed something in a chat."""
         ...
 
     async def changes(self, chat_id: int, count: int) -> list[AuditEntry]:
-        """What was changed in a chat last, newest first."""
+        """Return a chat's last changes, newest first."""
         ...
 
-    async def export_chat(self, chat_id: int) -> dict[str, Any]:
-        """All that is kept of a chat, JSON values."""
+    async def export(self, chat_id: int) -> dict[str, Any]:
+        """Return everything stored about a chat, by table, JSON values."""
         ...
 
-    async def forget_chat(self, chat_id: int) -> int:
-        """Delete all that is kept of a chat but its name and whether it was let in; how many rows."""
+    async def delete(self, chat_id: int) -> int:
+        """Delete everything stored about a chat but its id and whether it is approved. Return how many rows."""
         ...
 
-    async def move_chat(self, chat_id: int, remote_id: str) -> None: ...
-
-    async def operators(self) -> set[tuple[str, str]]: ...
-
-    async def add_operator(self, platform: str, user_id: str) -> None: ...
-
-    async def claim_operator(self, code: str, platform: str, user_id: str) -> bool:
-        """Make somebody the operator who gave the code, which is spent; whether it was that."""
+    async def move(self, chat_id: int, remote_id: str) -> None:
+        """Give a chat a new id on its platform, merging it with a chat that has it."""
         ...
 
-    async def remove_operator(self, platform: str, user_id: str, *, may_be_last: bool) -> bool:
-        """Take somebody off the operators, unless none would be left; return whether that was done."""
-        ...
-
-    async def chats_that_asked(self, count: int) -> list[Chat]:
-        """Return chats that were not let in and asked for something, the last to ask first."""
+    async def waiting_for_approval(self, count: int) -> list[Chat]:
+        """Return chats that asked for access and are not approved, the latest request first."""
         ...
 
     async def note_asked(self, chat_id: int) -> None:
-        """Remember that somebody asked for something in a chat that was not let in."""
+        """Note that access was requested in a chat that is not approved."""
         ...
 
-    async def get_meta(self, key: str) -> str | None: ...
 
-    async def set_meta(self, key: str, value: str | None) -> None: ...
+class OperatorStore(Protocol):
+    """Who runs this bot, beside those in the settings."""
+
+    async def all(self) -> set[tuple[str, str]]:
+        """Return platform and user id of every operator."""
+        ...
+
+    async def add(self, platform: str, user_id: str) -> None: ...
+
+    async def claim(self, code: str, platform: str, user_id: str) -> bool:
+        """Make a user operator if they gave the claim code; it is deleted. Return whether they did."""
+        ...
+
+    async def remove(self, platform: str, user_id: str, *, may_be_last: bool) -> bool:
+        """Remove an operator, unless none would be left. Return whether that was done."""
+        ...
+
+
+class MetaStore(Protocol):
+    """Single values of the installation, by key."""
+
+    async def get(self, key: str) -> str | None: ...
+
+    async def set(self, key: str, value: str | None) -> None:
+        """Store a value; None deletes it."""
+        ...
+
+
+class AlertLog(Protocol):
+    """Alerts that have been made."""
+
+    async def recent(self, chat_id: int, count: int) -> list[AlertLogEntry]:
+        """Return a chat's last alerts, newest first."""
+        ...
+
+    async def rules_of_message(self, message_id: int) -> list[int]:
+        """Return the ids of the rules whose alerts a message delivers."""
+        ...
 
 
 class Outbox(Protocol):
-    """Messages on their way out. Times are the machine's."""
+    """Messages until they are sent or given up. Times are the machine's."""
 
-    async def add_message(self, chat_id: int, body: dict[str, Any]) -> None: ...
-
-    async def recover_leases(self, platform: str) -> int: ...
-
-    async def expire(self, platform: str) -> list[int]:
-        """Give up what is not worth sending any more; the messages' ids."""
+    async def add_message(self, chat_id: int, body: dict[str, Any]) -> None:
+        """Store a message that is no alert, unless one of its kind waits already."""
         ...
 
-    async def claim(self, platform: str, lease_ms: int, busy: Iterable[int]) -> Message | None: ...
+    async def recover_leases(self, platform: str) -> int:
+        """After a start, requeue what was being sent as possible repeats. Return how many."""
+        ...
 
-    async def keep_rendered(self, message_id: int, rendered: dict[str, Any]) -> None: ...
+    async def expire(self, platform: str) -> list[int]:
+        """Give up messages that are no longer worth sending. Return their ids."""
+        ...
 
-    async def mark_sent(self, message_id: int, remote_id: str) -> None: ...
+    async def claim(self, platform: str, lease_ms: int, busy: Iterable[int] = ()) -> Message | None:
+        """Lease the message that has been due longest, of a chat that is not busy. Return it, or None."""
+        ...
+
+    async def keep_rendered(self, message_id: int, rendered: dict[str, Any]) -> None:
+        """Store what a message was rendered to, before it is sent."""
+        ...
+
+    async def mark_sent(self, message_id: int, remote_id: str) -> None:
+        """Note that the platform confirmed a message."""
+        ...
 
     async def put_back(
         self, message_id: int, due: int, error: str, *, plain: bool = False, repeat: bool = False, copy: bool = False
     ) -> None:
-        """It goes out again, not before due. copy: it may have arrived once more."""
+        """Requeue a message, due then. copy: one more copy may have arrived."""
         ...
 
     async def mark_perhaps(self, message_id: int) -> None:
-        """It may have arrived, as often as it may: it is not sent again, and counts as told."""
+        """Count a message as sent although the platform never confirmed it: no more copies are risked."""
         ...
 
     async def revive(self, message_ids: Sequence[int]) -> int:
-        """Let messages go on that were given up for a reason that was none; how many."""
+        """Requeue messages that were given up by mistake. Return how many."""
         ...
 
-    async def give_up(self, message_id: int, error: str) -> None: ...
+    async def give_up(self, message_id: int, error: str) -> None:
+        """Make a message a dead letter."""
+        ...
 
     async def clock_set_back(self, back_ms: int) -> int:
-        """The machine's clock was ahead by so much and has been put right: bring messages back; how many."""
+        """Bring messages forward that were made or postponed by a clock that was ahead. Return how many."""
         ...
 
-    async def counts(self) -> dict[str, int]: ...
+    async def counts(self) -> dict[str, int]:
+        """Return how many messages are in each state."""
+        ...
 
     async def oldest_due(self) -> int:
-        """Since when the message has been due that waits longest, UTC ms; 0 where none does."""
+        """Return since when the message that waits longest has been due, UTC ms; 0 where none does."""
         ...
 
     async def dead_since(self, at: int) -> int:
-        """How many messages made since then were given up."""
-        ...
-
-    async def rules_of_message(self, message_id: int) -> list[int]:
-        """The rules whose alerts a message tells."""
+        """Return how many messages created since then were given up."""
         ...
 
     async def dead_letters(self, count: int) -> list[DeadLetter]:
-        """The last messages that were given up, newest first."""
-        ...
-
-    async def recent_alerts(self, chat_id: int, count: int) -> list[AlertLogEntry]:
-        """A chat's last alerts, newest first."""
+        """Return the last messages that were given up, newest first."""
         ...
 
     async def resend(self, message_ids: Sequence[int]) -> int:
-        """Let messages that were given up go out again; how many."""
+        """Requeue dead messages and render them again. Return how many."""
         ...
 
 
-class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
-    """All that commands and delivery need to outlive a restart."""
+class Store(TickStore, Protocol):
+    """Everything that outlives a restart."""
+
+    @property
+    def rules(self) -> RuleStore: ...
+
+    @property
+    def chats(self) -> ChatStore: ...
+
+    @property
+    def operators(self) -> OperatorStore: ...
+
+    @property
+    def meta(self) -> MetaStore: ...
+
+    @property
+    def alerts(self) -> AlertLog: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def market(self) -> MarketHistory: ...
+
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
+
+    @property
+    def track_records(self) -> TrackStore: ...
 
     @property
     def set_aside(self) -> Mapping[str, str]:
@@ -288,24 +406,16 @@ class Store(TickStore, TrackStore, RuleStore, ChatStore, Outbox, Protocol):
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the database as a whole, empty where nothing is."""
+        """The problem with the database as a whole; empty if there is none."""
         ...
 
     @property
     def lost(self) -> str:
-        """Why what is open is not what its path names any more, empty while it is."""
+        """Why the path no longer names the open file; empty while it does."""
         ...
 
     async def rescue(self, at: str) -> Path | None:
-        """Write what is open beside the path that no longer names it."""
-        ...
-
-    async def liquidations_since(self, asset: str, since: int) -> LiquidationSummary:
-        """What feeds reported as forced out of an asset since then."""
-        ...
-
-    async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:
-        """When a market's margin tiers were read, and they, lowest first; 0 and none where they were not."""
+        """Copy the open database to a file beside the path that no longer names it. Return it, None if in memory."""
         ...
 
 

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from engine.errors import HistoryError, ImplausibleError
 from engine.history import Gap, History
 from engine.liquidation.margin import Tier
-from engine.market import Bar, Liquidation, Market, ReportedLiquidation, resized
+from engine.market import Bar, Liquidation, Market, resized
 from engine.messages import TickRecord
 
 BAR_FIELDS = tuple(field.name for field in fields(Bar))
@@ -83,8 +83,8 @@ class RecordingStore:
     async def add_bars(self, bars: Sequence[tuple[Market, Bar]]) -> None:
         self.recorder.add_bars(bars)
 
-    async def bars_since(self, of: Market, closed_after: int) -> list[Bar]:
-        last = self._last.get(of.key)
+    async def bars_since(self, market: Market, closed_after: int) -> list[Bar]:
+        last = self._last.get(market.key)
         return [last] if last is not None and last.closed_at > closed_after else []
 
     async def add_liquidations(self, events: Sequence[Liquidation]) -> list[Liquidation]:
@@ -95,28 +95,16 @@ class RecordingStore:
         self.recorder.add_liquidations(new)
         return new
 
-    async def reported_since(self, asset: str, since: int) -> list[ReportedLiquidation]:  # noqa: ARG002  # the protocol
-        return []
-
-    async def save_markets(self, of: Sequence[Market]) -> None:
+    async def save_markets(self, markets: Iterable[Market]) -> None:
         """Do nothing: the recorder writes a market's fields before its first bar."""
 
-    async def save_tiers(self, of: Market, tiers: Sequence[Tier], at: int) -> None:
+    async def save_tiers(self, market: Market, tiers: Sequence[Tier], at: int) -> None:
         """Do nothing: a market's fields include its lowest tier."""
 
-    async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:  # noqa: ARG002
+    async def tiers_of(self, market: str) -> tuple[int, list[Tier]]:  # noqa: ARG002  # the protocol
         return 0, []
 
-    async def save_checkpoints(self, states: Mapping[str, tuple[int, dict[str, Any]]]) -> None:
-        """Do nothing: a recording needs no checkpoints."""
-
-    async def load_checkpoint(self, asset: str) -> dict[str, Any] | None:  # noqa: ARG002
-        return None
-
     async def priced_until(self) -> dict[str, int]:
-        return {}
-
-    async def stale_since(self) -> dict[str, int]:
         return {}
 
     async def commit(self, record: TickRecord) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from engine.chats import CLAIM_CODE, Chat
 from engine.errors import InputError
-from engine.ports import ChatStore
+from engine.ports import Store
 from handlers.context import Membership, Request, Services
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,15 @@ MAX_KEPT = 20_000
 ASKED_AGAIN_MS = 24 * 3_600_000
 
 
-async def ensure_claim_code(store: ChatStore, configured: bool) -> str | None:
+async def ensure_claim_code(store: Store, configured: bool) -> str | None:
     """Return the one-time code with which the first operator claims the bot, or None if there is one."""
-    if configured or await store.operators():
-        await store.set_meta(CLAIM_CODE, None)
+    if configured or await store.operators.all():
+        await store.meta.set(CLAIM_CODE, None)
         return None
-    code = await store.get_meta(CLAIM_CODE)
+    code = await store.meta.get(CLAIM_CODE)
     if code is None:
         code = secrets.token_hex(5)
-        await store.set_meta(CLAIM_CODE, code)
+        await store.meta.set(CLAIM_CODE, code)
     return code
 
 
@@ -52,10 +52,10 @@ async def claim(request: Request, code: str) -> bool:
         Whether the code was right.
     """
     store = request.services.store
-    if not request.user_id or not await store.claim_operator(code.strip(), request.platform, request.user_id):
+    if not request.user_id or not await store.operators.claim(code.strip(), request.platform, request.user_id):
         log.warning("%s: invalid operator code", request.platform)
         return False
-    await store.approve_chat(request.chat.id, approved=True)
+    await store.chats.approve(request.chat.id, approved=True)
     return True
 
 
@@ -65,7 +65,7 @@ async def group_of(request: Request) -> Chat:
     if TOPIC not in chat.remote_id:
         return chat
     over = chat.remote_id.partition(TOPIC)[0]
-    return await request.services.store.find_chat(chat.platform, over) or chat
+    return await request.services.store.chats.find(chat.platform, over) or chat
 
 
 async def allowed(request: Request) -> bool:
@@ -90,7 +90,7 @@ async def shares_a_group(services: Services, platform: str, people: Membership, 
     if cached is not None and 0 <= now - cached[0] < KEPT_MS:
         return cached[1]
     verdict: bool | None = False
-    for chat in await services.store.chats(platform):
+    for chat in await services.store.chats.all(platform):
         if chat.approved and chat.active and chat.kind != "private" and TOPIC not in chat.remote_id:
             member = await people.is_member(chat.remote_id, user_id)
             if member:
@@ -113,11 +113,11 @@ async def may_be_told(services: Services, chat_id: int) -> bool:
     now = services.wall.now()
     if services.access == "open" or 0 <= now - services.members_at.get(chat_id, 0) < ASKED_AGAIN_MS:
         return True
-    chat = await services.store.chat(chat_id)
+    chat = await services.store.chats.get(chat_id)
     people = services.people.get(chat.platform) if chat is not None else None
     if chat is None or chat.approved or chat.kind != "private" or people is None:
         return True
-    if (chat.platform, chat.remote_id) in await services.store.operators() | services.configured_operators:
+    if (chat.platform, chat.remote_id) in await services.store.operators.all() | services.configured_operators:
         return True
     user_id = chat.person or people.user_of(chat.remote_id)
     if user_id is None:
@@ -159,9 +159,9 @@ async def in_private_chat(request: Request, *, prove: bool = False) -> Request:
         raise InputError("I can't message you privately. Open a chat with me first, or /subscribe this chat.")
     store = request.services.store
     person = request.user_id if remote_id != request.user_id else ""
-    chat = await store.upsert_chat(request.platform, remote_id, "private", "", request.locale, person=person)
-    if prove and not await store.rules_of_chat(chat.id):
-        await store.add_message(chat.id, {"kind": "test"})
+    chat = await store.chats.upsert(request.platform, remote_id, "private", "", request.locale, person=person)
+    if prove and not await store.rules.of_chat(chat.id):
+        await store.outbox.add_message(chat.id, {"kind": "test"})
         request.services.wake()
     return replace(request, chat=chat)
 
@@ -173,7 +173,7 @@ async def alive(request: Request) -> Request:
     """
     chat = request.chat
     if chat.refused_since:
-        await request.services.store.chat_answered(chat.id)
+        await request.services.store.chats.mark_reachable(chat.id)
     if chat.active or chat.off_reason in (STOPPED, REFUSED) or not chat.id:
         return request
     await resume(request)

@@ -207,5 +207,5 @@ class Request:
         return await self.membership.is_admin(self.chat.remote_id, self.user_id, self.chat.kind)
 
     async def by_operator(self) -> bool:
-        all_operators = await self.services.store.operators() | self.services.configured_operators
+        all_operators = await self.services.store.operators.all() | self.services.configured_operators
         return (self.platform, self.user_id) in all_operators

@@ -13,7 +13,7 @@ from engine.errors import OffloadError, StorageError
 from engine.history import iso
 from engine.offload import offload
 from engine.pipeline import AlertPipeline
-from engine.ports import Feed, MarketStore
+from engine.ports import CheckpointStore, Feed
 from handlers.commands.status import signs_of
 from handlers.context import Services
 from handlers.health import HEARTBEAT, HEARTBEAT_SECONDS, heartbeat
@@ -35,7 +35,6 @@ class Jobs:
 
     services: Services
     feed: Feed
-    market_store: MarketStore
     ticking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def keep_checkpoints(self) -> None:
@@ -47,7 +46,7 @@ class Jobs:
             saved_at = min(saved_at, clock.now())  # the clock may have been set back
             due = clock.now() - saved_at >= CHECKPOINT_MS
             if due and self.services.ready.is_set() and not pipeline.downtime.pending:
-                await save_checkpoint(pipeline, self.market_store)
+                await save_checkpoint(pipeline, self.services.store.checkpoints)
                 saved_at = clock.now()
                 if iso(saved_at)[:10] != day:
                     day = iso(saved_at)[:10]
@@ -66,7 +65,7 @@ class Jobs:
                     log.warning("track record or calibration of %s failed", asset)  # alerts do not need it
                     continue
                 self.services.records[asset] = record
-                await self.services.store.save_track_record(asset, day, record.figures)
+                await self.services.store.track_records.save(asset, day, record.figures)
 
     async def keep_time(self) -> None:
         """Watch the machine's clock. When it is corrected, adjust stored times so that nothing waits too long."""
@@ -87,7 +86,7 @@ class Jobs:
             now = self.services.clock.now()
             self.services.pipeline.clock_set_back(now)
             self.feed.clock_set_back(now)
-            await self.services.store.clock_set_back(-moved_ms)
+            await self.services.store.outbox.clock_set_back(-moved_ms)
         self.services.wake()
 
     async def leave_heartbeats(self) -> None:
@@ -102,11 +101,11 @@ class Jobs:
             if lost := services.store.lost:
                 rescued = await services.store.rescue(f"{services.wall.now() // 1000}")
                 raise StorageError(f"{lost}; the open database was saved to {rescued.name if rescued else 'no file'}")
-            await services.store.set_meta(HEARTBEAT, heartbeat(services.wall.now(), await signs_of(services)))
+            await services.store.meta.set(HEARTBEAT, heartbeat(services.wall.now(), await signs_of(services)))
 
 
-async def save_checkpoint(pipeline: AlertPipeline, store: MarketStore) -> None:
+async def save_checkpoint(pipeline: AlertPipeline, checkpoints: CheckpointStore) -> None:
     """Store a checkpoint of all boards that have a map."""
     boards = {asset: (board.closed_at, board.snapshot()) for asset, board in pipeline.boards.items() if board.ready}
     if boards:
-        await store.save_checkpoints(boards)
+        await checkpoints.save(boards)

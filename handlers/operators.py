@@ -15,12 +15,12 @@ async def chats_of_operators(services: Services, but: str = "") -> list[Chat]:
         but: a platform to leave out, because it is the one with the problem.
     """
     chats = []
-    for platform, user_id in sorted(await services.store.operators() | services.configured_operators):
+    for platform, user_id in sorted(await services.store.operators.all() | services.configured_operators):
         if platform == but:
             continue
         people = services.people.get(platform)
         remote_id = await people.private_chat(user_id) if people is not None else user_id
-        chat = await services.store.find_chat(platform, remote_id) if remote_id else None
+        chat = await services.store.chats.find(platform, remote_id) if remote_id else None
         if chat is not None and chat.active:
             chats.append(chat)
     return chats
@@ -37,6 +37,6 @@ async def tell_operators(
     """
     chats = [chat for chat in await chats_of_operators(services, but) if chat.id != but_chat]
     for chat in chats:
-        await services.store.add_message(chat.id, facts)
+        await services.store.outbox.add_message(chat.id, facts)
     services.wake()
     return len(chats)

@@ -80,7 +80,7 @@ class Supervisor:
         if refused:
             raise refused[0]
         if not failed and not pipeline.downtime.pending:
-            await save_checkpoint(pipeline, self.jobs.market_store)
+            await save_checkpoint(pipeline, self.services.store.checkpoints)
         return 1 if failed else 0
 
     async def _end(self, essential: list[asyncio.Task[None]], platforms: list[asyncio.Task[None]]) -> None:
@@ -127,7 +127,7 @@ class Supervisor:
         """Give waiting messages DRAIN_SECONDS to be sent after the foreground ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                while (await self.services.store.counts()).keys() & {"ready", "sending"}:
+                while (await self.services.store.outbox.counts()).keys() & {"ready", "sending"}:
                     self.services.wake()
                     await asyncio.sleep(0.02)
 

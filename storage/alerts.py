@@ -14,6 +14,7 @@ from engine.preferences import Preferences, day_start, quiet_until
 from storage import chats
 from storage.aside import UNREADABLE, savepoint, set_aside
 from storage.outbox import DEAD, KIND, PERHAPS, READY, as_json, insert_message
+from storage.repository import Repository, read
 
 FOR_RULE = "#"
 """In the key of a row that only counts another rule's alert against this rule's repeat interval."""
@@ -177,26 +178,6 @@ def _link(db: Database, unit: list[Row], message_id: int) -> None:
     )
 
 
-def rules_of_message(db: Database, message_id: int) -> list[int]:
-    """Return ids of the rules whose alerts a message delivers."""
-    query = "SELECT DISTINCT rule_id FROM alert WHERE message_id = ? AND rule_id IS NOT NULL"
-    return [row[0] for row in db.conn.execute(query, (message_id,))]
-
-
-def recent_alerts(db: Database, chat_id: int, count: int) -> list[AlertLogEntry]:
-    """Return a chat's last alerts, newest first."""
-    query = (
-        "SELECT alert.at, event.asset, event.kind, message.state, message.error, message.held FROM alert "
-        "JOIN event ON event.id = event_id LEFT JOIN message ON message.id = message_id "
-        f"WHERE alert.chat_id = ? AND instr(alert.key, '{FOR_RULE}') = 0 ORDER BY alert.id DESC LIMIT ?"
-    )
-    rows = db.conn.execute(query, (chat_id, count))
-    return [
-        AlertLogEntry(at, asset, kind, _delivery_status(state, held, error), error or "")
-        for at, asset, kind, state, error, held in rows
-    ]
-
-
 def _delivery_status(state: str | None, held: int | None, error: str | None) -> DeliveryStatus:
     match state:
         case None:
@@ -207,3 +188,27 @@ def _delivery_status(state: str | None, held: int | None, error: str | None) -> 
             return DeliveryStatus.UNCONFIRMED if error == PERHAPS else DeliveryStatus.DELIVERED
         case _:
             return DeliveryStatus.HELD if held else DeliveryStatus.WAITING
+
+
+class AlertRepository(Repository):
+    """Alerts that have been made."""
+
+    @read
+    def rules_of_message(self, db: Database, message_id: int) -> list[int]:
+        """Return ids of the rules whose alerts a message delivers."""
+        query = "SELECT DISTINCT rule_id FROM alert WHERE message_id = ? AND rule_id IS NOT NULL"
+        return [row[0] for row in db.conn.execute(query, (message_id,))]
+
+    @read
+    def recent(self, db: Database, chat_id: int, count: int) -> list[AlertLogEntry]:
+        """Return a chat's last alerts, newest first."""
+        query = (
+            "SELECT alert.at, event.asset, event.kind, message.state, message.error, message.held FROM alert "
+            "JOIN event ON event.id = event_id LEFT JOIN message ON message.id = message_id "
+            f"WHERE alert.chat_id = ? AND instr(alert.key, '{FOR_RULE}') = 0 ORDER BY alert.id DESC LIMIT ?"
+        )
+        rows = db.conn.execute(query, (chat_id, count))
+        return [
+            AlertLogEntry(at, asset, kind, _delivery_status(state, held, error), error or "")
+            for at, asset, kind, state, error, held in rows
+        ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from engine.chats import AuditEntry, Chat, ChatKind
 from engine.errors import InputError
 from engine.preferences import CAP, Preferences, is_timezone, parse_quiet, quiet_text
 from storage.aside import set_aside
+from storage.repository import Repository, read, write
 
 PREFERENCES = ("timezone", "quiet", "loud", "cap", "language", "locale", "light", "role", "room")
 """Columns that hold a chat's preferences."""
@@ -68,18 +68,6 @@ def preferences_of(db: Database, chat_ids: Iterable[int]) -> dict[int, Preferenc
     return {row[0]: read_preferences(db, row[0], row[1], row[2:]) for row in db.conn.execute(query).fetchall()}
 
 
-def save_preferences(db: Database, chat_id: int, preferences: Preferences) -> None:
-    """Store a chat's preferences, except the locale, which its platform reports."""
-    db.conn.execute(
-        "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ?, language = ?, light = ?, role = ?, room = ? "
-        "WHERE id = ?",
-        (
-            *(preferences.timezone, quiet_text(preferences.quiet), int(preferences.loud), preferences.cap),
-            *(preferences.language, int(preferences.light), preferences.role, preferences.room, chat_id),
-        ),
-    )
-
-
 def upsert_chat(
     db: Database,
     platform: str,
@@ -116,83 +104,7 @@ def find_chat(db: Database, platform: str, remote_id: str) -> Chat | None:
     return _chat(db, row) if row else None
 
 
-def chat_by_id(db: Database, chat_id: int) -> Chat | None:
-    """Return a chat by its own number."""
-    row = db.conn.execute(f"SELECT {_COLUMNS} FROM chat WHERE id = ?", (chat_id,)).fetchone()
-    return _chat(db, row) if row else None
-
-
-def chats(db: Database, platform: str | None = None) -> list[Chat]:
-    """Return all chats, or those of one platform, oldest first."""
-    query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? OR ? IS NULL ORDER BY id"
-    return [_chat(db, row) for row in db.conn.execute(query, (platform, platform)).fetchall()]
-
-
-def approve_chat(db: Database, chat_id: int, *, approved: bool) -> None:
-    """Approve a chat or withdraw approval. Either way its request for access is settled."""
-    db.conn.execute("UPDATE chat SET approved = ?, asked_at = 0 WHERE id = ?", (int(approved), chat_id))
-
-
-def refused(db: Database, chat_id: int, now: int) -> tuple[int, bool]:
-    """Record that a chat refuses messages now. Return since when, UTC ms, and whether that is new."""
-    new = db.conn.execute(
-        "UPDATE chat SET refused_since = ? WHERE id = ? AND NOT refused_since", (now, chat_id)
-    ).rowcount
-    row = db.conn.execute("SELECT refused_since FROM chat WHERE id = ?", (chat_id,)).fetchone()
-    return (min(int(row[0]), now) if row else now), bool(new)
-
-
-def answered(db: Database, chat_id: int) -> None:
-    """Record that a chat accepts messages."""
-    db.conn.execute("UPDATE chat SET refused_since = 0 WHERE id = ? AND refused_since", (chat_id,))
-
-
-def set_chat_active(db: Database, chat_id: int, *, active: bool, reason: str = "") -> None:
-    """Switch a chat off, keeping its rules, or on again."""
-    db.conn.execute(
-        "UPDATE chat SET active = ?, off_reason = ?, refused_since = 0 WHERE id = ?", (int(active), reason, chat_id)
-    )
-
-
-def forget_chat(db: Database, chat_id: int) -> int:
-    """Delete a chat's rules, states, mutes, alerts, messages and preferences. Return how many rows.
-
-    The row of a chat that is approved or was switched off stays, with its id and that status only.
-    """
-    count = 0
-    for table in ("mute", "alert", "message", "rule", "change"):
-        count += db.conn.execute(f"DELETE FROM {table} WHERE chat_id = ?", (chat_id,)).rowcount
-    db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
-    # Also remove the user's id from the change logs of groups, if it is stored with their private chat.
-    count += db.conn.execute(
-        "UPDATE change SET who = '' WHERE who <> '' AND who = (SELECT CASE WHEN person <> '' THEN person "
-        "ELSE remote_id END FROM chat WHERE id = ? AND kind = 'private') "
-        "AND chat_id IN (SELECT id FROM chat WHERE platform = (SELECT platform FROM chat WHERE id = ?))",
-        (chat_id, chat_id),
-    ).rowcount
-    count += db.conn.execute("DELETE FROM chat WHERE id = ? AND NOT approved AND off_reason = ''", (chat_id,)).rowcount
-    unset = ", ".join(f"{name} = {value}" for name, value in _UNSET.items())
-    db.conn.execute(f"UPDATE chat SET title = '', locale = '', person = '', {unset} WHERE id = ?", (chat_id,))
-    return count
-
-
 CHANGES_KEPT = 200
-
-
-def log_change(db: Database, chat_id: int, who: str, what: str, now: int) -> None:
-    """Log who changed what in a chat. The last 200 entries are kept."""
-    db.conn.execute("INSERT INTO change (chat_id, at, who, what) VALUES (?, ?, ?, ?)", (chat_id, now, who, what))
-    db.conn.execute(
-        "DELETE FROM change WHERE chat_id = ? AND id NOT IN "
-        "(SELECT id FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?)",
-        (chat_id, chat_id, CHANGES_KEPT),
-    )
-
-
-def changes(db: Database, chat_id: int, count: int) -> list[AuditEntry]:
-    """Return the last changes of a chat's settings, newest first."""
-    query = "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?"
-    return [AuditEntry(*row) for row in db.conn.execute(query, (chat_id, count))]
 
 
 _EXPORTED = {
@@ -204,59 +116,6 @@ _EXPORTED = {
     "messages": "SELECT id, state, created_at, body, rendered, error FROM message WHERE chat_id = ? ORDER BY id",
     "changes": "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id",
 }
-
-
-def export_chat(db: Database, chat_id: int) -> dict[str, Any]:
-    """Return everything that we store about a chat, by table, as JSON values."""
-    tables: dict[str, Any] = {}
-    for name, query in _EXPORTED.items():
-        cursor = db.conn.execute(query, (chat_id,))
-        columns = [column[0] for column in cursor.description]
-        tables[name] = [dict(zip(columns, row, strict=True)) for row in cursor]
-    return tables
-
-
-def move_chat(db: Database, chat_id: int, remote_id: str) -> None:
-    """Give a chat the new id that its platform assigned (a group that became a supergroup).
-
-    A chat stored under that id already is merged into it.
-    """
-    taken = db.conn.execute(
-        "SELECT old.id FROM chat AS old JOIN chat AS new ON old.platform = new.platform "
-        "WHERE new.id = ? AND old.remote_id = ? AND old.id <> new.id",
-        (chat_id, remote_id),
-    ).fetchone()
-    if taken:
-        for table in ("rule", "message", "alert", "change"):
-            db.conn.execute(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
-        db.conn.execute("UPDATE OR IGNORE mute SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
-        db.conn.execute("DELETE FROM chat WHERE id = ?", (taken[0],))
-    db.conn.execute("UPDATE chat SET remote_id = ? WHERE id = ?", (remote_id, chat_id))
-
-
-def add_operator(db: Database, platform: str, user_id: str, now: int) -> None:
-    db.conn.execute("INSERT OR IGNORE INTO operator VALUES (?, ?, ?)", (platform, user_id, now))
-
-
-def claim_operator(db: Database, code: str, key: str, platform: str, user_id: str, now: int) -> bool:
-    """Make a user operator if they gave the code stored under a key, and delete the code. Return whether they did."""
-    wanted = get_meta(db, key)
-    if wanted is None or not hmac.compare_digest(wanted.encode(), code.encode()):
-        return False
-    set_meta(db, key, None)
-    add_operator(db, platform, user_id, now)
-    return True
-
-
-def note_asked(db: Database, chat_id: int, now: int) -> None:
-    """Record that a user asked for something in a chat that is not approved."""
-    db.conn.execute("UPDATE chat SET asked_at = ? WHERE id = ? AND NOT approved", (now, chat_id))
-
-
-def chats_that_asked(db: Database, count: int) -> list[Chat]:
-    """Return chats that are not approved and asked for something, the latest first."""
-    query = f"SELECT {_COLUMNS} FROM chat WHERE NOT approved AND asked_at ORDER BY asked_at DESC, id LIMIT ?"
-    return [_chat(db, row) for row in db.conn.execute(query, (count,)).fetchall()]
 
 
 def forget_strangers(db: Database, before: int) -> int:
@@ -272,40 +131,162 @@ def forget_strangers(db: Database, before: int) -> int:
     ).rowcount
 
 
-def remove_operator(db: Database, platform: str, user_id: str, *, may_be_last: bool) -> bool:
-    """Remove an operator. Return whether that was done.
+class ChatRepository(Repository):
+    """Chats that may use the bot, and what was changed in them."""
 
-    Args:
-        may_be_last: the settings name others, so none has to be left here.
-    """
-    if not may_be_last and operators(db) <= {(platform, user_id)}:
-        return False
-    query = "DELETE FROM operator WHERE platform = ? AND user_id = ?"
-    return bool(db.conn.execute(query, (platform, user_id)).rowcount)
-
-
-def operators(db: Database) -> set[tuple[str, str]]:
-    """Return platform and user id of every operator."""
-    return {(platform, user_id) for platform, user_id in db.conn.execute("SELECT platform, user_id FROM operator")}
-
-
-def get_meta(db: Database, key: str) -> str | None:
-    row = db.conn.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return str(row[0]) if row else None
-
-
-def meta_with(db: Database, prefix: str) -> dict[str, str]:
-    """Return the small facts whose keys begin with a prefix, by the rest of the key."""
-    rows = db.conn.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
-    return {key[len(prefix) :]: value for key, value in rows}
-
-
-def set_meta(db: Database, key: str, value: str | None) -> None:
-    """Store a small fact, or delete it if the value is None."""
-    if value is None:
-        db.conn.execute("DELETE FROM meta WHERE key = ?", (key,))
-    else:
-        db.conn.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (key, value),
+    async def upsert(
+        self,
+        platform: str,
+        remote_id: str,
+        kind: ChatKind,
+        title: str,
+        locale: str = "",
+        parent: str = "",
+        person: str = "",
+    ) -> Chat:
+        """Return the chat with that id, created if it is new; nothing is written where nothing changed."""
+        title = "".join(c for c in title if c.isprintable())[:200]
+        stored = await self.find(platform, remote_id)
+        if stored is not None:
+            wanted = (title or stored.title, kind, locale or stored.preferences.locale, person or stored.person)
+            if (stored.title, stored.kind, stored.preferences.locale, stored.person) == wanted:
+                return stored
+        return await self.database.write(
+            lambda db: upsert_chat(db, platform, remote_id, kind, title, self.wall.now(), locale, parent, person)
         )
+
+    @read
+    def find(self, db: Database, platform: str, remote_id: str) -> Chat | None:
+        return find_chat(db, platform, remote_id)
+
+    @read
+    def get(self, db: Database, chat_id: int) -> Chat | None:
+        """Return a chat by its own number."""
+        row = db.conn.execute(f"SELECT {_COLUMNS} FROM chat WHERE id = ?", (chat_id,)).fetchone()
+        return _chat(db, row) if row else None
+
+    @read
+    def all(self, db: Database, platform: str | None = None) -> list[Chat]:
+        """Return all chats, or those of one platform, oldest first."""
+        query = f"SELECT {_COLUMNS} FROM chat WHERE platform = ? OR ? IS NULL ORDER BY id"
+        return [_chat(db, row) for row in db.conn.execute(query, (platform, platform)).fetchall()]
+
+    @write
+    def approve(self, db: Database, chat_id: int, *, approved: bool) -> None:
+        """Approve a chat or withdraw approval. Either way its request for access is settled."""
+        db.conn.execute("UPDATE chat SET approved = ?, asked_at = 0 WHERE id = ?", (int(approved), chat_id))
+
+    @write
+    def mark_refused(self, db: Database, chat_id: int) -> tuple[int, bool]:
+        """Record that a chat refuses messages now. Return since when, UTC ms, and whether that is new."""
+        now = self.wall.now()
+        new = db.conn.execute(
+            "UPDATE chat SET refused_since = ? WHERE id = ? AND NOT refused_since", (now, chat_id)
+        ).rowcount
+        row = db.conn.execute("SELECT refused_since FROM chat WHERE id = ?", (chat_id,)).fetchone()
+        return (min(int(row[0]), now) if row else now), bool(new)
+
+    @write
+    def mark_reachable(self, db: Database, chat_id: int) -> None:
+        """Record that a chat accepts messages."""
+        db.conn.execute("UPDATE chat SET refused_since = 0 WHERE id = ? AND refused_since", (chat_id,))
+
+    @write
+    def set_active(self, db: Database, chat_id: int, *, active: bool, reason: str = "") -> None:
+        """Switch a chat off, keeping its rules, or on again."""
+        db.conn.execute(
+            "UPDATE chat SET active = ?, off_reason = ?, refused_since = 0 WHERE id = ?", (int(active), reason, chat_id)
+        )
+
+    @write
+    def save_preferences(self, db: Database, chat_id: int, preferences: Preferences) -> None:
+        """Store a chat's preferences, except the locale, which its platform reports."""
+        db.conn.execute(
+            "UPDATE chat SET timezone = ?, quiet = ?, loud = ?, cap = ?, language = ?, light = ?, role = ?, room = ? "
+            "WHERE id = ?",
+            (
+                *(preferences.timezone, quiet_text(preferences.quiet), int(preferences.loud), preferences.cap),
+                *(preferences.language, int(preferences.light), preferences.role, preferences.room, chat_id),
+            ),
+        )
+
+    @write
+    def log_change(self, db: Database, chat_id: int, who: str, what: str) -> None:
+        """Log who changed what in a chat. The last 200 entries are kept."""
+        now = self.wall.now()
+        db.conn.execute("INSERT INTO change (chat_id, at, who, what) VALUES (?, ?, ?, ?)", (chat_id, now, who, what))
+        db.conn.execute(
+            "DELETE FROM change WHERE chat_id = ? AND id NOT IN "
+            "(SELECT id FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?)",
+            (chat_id, chat_id, CHANGES_KEPT),
+        )
+
+    @read
+    def changes(self, db: Database, chat_id: int, count: int) -> list[AuditEntry]:
+        """Return the last changes of a chat's settings, newest first."""
+        query = "SELECT at, who, what FROM change WHERE chat_id = ? ORDER BY id DESC LIMIT ?"
+        return [AuditEntry(*row) for row in db.conn.execute(query, (chat_id, count))]
+
+    @read
+    def export(self, db: Database, chat_id: int) -> dict[str, Any]:
+        """Return everything that we store about a chat, by table, as JSON values."""
+        tables: dict[str, Any] = {}
+        for name, query in _EXPORTED.items():
+            cursor = db.conn.execute(query, (chat_id,))
+            columns = [column[0] for column in cursor.description]
+            tables[name] = [dict(zip(columns, row, strict=True)) for row in cursor]
+        return tables
+
+    @write
+    def delete(self, db: Database, chat_id: int) -> int:
+        """Delete a chat's rules, states, mutes, alerts, messages and preferences. Return how many rows.
+
+        The row of a chat that is approved or was switched off stays, with its id and that status only.
+        """
+        count = 0
+        for table in ("mute", "alert", "message", "rule", "change"):
+            count += db.conn.execute(f"DELETE FROM {table} WHERE chat_id = ?", (chat_id,)).rowcount
+        db.conn.execute("DELETE FROM event WHERE id NOT IN (SELECT event_id FROM alert)")
+        # Also remove the user's id from the change logs of groups, if it is stored with their private chat.
+        count += db.conn.execute(
+            "UPDATE change SET who = '' WHERE who <> '' AND who = (SELECT CASE WHEN person <> '' THEN person "
+            "ELSE remote_id END FROM chat WHERE id = ? AND kind = 'private') "
+            "AND chat_id IN (SELECT id FROM chat WHERE platform = (SELECT platform FROM chat WHERE id = ?))",
+            (chat_id, chat_id),
+        ).rowcount
+        count += db.conn.execute(
+            "DELETE FROM chat WHERE id = ? AND NOT approved AND off_reason = ''", (chat_id,)
+        ).rowcount
+        unset = ", ".join(f"{name} = {value}" for name, value in _UNSET.items())
+        db.conn.execute(f"UPDATE chat SET title = '', locale = '', person = '', {unset} WHERE id = ?", (chat_id,))
+        return count
+
+    @write
+    def move(self, db: Database, chat_id: int, remote_id: str) -> None:
+        """Give a chat the new id that its platform assigned (a group that became a supergroup).
+
+        A chat stored under that id already is merged into it.
+        """
+        taken = db.conn.execute(
+            "SELECT old.id FROM chat AS old JOIN chat AS new ON old.platform = new.platform "
+            "WHERE new.id = ? AND old.remote_id = ? AND old.id <> new.id",
+            (chat_id, remote_id),
+        ).fetchone()
+        if taken:
+            for table in ("rule", "message", "alert", "change"):
+                db.conn.execute(f"UPDATE {table} SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
+            db.conn.execute("UPDATE OR IGNORE mute SET chat_id = ? WHERE chat_id = ?", (chat_id, taken[0]))
+            db.conn.execute("DELETE FROM chat WHERE id = ?", (taken[0],))
+        db.conn.execute("UPDATE chat SET remote_id = ? WHERE id = ?", (remote_id, chat_id))
+
+    @write
+    def note_asked(self, db: Database, chat_id: int) -> None:
+        """Record that a user asked for something in a chat that is not approved."""
+        now = self.wall.now()
+        db.conn.execute("UPDATE chat SET asked_at = ? WHERE id = ? AND NOT approved", (now, chat_id))
+
+    @read
+    def waiting_for_approval(self, db: Database, count: int) -> list[Chat]:
+        """Return chats that are not approved and asked for something, the latest first."""
+        query = f"SELECT {_COLUMNS} FROM chat WHERE NOT approved AND asked_at ORDER BY asked_at DESC, id LIMIT ?"
+        return [_chat(db, row) for row in db.conn.execute(query, (count,)).fetchall()]

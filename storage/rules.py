@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from sqlite_utils import Database
 
+from engine.alerts.active_rules import ActiveRules
 from engine.alerts.rules import Rule
 from engine.alerts.state import RuleState, StateKey, from_row, to_row
+from engine.errors import InputError
 from storage.aside import set_aside
+from storage.repository import Repository, read, write
 
 LAST_ID = "last_rule_id"
 _COLUMNS = "chat_id, kind, asset, distance, size, created_at, level, every_ms, expires_at, paused, side"
@@ -79,24 +82,7 @@ def add_in_place(db: Database, rule: Rule, gone: Iterable[Rule]) -> Rule:
     return added
 
 
-def restore_replaced(db: Database, rule_id: int) -> list[Rule]:
-    """Delete a rule and restore those it replaced, under their own ids. Return these."""
-    row = db.conn.execute("SELECT replaced, chat_id FROM rule WHERE id = ?", (rule_id,)).fetchone()
-    before: list[Rule] = []
-    try:
-        before = [Rule(**{**each, "chat_id": row[1]}) for each in json.loads(row[0] or "[]")] if row else []
-    except (ValueError, TypeError) as error:
-        set_aside(db, f"the rules that alert #{rule_id} replaced", error)
-    remove_rules(db, [rule_id])
-    back = [rule for rule in before if not rule.why_impossible()]
-    taken = {row[0] for row in db.conn.execute("SELECT id FROM rule WHERE chat_id = ?", (row[1],))} if row else set()
-    back = [rule for rule in back if rule.id not in taken]  # undoing another rule of the same command has restored them
-    for rule in back:
-        _insert(db, rule)
-    return back
-
-
-def remove_rules(db: Database, rule_ids: list[int]) -> None:
+def remove_rules(db: Database, rule_ids: Iterable[int]) -> None:
     db.conn.executemany("DELETE FROM rule WHERE id = ?", [(rule_id,) for rule_id in rule_ids])
 
 
@@ -112,11 +98,6 @@ def rules_of_chat(db: Database, chat_id: int) -> list[Rule]:
     return _rules(
         db, db.conn.execute(f"SELECT {_NAMED} FROM rule WHERE chat_id = ? ORDER BY id", (chat_id,)).fetchall()
     )
-
-
-def pause_rule(db: Database, rule_id: int, *, paused: bool) -> None:
-    """Pause or resume a rule."""
-    db.conn.execute("UPDATE rule SET paused = ? WHERE id = ?", (int(paused), rule_id))
 
 
 def forget_expired(db: Database, now: int) -> None:
@@ -168,21 +149,103 @@ def forget_states(db: Database, before: int) -> None:
     )
 
 
-def save_mute(db: Database, chat_id: int, asset: str, until: int) -> None:
-    db.conn.execute(
-        "INSERT INTO mute VALUES (?, ?, ?) ON CONFLICT (chat_id, asset) DO UPDATE SET until = excluded.until",
-        (chat_id, asset, until),
-    )
-
-
 def forget_mutes(db: Database, before: int) -> None:
     db.conn.execute("DELETE FROM mute WHERE until < ?", (before,))
 
 
-def unmute(db: Database, chat_id: int) -> None:
-    """Delete all mutes of a chat."""
-    db.conn.execute("DELETE FROM mute WHERE chat_id = ?", (chat_id,))
-
-
 def all_mutes(db: Database) -> dict[tuple[int, str], int]:
     return {(chat, asset): until for chat, asset, until in db.conn.execute("SELECT chat_id, asset, until FROM mute")}
+
+
+class RuleRepository(Repository):
+    """Rules, their states, and mutes."""
+
+    @read
+    def load(self, db: Database) -> ActiveRules:
+        """Return all rules of active chats, with their states, mutes and last alerts."""
+        return ActiveRules(all_rules(db), all_states(db), all_mutes(db), last_fired(db))
+
+    @write
+    def replace(
+        self, db: Database, chat_id: int, new: Sequence[Rule], kinds: Sequence[str], max_rules: int | None = None
+    ) -> tuple[list[Rule], list[Rule]]:
+        """Replace a chat's rules of those kinds and assets. Return the new rules and the old ones.
+
+        Raises:
+            InputError: when the chat would have more than max_rules.
+        """
+        assets = {rule.asset for rule in new}
+        levels = {rule.level for rule in new}
+        sides = {rule.side for rule in new} | {None}  # a rule for both sides makes way for one of a side
+        mine = rules_of_chat(db, chat_id)
+        old = [
+            rule
+            for rule in mine
+            if rule.kind in kinds
+            and (rule.asset in assets or None in assets)
+            and (rule.kind != "price" or rule.level in levels)  # several prices are awaited side by side
+            and (rule.side in sides or None in {rule.side for rule in new})
+        ]
+        if max_rules is not None and len(mine) - len(old) + len(new) > max_rules:
+            raise InputError(
+                "This chat has {count} alerts already. /alerts lists them; remove one first.",
+                "/alerts",
+                count=max_rules,
+            )
+        remove_rules(db, [rule.id for rule in old])
+        return [add_in_place(db, rule, old) for rule in new], old
+
+    @read
+    def of_chat(self, db: Database, chat_id: int) -> list[Rule]:
+        """Return all rules of one chat, paused or not."""
+        return rules_of_chat(db, chat_id)
+
+    @write
+    def restore_replaced(self, db: Database, rule_id: int) -> list[Rule]:
+        """Delete a rule and restore those it replaced, under their own ids. Return these."""
+        row = db.conn.execute("SELECT replaced, chat_id FROM rule WHERE id = ?", (rule_id,)).fetchone()
+        before: list[Rule] = []
+        try:
+            before = [Rule(**{**each, "chat_id": row[1]}) for each in json.loads(row[0] or "[]")] if row else []
+        except (ValueError, TypeError) as error:
+            set_aside(db, f"the rules that alert #{rule_id} replaced", error)
+        remove_rules(db, [rule_id])
+        back = [rule for rule in before if not rule.why_impossible()]
+        taken = (
+            {row[0] for row in db.conn.execute("SELECT id FROM rule WHERE chat_id = ?", (row[1],))} if row else set()
+        )
+        # Undoing another rule of the same command may have restored them.
+        back = [rule for rule in back if rule.id not in taken]
+        for rule in back:
+            _insert(db, rule)
+        return back
+
+    @write
+    def pause(self, db: Database, rule_id: int, *, paused: bool) -> None:
+        """Pause or resume a rule."""
+        db.conn.execute("UPDATE rule SET paused = ? WHERE id = ?", (int(paused), rule_id))
+
+    @read
+    def last_fired(self, db: Database, rule_ids: Iterable[int] | None = None) -> dict[int, int]:
+        """Return when each rule (of these, or all) last fired an alert that was or may still be delivered, UTC ms.
+
+        Alerts that were given up do not count, so that they suppress no later one. Follow-ups do not count either.
+        """
+        return last_fired(db, rule_ids)
+
+    @write
+    def remove(self, db: Database, rule_ids: Sequence[int]) -> None:
+        """Delete rules; their states go with them."""
+        remove_rules(db, rule_ids)
+
+    @write
+    def mute(self, db: Database, chat_id: int, asset: str, until: int) -> None:
+        db.conn.execute(
+            "INSERT INTO mute VALUES (?, ?, ?) ON CONFLICT (chat_id, asset) DO UPDATE SET until = excluded.until",
+            (chat_id, asset, until),
+        )
+
+    @write
+    def unmute(self, db: Database, chat_id: int) -> None:
+        """Delete all mutes of a chat."""
+        db.conn.execute("DELETE FROM mute WHERE chat_id = ?", (chat_id,))

@@ -1,6 +1,6 @@
-"""Every message and picture as it renders: `python -m tests.gallery` makes docs/gallery.md; a test sees it is current.
+"""Every message and picture as it renders: `python -m tests.gallery` writes docs/gallery.md, a test checks it.
 
-What is shown comes from a simulated market of ten days, the same each time, through the commands people give.
+The content comes from commands on a simulated market of thirty days, the same each time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LIGHT = "/map"
 
 
 def board_of(tape: Tape, now: int) -> AssetBoard:
-    """A board that has lived through a tape hour by hour, on three venues."""
+    """Return a board advanced through a tape hour by hour, on three venues."""
     board = AssetBoard(tape.asset)
     start = -(-tape.start // HOUR_MS) * HOUR_MS
     for candle in tape.candles(HOUR_MS, start, now - HOUR_MS, now):
@@ -68,44 +68,46 @@ def board_of(tape: Tape, now: int) -> AssetBoard:
 
 
 async def made_kit() -> Kit:
-    """Services over the simulated market, as the commands want them."""
+    """Return a kit with services on the simulated market, ready for commands."""
     tape = Tape(SimulatedSource(SEED, NOW, DAYS))
     board = board_of(tape, NOW)
     clock = ManualClock(board.closed_at + 9_000)
     store = Store(None, clock)
     await store.open()
-    services = Services(AlertPipeline({"BTC": board}, await store.load_book(), store), store, clock, "open", wall=clock)
+    services = Services(
+        AlertPipeline({"BTC": board}, await store.rules.load(), store), store, clock, "open", wall=clock
+    )
     services.ready.set()
     services.records["BTC"] = replace(track_record("BTC", made_up(count=24 * 60)), at=board.closed_at)
     return Kit(services, store, clock, People(admins={"7"}))
 
 
 async def shown(kit: Kit) -> list[tuple[str, str, Answer]]:
-    """Heading, what was typed, and the answer, in the order of the page."""
-    found = [("Privately", text, await kit.ask(text)) for text in ASKED]
+    """Return heading, input and answer of each entry, in the order of the page."""
+    entries = [("Privately", text, await kit.ask(text)) for text in ASKED]
     await kit.ask("/start")
     group = await kit.chat("-100", "group")
-    found += [("In a group, by its admins", text, await kit.ask(text, chat=group)) for text in IN_A_GROUP]
+    entries += [("In a group, by its admins", text, await kit.ask(text, chat=group)) for text in IN_A_GROUP]
     board = kit.services.pipeline.boards["BTC"]
-    found += [("Alerts", name, alert_answer(facts)) for name, facts in alerts(board, kit.clock.at)]
+    entries += [("Alerts", name, alert_answer(facts)) for name, facts in alerts(board, kit.clock.at)]
     for tag, name in LANGUAGES.items():
         if tag == "en":
             continue
         chat = await kit.chat("8")
-        await kit.store.save_preferences(chat.id, replace(chat.preferences, language=tag))
-        found += [(name, text, await kit.ask(text, "8")) for text in TRANSLATED]
+        await kit.store.chats.save_preferences(chat.id, replace(chat.preferences, language=tag))
+        entries += [(name, text, await kit.ask(text, "8")) for text in TRANSLATED]
         with use_language(tag):
-            found += [(name, "near", alert_answer(preview_facts(board, kit.clock.at) | {"preview": False}))]
-    return found
+            entries += [(name, "near", alert_answer(preview_facts(board, kit.clock.at) | {"preview": False}))]
+    return entries
 
 
 def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]]]:
-    """Facts of each kind of alert, of the nearest cluster."""
+    """Yield name and facts of each kind of alert, for the nearest cluster."""
     near = preview_facts(board, now) | {"preview": False, "rank": 1, "of": 2, "usual_ratio": 1.7}
     ends = {"mark": board.view.mark, "missed": (), "in_range": (near["cluster"],)}
     gone = {"offline_from": now - 7 * HOUR_MS, "offline_to": now - 60_000}
     value = near | {"risk_parts": {}, "next_below": None, "next_above": None}
-    told = {
+    report = {
         "since": now - HOUR_MS,
         "reported_usd": 4.6e6,
         "long_share": 0.96,
@@ -117,11 +119,11 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     }
     yield "near", near
     yield "entered", near | {"kind": "entered"}
-    yield "swept", near | told | {"kind": "swept"}
-    yield "swept, an hour later", near | told | {"kind": "swept", "final": True, "reported_usd": 5.2e6}
-    yield "wick", near | told | {"kind": "wick", "swept_share": 0.13}
-    yield "over", near | told | {"kind": "over", "swept_share": None, "faded": False, "distance": 0.012}
-    yield "over, entered and faded", near | told | {"kind": "over", "swept_share": 0.4, "faded": True}
+    yield "swept", near | report | {"kind": "swept"}
+    yield "swept, an hour later", near | report | {"kind": "swept", "final": True, "reported_usd": 5.2e6}
+    yield "wick", near | report | {"kind": "wick", "swept_share": 0.13}
+    yield "over", near | report | {"kind": "over", "swept_share": None, "faded": False, "distance": 0.012}
+    yield "over, entered and faded", near | report | {"kind": "over", "swept_share": 0.4, "faded": True}
     hour = {"usd": 2.1e7, "hour_usd": {"long": 2.1e7, "short": 1.4e6}, "move_1h": -0.021, "percentile": 99.5}
     yield "surge", value | hour | {"kind": "surge", "side": "long", "threshold_usd": 1.8e7}
     ground = {"days": 7, "all_known": False, "far": 84_200.0, "forced_usd": 1.9e7}
@@ -159,26 +161,26 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
 
 
 async def page(kit: Kit) -> tuple[str, dict[str, bytes]]:
-    """The page, and its pictures by file name."""
+    """Return the page, and its pictures by file name."""
     parts = [HEAD]
     drawn: dict[str, bytes] = {}
     pictures = Pictures(kit.services)
     heading = ""
-    for title, typed, found in await shown(kit):
+    for title, typed, answer in await shown(kit):
         if title != heading:
             parts.append(f"## {title}")
             heading = title
-        parts.append(f"### `{typed}`\n\n{_telegram(found)}")
-        if found.picture is not None and title == "Privately":
+        parts.append(f"### `{typed}`\n\n{_telegram(answer)}")
+        if answer.picture is not None and title == "Privately":
             name = f"{typed.strip('/').replace(' ', '-').replace('%', '')}.png"
-            drawn[name] = await pictures.draw(found)
-            parts.append(f"![{found.picture.alt}](gallery/{name})")
+            drawn[name] = await pictures.draw(answer)
+            parts.append(f"![{answer.picture.alt}](gallery/{name})")
             if typed == LIGHT:
-                light = replace(found, picture=replace(found.picture, light=True))
+                light = replace(answer, picture=replace(answer.picture, light=True))
                 drawn["map-light.png"] = await pictures.draw(light)
                 parts.append("![The same in light](gallery/map-light.png)")
         if typed == "/liq 88000" and title == "Privately":
-            parts.append(f"On Discord, the first line as content and the rest as an embed:\n\n{_discord(found)}")
+            parts.append(f"On Discord, the first line as content and the rest as an embed:\n\n{_discord(answer)}")
     pictures.close()
     return "\n\n".join(parts) + "\n", drawn
 
@@ -190,15 +192,15 @@ the checks see that it is current. Telegram's form is shown, buttons in brackets
 example."""
 
 
-def _telegram(found: Answer) -> str:
-    rendered = render_telegram(found)
+def _telegram(answer: Answer) -> str:
+    rendered = render_telegram(answer)
     text = html.unescape(re.sub(r"</?[a-z]+>", "", rendered["html"]))
     rows = [" ".join(f"[{label}]" for label, _ in row) for row in rendered["buttons"]]
     return "```text\n" + "\n".join([text, *rows]) + "\n```"
 
 
-def _discord(found: Answer) -> str:
-    rendered = render_discord(found)
+def _discord(answer: Answer) -> str:
+    rendered = render_discord(answer)
     embed = rendered["embed"]
     buttons = " ".join(f"[{label}]" for label, _ in rendered["buttons"])
     body = [rendered["content"], "---", embed["description"], embed["footer"]["text"], buttons]

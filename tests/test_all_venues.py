@@ -1,4 +1,4 @@
-"""The whole program on all venues at once: with faults and without, recorded, exported and read back."""
+"""The whole program on all venues at once: with faults and without, recorded and read back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.process import Process
 
 SPEED = 40.0
 SECONDS = float(os.environ.get("SOAK_SECONDS", "12"))
-"""How long faults rain; the environment makes it minutes."""
+"""Duration of the random faults, seconds. Set SOAK_SECONDS to make it minutes."""
 
 FAULTY = ("bybit", "okx", "bitget", "gate", "htx", "hyperliquid")
 UP = tuple(name for name in VENUES if name not in FAULTY)
@@ -38,11 +38,11 @@ START = 1_765_000_000_000 // DAY_MS * DAY_MS
 @pytest.fixture
 async def twins(tmp_path: Path) -> AsyncIterator[tuple[ScaledClock, LoopbackExchange, LoopbackExchange]]:
     clock = ScaledClock(START + 2 * DAY_MS, SystemClock().now(), SPEED)
-    made = [LoopbackExchange({"BTC": Tape(WavySource(start=START))}, clock, inverse=True) for _ in range(2)]
-    for server in made:
+    exchanges = [LoopbackExchange({"BTC": Tape(WavySource(start=START))}, clock, inverse=True) for _ in range(2)]
+    for server in exchanges:
         await server.start()
-    yield clock, made[0], made[1]
-    for server in made:
+    yield clock, exchanges[0], exchanges[1]
+    for server in exchanges:
         await server.stop()
 
 
@@ -63,15 +63,15 @@ def program(folder: Path, name: str, clock: ScaledClock, server: LoopbackExchang
 async def stored(path: Path) -> dict[Market, list[Bar]]:
     store = Store(path, SystemClock(), reading=True)
     await store.open()
-    found = {market: await store.bars_since(market, 0) for market in await store.markets()}
+    bars = {market: await store.market.bars_since(market, 0) for market in await store.market.markets()}
     await store.close()
-    return found
+    return bars
 
 
 async def checkpoint(path: Path) -> AssetBoard:
     store = Store(path, SystemClock(), reading=True)
     await store.open()
-    state = await store.load_checkpoint("BTC")
+    state = await store.checkpoints.load("BTC")
     await store.close()
     assert state is not None
     return AssetBoard.restore("BTC", list(VENUES), state)
@@ -86,13 +86,13 @@ def stepped(market: Market, bars: list[Bar], until_at: int) -> AssetBoard:
 
 
 @pytest.mark.timeout(600)
-async def test_faults_of_some_venues_leave_the_others_maps_as_they_would_be(
+async def test_faults_of_some_venues_do_not_change_the_others_maps(
     twins: tuple[ScaledClock, LoopbackExchange, LoopbackExchange], tmp_path: Path
 ) -> None:
     clock, well, faulty = twins
     assert len(FORMATS) == len(VENUES) == 11
     seed = random.randrange(10**6)  # chooses faults, guards nothing
-    print(f"seed {seed}")  # noqa: T201  # so that a failure can be made again
+    print(f"seed {seed}")  # noqa: T201  # to reproduce a failure
     choose = random.Random(seed)
     programs = [program(tmp_path, "well", clock, well), program(tmp_path, "faulty", clock, faulty)]
     for each in programs:
@@ -125,7 +125,7 @@ async def test_faults_of_some_venues_leave_the_others_maps_as_they_would_be(
 
 
 def keeps_interest(market: Market) -> bool:
-    """Whether a venue's history says open interest, so that bars do not depend on when somebody looked."""
+    """Return True if a venue's history has open interest for each bar, so that bars do not depend on poll times."""
     return VENUES[market.venue].interest_step_ms == STEP_MS
 
 
@@ -147,18 +147,18 @@ def the_same_map(market: Market, bars: list[Bar], again: list[Bar], board: Asset
     one, two = stepped(market, bars, last), stepped(market, again, last)
     own = stepped(market, again, board.maps.closed_at_of(market))
     for side in SIDES:
-        left, right = (made.maps.markets[market.key].windows[side].contracts for made in (one, two))
+        left, right = (rebuilt.maps.markets[market.key].windows[side].contracts for rebuilt in (one, two))
         assert left.tobytes() == right.tobytes()
-        # And what the program itself had in its map is what its own bars make.
+        # And the program's own map equals the map made from its bars.
         kept = board.maps.markets[market.key].windows[side].contracts
         assert kept.tobytes() == own.maps.markets[market.key].windows[side].contracts.tobytes()
 
 
 def nothing_was_made_up(bars: list[Bar], again: list[Bar]) -> None:
-    known = {bar.opened_at: bar for bar in bars}
+    originals = {bar.opened_at: bar for bar in bars}
     for bar in again:
-        if bar.opened_at in known:
-            assert bar.close == pytest.approx(known[bar.opened_at].close, rel=1e-6)
+        if bar.opened_at in originals:
+            assert bar.close == pytest.approx(originals[bar.opened_at].close, rel=1e-6)
 
 
 @pytest.mark.timeout(300)
@@ -193,7 +193,7 @@ async def test_a_recording_of_all_venues_is_read_back_by_replay_and_ask(tmp_path
         assert {market.kind for market in markets} == {"linear", "inverse"}
         assert len(history.events) == 200
         assert len(history.bars) > 270
-        # Taken up again, it goes on where it ended.
+        # A second run continues the recording where the first ended.
         await recording.start("record", "--out", str(out))
         await until(lambda: len(out.read_bytes()) > 0 and read_recording(out).end > history.end, 60)
         assert await recording.terminate() == 0, recording.errors
@@ -216,6 +216,6 @@ async def _read_back(folder: Path, out: Path) -> None:
             assert await process.ended() == 0, process.errors
         assert not process.errors.count("Traceback")
         if command[0] == "ask":
-            found = json.loads(process.output)
-            assert found["by_venue"]["okx"]["long"] > 0
-            assert "Largest of 200" in found["text"]
+            answer = json.loads(process.output)
+            assert answer["by_venue"]["okx"]["long"] > 0
+            assert "Largest of 200" in answer["text"]

@@ -1,7 +1,7 @@
-"""Inputs that people outside met, as files: each is taken as it must be, by the checks that lie beside them.
+"""Inputs from the field, as files. The checks beside them say how each must be handled.
 
-Those checks call inner functions under the names that these had when they were written. What has moved since is put in
-its place here; inputs and expectations are read as they are.
+Those checks call internal functions by the names of that time. We replace names that have changed since; inputs and
+expectations stay as they are.
 """
 
 from __future__ import annotations
@@ -33,27 +33,31 @@ MOVED = {
     "handlers.faces.webhook": "handlers.platforms.discord.webhook",
     "tests.handlers.faces": "tests.handlers.platforms",
     "WebhookFace": "DiscordWebhook",
-    "store.see_chat": "store.upsert_chat",
-    "store.set_wishes": "store.save_preferences",
+    "store.see_chat": "store.chats.upsert",
+    "store.set_wishes": "store.chats.save_preferences",
+    "store.counts": "store.outbox.counts",
+    '["BTC"], store, clock': '["BTC"], store.market, clock',
+    "r.face": "r.platform",
+    "rig.face": "rig.platform",
     "a.wishes": "a.preferences",
 }
-"""Words of the checks by what stands for them now."""
+"""Outdated code in the checks, with its current replacement."""
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not beside the checkout")
 @pytest.mark.timeout(180)
-def test_every_case_met_outside_is_taken_as_it_must_be(tmp_path: Path) -> None:
+def test_every_case_from_the_field_is_handled(tmp_path: Path) -> None:
     for path in CASES.iterdir():
         if path.is_file():
             text = path.read_bytes()
             if path.suffix == ".py":
                 text = _moved(text.decode()).encode()
             (tmp_path / path.name).write_bytes(text)
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(tmp_path / "check.py")], cwd=ROOT, capture_output=True, text=True, timeout=170, check=False
     )
-    failed = [line for line in found.stdout.splitlines() if not line.startswith("PASS ")]
-    assert found.stdout.count("PASS ") == PASSED, "\n".join([*failed, found.stderr[-2000:]])
+    failed = [line for line in result.stdout.splitlines() if not line.startswith("PASS ")]
+    assert result.stdout.count("PASS ") == PASSED, "\n".join([*failed, result.stderr[-2000:]])
 
 
 def _moved(text: str) -> str:

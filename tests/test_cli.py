@@ -1,10 +1,11 @@
-"""The command line: replay, ask, clusters, check; what is wrong is one sentence and exit code 2."""
+"""The command line: replay, ask, clusters, check and others. An error is one sentence and exit status 2."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.conftest import HISTORY, needs_history, until
 from tests.engine.loopback.markets import START as MARKET_START
 from tests.engine.loopback.markets import exchange
 from tests.handlers.kit import MARKETS
-from tests.process import Process
+from tests.process import ROOT, Process
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TelegramServer
 
@@ -34,7 +35,7 @@ ANSWER_KEYS = set(WORDS.split())
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty days of a made-up market that falls and rises through its own clusters."""
+    """Write forty days of a synthetic market that falls and rises through its own clusters. Return the file."""
     path = tmp_path_factory.mktemp("history") / "btc_made_up.csv"
     rows = ["time,open,high,low,close,open_interest_usd,funding_rate,long_liquidations_usd,short_liquidations_usd"]
     before = 90_000.0
@@ -59,7 +60,7 @@ COMMANDS = ("run", "check", "health", "demo", "replay", "ask", "record", "export
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_help_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A per cent sign in a help text ended one of them in a traceback."""
+    """A percent sign in a help text once caused a traceback."""
     with pytest.raises(SystemExit) as caught:
         bot.main([command, "--help"] if command else ["--help"])
     assert caught.value.code == 0
@@ -79,7 +80,7 @@ def test_replay_prints_the_same_bytes_twice(history: Path, capsys: pytest.Captur
     for row in rows:
         assert {"time", "kind", "asset", "side", "price", "reason", "cluster"} <= set(row)
         if row["kind"] in ("surge", "fresh"):
-            assert row["cluster"] is None, "they are of no cluster"
+            assert row["cluster"] is None, "they have no cluster"
             continue
         assert {"id", "label", "low", "high", "peak", "forced_usd", "side"} == set(row["cluster"])
         assert row["cluster"]["low"] < row["cluster"]["peak"] < row["cluster"]["high"]
@@ -96,19 +97,19 @@ def test_ask_answers_as_of_a_time(history: Path, capsys: pytest.CaptureFixture[s
     at = START + 500 * HOUR
     status, out, _ = run(capsys, "ask", "/liq -3%", "--history", str(history), "--at", iso(at), "--json")
     assert status == 0
-    found = json.loads(out)
-    assert set(found) >= ANSWER_KEYS
-    assert found["at"] == at
-    assert found["price"] == pytest.approx(found["reference_price"] * 0.97)
+    answer = json.loads(out)
+    assert set(answer) >= ANSWER_KEYS
+    assert answer["at"] == at
+    assert answer["price"] == pytest.approx(answer["reference_price"] * 0.97)
     assert run(capsys, "ask", "/liq 86000", "--history", str(history))[1].startswith("BTC 86,000: ~$")
 
 
 def test_clusters_measures_a_history(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(run(capsys, "clusters", "--history", str(history), "--json")[1])
-    assert found["asset"] == "BTC"
-    assert found["number_per_side"] > 0
-    assert 0.002 <= found["width_fraction"] <= 0.006
-    assert found["median_life_hours"] > 0
+    measured = json.loads(run(capsys, "clusters", "--history", str(history), "--json")[1])
+    assert measured["asset"] == "BTC"
+    assert measured["number_per_side"] > 0
+    assert 0.002 <= measured["width_fraction"] <= 0.006
+    assert measured["median_life_hours"] > 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_clusters_measures_a_history(history: Path, capsys: pytest.CaptureFixtur
         (("ask", "/liq", "--history", "HISTORY", "--at", "2001-01-01T00:00:00Z"), "nothing is known by 2001-01-01"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(
+def test_an_error_is_one_sentence(
     history: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
 ) -> None:
     status, _, err = run(capsys, *(str(history) if word == "HISTORY" else word for word in arguments))
@@ -138,7 +139,7 @@ def test_a_wrong_setting_is_one_sentence(capsys: pytest.CaptureFixture[str], mon
 
 
 @pytest.mark.parametrize("bad", [("--speed", "0"), ("--speed", "fast"), ("--seed", "-1"), ("--at", "noon")])
-def test_bad_options_end_with_two(bad: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_options_exit_with_2(bad: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     command = ("ask", "/liq", "--history", "x", *bad) if bad[0] == "--at" else ("demo", *bad)
     with pytest.raises(SystemExit) as caught:
         bot.main(command)
@@ -153,7 +154,7 @@ def test_a_gap_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert err.count("gap from") == 5
 
 
-async def test_check_says_what_is_set_and_what_can_be_reached(tmp_path: Path) -> None:
+async def test_check_reports_venues_and_bots_without_tokens(tmp_path: Path) -> None:
     clock = ManualClock(MARKET_START + 3 * 86_400_000)
     server, telegram, discord = await exchange(clock), TelegramServer(), DiscordServer()
     await telegram.start()
@@ -189,9 +190,9 @@ async def filled_store(path: Path) -> Store:
     store = Store(path, SystemClock())
     await store.open()
     rows = [(MARKETS[0], bar) for bar in short_bars()]
-    await store.save_markets(MARKETS)
-    await store.add_bars(rows)
-    await store.add_liquidations([Liquidation(MARKETS[0], MARKET_START + 5, "long", 88_000.0, 0.5)])
+    await store.market.save_markets(MARKETS)
+    await store.market.add_bars(rows)
+    await store.market.add_liquidations([Liquidation(MARKETS[0], MARKET_START + 5, "long", 88_000.0, 0.5)])
     return store
 
 
@@ -206,7 +207,7 @@ async def test_export_reads_the_database_of_a_running_bot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIFFWATCH_DATABASE", str(tmp_path / "a.sqlite"))
-    store = await filled_store(tmp_path / "a.sqlite")  # open all the while: its lock is held
+    store = await filled_store(tmp_path / "a.sqlite")  # still open, so its lock is held
     out = tmp_path / "market.jsonl"
     status, _, err = await asyncio.to_thread(run, capsys, "export", "--out", str(out))
     assert (status, err) == (0, "20 bars and 1 liquidation orders written to market.jsonl\n")
@@ -227,7 +228,7 @@ async def test_export_reads_the_database_of_a_running_bot(
         (("skill", "--history", "HISTORY", "--from", "2025-12-07"), "two weeks"),
     ],
 )
-def test_what_cannot_be_written_or_scored_is_one_sentence(
+def test_unusable_files_and_spans_are_one_sentence(
     history: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
 ) -> None:
     status, _, err = run(capsys, *(str(history) if word == "HISTORY" else word for word in arguments))
@@ -237,9 +238,7 @@ def test_what_cannot_be_written_or_scored_is_one_sentence(
 
 
 @needs_history
-def test_skill_prints_a_line_a_figure_and_writes_predictions(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_skill_prints_each_figure_and_writes_predictions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "p.csv"
     options = ("--from", "2026-03-01T00:00:00Z", "--until", "2026-03-08T00:00:00Z", "--spans", "4h", "--out", str(out))
     status, text, _ = run(capsys, "skill", "--history", str(HISTORY), *options)
@@ -251,7 +250,7 @@ def test_skill_prints_a_line_a_figure_and_writes_predictions(
         bot.main(["skill", "--history", "x", "--from", "2026-03-01", "--spans", "soon"])
 
 
-async def test_a_terminal_that_says_nothing_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+async def test_an_idle_terminal_does_not_keep_the_process_alive(tmp_path: Path) -> None:
     clock = ManualClock(MARKET_START + 3 * 86_400_000)
     server = await exchange(clock)
     process = Process(
@@ -274,14 +273,14 @@ async def test_a_terminal_that_says_nothing_does_not_keep_the_process_from_endin
 
 
 @needs_history
-def test_located_holds_the_map_against_distance_and_freshness(capsys: pytest.CaptureFixture[str]) -> None:
+def test_located_compares_the_map_to_distance_and_freshness(capsys: pytest.CaptureFixture[str]) -> None:
     orders = str(HISTORY.with_name("okx_liquidations_2026-03-04_2026-03-05.csv"))
     status, text, _ = run(capsys, "located", "--history", str(HISTORY), "--orders", orders, "--json")
-    found = json.loads(text)
+    scores = json.loads(text)
     assert status == 0
-    assert found["orders"] > 800
-    assert found["map_nats_by_usd"] > 0.15
-    assert found["freshness_nats_by_usd"] > 0.15
+    assert scores["orders"] > 800
+    assert scores["map_nats_by_usd"] > 0.15
+    assert scores["freshness_nats_by_usd"] > 0.15
 
 
 @pytest.mark.parametrize(
@@ -293,7 +292,7 @@ def test_located_holds_the_map_against_distance_and_freshness(capsys: pytest.Cap
         ("time,symbol,side,price,notional_usd\n2001-01-01,BTC/USDT:USDT,long,1,1\n", "falls within the history"),
     ],
 )
-def test_orders_that_cannot_be_read_or_placed_are_one_sentence(
+def test_unusable_orders_are_one_sentence(
     history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
 ) -> None:
     orders = tmp_path / "orders.csv"
@@ -304,7 +303,7 @@ def test_orders_that_cannot_be_read_or_placed_are_one_sentence(
     assert len(err.strip().splitlines()) == 1
 
 
-def test_health_is_that_of_the_running_one(
+def test_health_reads_the_heartbeat(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = tmp_path / "a.sqlite"
@@ -315,7 +314,7 @@ def test_health_is_that_of_the_running_one(
     async def leave(signs: Signs) -> None:
         store = Store(database, SystemClock())
         await store.open()
-        await store.set_meta(HEARTBEAT, heartbeat(SystemClock().now(), signs))
+        await store.meta.set(HEARTBEAT, heartbeat(SystemClock().now(), signs))
         await store.close()
 
     asyncio.run(leave(Signs()))
@@ -323,3 +322,32 @@ def test_health_is_that_of_the_running_one(
     assert (status, out[:5]) == (0, "well ")
     asyncio.run(leave(Signs(oldest_due=130.0)))
     assert run(capsys, "health")[:2] == (1, "messages: 130 s\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "ask --history {history} /liq",
+        "replay --history {history}",
+        "skill --history {history} --from 2026-01-01",
+    ],
+)
+def test_what_needs_no_market_loads_no_exchange_and_no_chat_library(line: str, tmp_path: Path) -> None:
+    """ccxt and the chat libraries take most of the time a start takes."""
+    history = tmp_path / "btc.csv"
+    rows = [
+        f"{1_767_225_600 + hour * 3600},{90_000 + hour},{90_100 + hour},{89_900 + hour},{90_000 + hour},1000"
+        for hour in range(48)
+    ]
+    history.write_text("time,open,high,low,close,open_interest\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    script = (
+        "import contextlib, sys, bot\n"
+        "with contextlib.suppress(SystemExit): bot.main(sys.argv[1:])\n"
+        "print('loaded:', *({'ccxt', 'telegram', 'discord', 'aiohttp', 'matplotlib'} & sys.modules.keys()))\n"
+    )
+    arguments = [history.as_posix() if word == "{history}" else word for word in line.split()]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stdout.splitlines()[-1] == "loaded:", result.stdout + result.stderr

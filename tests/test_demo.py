@@ -1,4 +1,4 @@
-"""The demo as somebody tries it first: commands piped in, good answers out, and it ends."""
+"""The demo as a new user tries it: commands piped in, good answers out, and a clean exit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_three_commands_get_three_good_answers_and_it_ends(tmp_path: Path) -> No
     assert "STALE" not in out
 
 
-def test_rubbish_gets_an_answer_each_and_nothing_breaks(tmp_path: Path) -> None:
+def test_every_line_of_rubbish_gets_an_answer(tmp_path: Path) -> None:
     lines = [b"\xff\xfe\x00rubbish", b"/liq " + b"9" * 5000, b"/liq 88", b"[bold]/x[/bold]", b"", b"/status"]
     done = demo(tmp_path, b"\n".join(lines))
     out = done.stdout.decode()

@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""The documentation matches the code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_command_is_documented_and_no_other_is() -> None:
     assert documented == {command.name for command in all_commands(hidden=True)}
 
 
-def test_every_command_of_the_menus_has_its_place_in_them() -> None:
+def test_menus_list_every_command_in_order() -> None:
     assert [command.name for command in all_commands()] == list(MENU)
 
 
@@ -43,7 +43,7 @@ def test_menus_fit_the_platforms() -> None:
             assert 1 <= len(parameter.help) <= 100
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_resolve() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             if not target.startswith("http"):
@@ -63,7 +63,7 @@ def test_every_venue_is_documented() -> None:
 
 
 async def test_the_gallery_is_current() -> None:
-    """Made by `make gallery`. Pictures are compared by eye, as letters differ a little elsewhere."""
+    """Update it with `make gallery`. Pictures may differ a little, as fonts do between machines."""
     kit = await gallery.made_kit()
     text, drawn = await gallery.page(kit)
     await kit.close()

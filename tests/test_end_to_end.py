@@ -30,11 +30,11 @@ FALL = "2025-12-15T13:25:00Z"
 HISTORY_DAYS = 10
 FALLING_SEED = 11
 FALLING_BEFORE_MS = round(62.2 * 3_600_000)
-"""So long before its end this simulated market comes near a long cluster, and sweeps it within the half hour after."""
+"""Time before its end when this market comes near a long cluster, ms. A sweep follows within half an hour."""
 
 
 class World:
-    """An exchange, both chats, and the program between them."""
+    """An exchange, both chat platforms, and the program between them."""
 
     def __init__(self, source: Source, start: int, folder: Path) -> None:
         wall = SystemClock().now()
@@ -56,11 +56,11 @@ class World:
         await asyncio.gather(self.exchange.stop(), self.telegram.stop(), self.discord.stop())
 
     async def ask(self, text: str, user: int = USER, chat: int | None = None) -> Sent:
-        """What Telegram is answered."""
+        """Send a text on Telegram as a user. Return the answer."""
         where = chat if chat is not None else user
-        known = len(self.answers(where))
+        before = len(self.answers(where))
         self.telegram.say(user, text, chat)
-        await until(lambda: len(self.answers(where)) > known, 30)
+        await until(lambda: len(self.answers(where)) > before, 30)
         return self.answers(where)[-1]
 
     def answers(self, chat: int) -> list[Sent]:
@@ -74,7 +74,7 @@ class World:
         return [text for text in texts if kind_of(text) == kind]
 
     async def slash(self, user: int, name: str, **options: Any) -> Any:
-        """What Discord is answered."""
+        """Give a slash command on Discord. Return the answer."""
         await until(lambda: name in self.discord.synced(), 30)
         record = self.discord.slash(user, self.discord.channel.id, name, **options)
         await until(lambda: self.discord.answer(record) is not None, 30)
@@ -82,12 +82,12 @@ class World:
 
 
 def labels(texts: list[str]) -> list[str]:
-    """The names of the clusters that alerts are about."""
-    return [found[0] for text in texts if (found := re.findall(r"\d+\.\dk", headline(text)))]
+    """Return the labels of the clusters that alerts are about."""
+    return [matches[0] for text in texts if (matches := re.findall(r"\d+\.\dk", headline(text)))]
 
 
 def headline(text: str) -> str:
-    """The first line, without the note that it may have come before."""
+    """Return the first line of a message, without the note that it may be a repeat."""
     return text.removeprefix("(may be a repeat)\n").split("\n")[0]
 
 
@@ -106,12 +106,12 @@ def is_alert(text: str) -> bool:
 
 
 def december() -> tuple[Source, int, str]:
-    """Recorded bars, with a normal alert."""
+    """Return recorded bars, the time to start at, and an alert tier."""
     return RecordedSource(read_history(HISTORY)), parse_time(FALL), "normal"
 
 
 def made_up() -> tuple[Source, int, str]:
-    """A simulated market that falls through a cluster soon, with a busy alert."""
+    """Return a simulated market, a time shortly before it falls through a cluster, and an alert tier."""
     made_for = 1_795_320_000_000
     return SimulatedSource(FALLING_SEED, made_for, HISTORY_DAYS), made_for - FALLING_BEFORE_MS, "busy"
 
@@ -126,7 +126,7 @@ async def fall(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     await world.stop()
 
 
-async def test_a_chat_and_a_channel_are_told_of_a_fall_with_a_kill_in_between(fall: World) -> None:
+async def test_chats_and_a_channel_get_alerts_of_a_fall_despite_a_kill(fall: World) -> None:
     answer = await fall.ask("/liq 88000")
     assert "BTC 88,000: ~$" in answer.plain
     assert "of longs liquidated on the way" in answer.plain
@@ -141,7 +141,7 @@ async def test_a_chat_and_a_channel_are_told_of_a_fall_with_a_kill_in_between(fa
     picture = await fall.ask("/map")
     assert picture.photo.startswith(b"\x89PNG")
 
-    # Price comes near: held up on its way to Telegram, the plug is pulled, and it arrives after the restart.
+    # Price comes near. We kill the program while the alert to Telegram is in flight; it arrives after the restart.
     fall.telegram.hold_sends.clear()
     await until(lambda: fall.channel_alerts("near"), 60)
     await until(lambda: any(method == "sendMessage" for method, _ in fall.telegram.calls[-3:]), 30)
@@ -159,11 +159,11 @@ async def test_a_chat_and_a_channel_are_told_of_a_fall_with_a_kill_in_between(fa
     assert len(swept) == len(set(labels(swept))), swept
     assert set(labels(near)) & set(labels(swept))
     for chat in (USER, GROUP):
-        told = fall.alerts(chat, "near")
-        # What was on the wire when the plug was pulled may come twice on Telegram, and then says so.
-        first = [text for text in told if "may be a repeat" not in text]
-        assert len(first) == len(set(labels(first))), told
-        assert set(labels(told)) == set(labels(near))
+        near_alerts = fall.alerts(chat, "near")
+        # A message in flight during the kill may arrive twice on Telegram, marked as a possible repeat.
+        first = [text for text in near_alerts if "may be a repeat" not in text]
+        assert len(first) == len(set(labels(first))), near_alerts
+        assert set(labels(near_alerts)) == set(labels(near))
         ended = fall.alerts(chat, "swept")
         assert len(ended) == len(set(labels(ended)))
         texts = [sent.plain for sent in fall.telegram.to(chat)]
@@ -186,7 +186,7 @@ async def simulated(tmp_path: Path) -> AsyncIterator[World]:
     await world.stop()
 
 
-async def test_both_chats_are_answered_and_state_outlives_a_clean_end(simulated: World) -> None:
+async def test_both_chats_are_answered_and_state_survives_a_restart(simulated: World) -> None:
     simulated.telegram.say(USER, "/start")
     await until(lambda: any("Test alert" in sent.plain for sent in simulated.telegram.to(USER)), 40)
     assert "Alerts set: near 2% busy" in (await simulated.ask("/threshold 2% busy")).plain
@@ -204,7 +204,7 @@ async def test_both_chats_are_answered_and_state_outlives_a_clean_end(simulated:
     assert await simulated.program.terminate() == 0
 
 
-async def test_a_wrong_token_ends_the_program_and_a_venue_that_is_down_stops_nothing(tmp_path: Path) -> None:
+async def test_a_wrong_token_ends_the_program_but_a_venue_outage_does_not(tmp_path: Path) -> None:
     start = 1_795_320_000_000
     world = World(SimulatedSource(7, start, HISTORY_DAYS), start, tmp_path)
     world.exchange.fail("okx", "down")

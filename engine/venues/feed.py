@@ -488,7 +488,7 @@ class LiveFeed:
         """Store reported liquidations. Return the new ones by asset."""
         events = [event for worker in self.workers for event in worker.take_orders()]
         by_asset: dict[str, list[ReportedLiquidation]] = {}
-        for event in await self._store.add_liquidations(events):
+        for event in await self._store.add_liquidations(events) if events else ():
             row = ReportedLiquidation(event.at, event.side, event.notional_usd, event.market.key)
             by_asset.setdefault(event.market.asset, []).append(row)
         return by_asset

@@ -309,7 +309,8 @@ class VenueWorker:
         bars = await self.venue.bars(market, since, until, now, market_progress.interest)
         if bars and self._must_be_seeded(market, market_progress):
             bars[0] = await self._seeded(market, bars[0], now)
-        await self._store.add_bars([(market, bar) for bar in bars])
+        if bars:
+            await self._store.add_bars([(market, bar) for bar in bars])
         if self.progress.get(market.key) is not market_progress:
             return False  # no longer followed
         market_progress.waiting += bars

@@ -39,7 +39,7 @@ async def admin(request: Request, arguments: str) -> Answer:
         return await _waiting(request)
     if words[0] in _ACTIONS:
         return await _ACTIONS[words[0]](request, words[1:])
-    chats = {str(chat.id): chat for chat in await store.chats()}
+    chats = {str(chat.id): chat for chat in await store.chats.all()}
     if len(words) != 2 or words[0] not in ("approve", "refuse") or words[1].lstrip("#") not in chats:
         raise InputError("Use approve or refuse with a chat number.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
@@ -47,10 +47,10 @@ async def admin(request: Request, arguments: str) -> Answer:
     request.services.let_in.clear()  # membership must be checked again
     topics = [other for other in chats.values() if other.remote_id.startswith(f"{chat.remote_id}{TOPIC}")]
     if let_in and not chat.approved:
-        await store.add_message(chat.id, {"kind": "let_in"})
+        await store.outbox.add_message(chat.id, {"kind": "let_in"})
         request.services.wake()
     for one in (chat, *topics):
-        await store.approve_chat(one.id, approved=let_in)
+        await store.chats.approve(one.id, approved=let_in)
         if not let_in:
             await request.services.subscriptions.deactivate_chat(one.id, REFUSED)
         elif one.off_reason == REFUSED:
@@ -61,7 +61,7 @@ async def admin(request: Request, arguments: str) -> Answer:
 
 async def _waiting(request: Request) -> Answer:
     """List the chats that asked for access and are not approved, the latest request first."""
-    waiting = await request.services.store.chats_that_asked(ASKED_SHOWN)
+    waiting = await request.services.store.chats.waiting_for_approval(ASKED_SHOWN)
     lines = tuple(f"#{c.id} {c.platform} {c.kind} {c.title[:40]}" for c in waiting[:7])
     buttons = tuple(Button(_("Approve #{number}", number=c.id), f"/admin approve {c.id}") for c in waiting[:3])
     head = n_("{count} chat waiting for approval", "{count} chats waiting for approval", len(waiting))
@@ -71,7 +71,7 @@ async def _waiting(request: Request) -> Answer:
 async def _operators(request: Request, words: list[str]) -> Answer:  # noqa: ARG001  # every action takes them
     """List the operators: those who claimed the bot and those named in its settings."""
     configured = request.services.configured_operators
-    all_operators = sorted(await request.services.store.operators() | configured)
+    all_operators = sorted(await request.services.store.operators.all() | configured)
     lines = tuple(
         _("{operator}, set in CLIFFWATCH_OPERATORS", operator=f"{platform}:{user_id}")
         if (platform, user_id) in configured
@@ -85,13 +85,13 @@ async def _dismiss(request: Request, words: list[str]) -> Answer:
     """Remove an operator. The last one always stays."""
     services = request.services
     platform, _separator, user_id = words[0].partition(":") if len(words) == 1 else ("", "", "")
-    all_operators = await services.store.operators() | services.configured_operators
+    all_operators = await services.store.operators.all() | services.configured_operators
     if (platform, user_id) not in all_operators:
         raise InputError("Name an operator as listed by /admin operators.", "/admin dismiss telegram:123456")
     if (platform, user_id) in services.configured_operators:
         raise InputError("That operator is set in CLIFFWATCH_OPERATORS. Remove them there.")
     others = bool(services.configured_operators)
-    if not await services.store.remove_operator(platform, user_id, may_be_last=others):
+    if not await services.store.operators.remove(platform, user_id, may_be_last=others):
         raise InputError("That's the only operator. Add another in CLIFFWATCH_OPERATORS first.")
     log.warning("operator %s was removed by %s:%s", words[0], request.platform, request.user_id)
     return Answer(_("{operator} is no longer an operator.", operator=f"{platform}:{user_id}"), private=True)
@@ -99,7 +99,7 @@ async def _dismiss(request: Request, words: list[str]) -> Answer:
 
 async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
     """List the dead letters, newest first."""
-    letters = await request.services.store.dead_letters(DEAD_SHOWN)
+    letters = await request.services.store.outbox.dead_letters(DEAD_SHOWN)
     if not letters:
         return Answer(_("No failed messages."), private=True)
     lines = tuple(
@@ -130,11 +130,11 @@ async def _dead(request: Request, words: list[str]) -> Answer:  # noqa: ARG001
 
 async def _resend(request: Request, words: list[str]) -> Answer:
     """Requeue dead letters. When sent, they show how late they are."""
-    letters = {str(letter.id): letter for letter in await request.services.store.dead_letters(DEAD_SHOWN)}
+    letters = {str(letter.id): letter for letter in await request.services.store.outbox.dead_letters(DEAD_SHOWN)}
     wanted = list(letters) if words == ["all"] else [word.lstrip("#") for word in words]
     if not wanted or not set(wanted) <= letters.keys():
         raise InputError("Give the number of a failed message, or all.", "/admin resend all")
-    count = await request.services.store.resend([int(number) for number in wanted])
+    count = await request.services.store.outbox.resend([int(number) for number in wanted])
     request.services.wake()
     head = n_("{count} message will be sent again.", "{count} messages will be sent again.", count)
     return Answer(head, private=True)

@@ -171,17 +171,17 @@ async def alerts(request: Request, arguments: str) -> Answer:
         if what == "remove" and rest[:1] == ["all"]:
             return await _all(request, sure=rest[1:] == ["yes"], elsewhere=request.chat.id != asked_in)
         request = await _whose(request, rest)
-        done = await _edit(request, await request.services.store.rules_of_chat(request.chat.id), what, rest)
-    rules = await request.services.store.rules_of_chat(request.chat.id)
+        done = await _edit(request, await request.services.store.rules.of_chat(request.chat.id), what, rest)
+    rules = await request.services.store.rules.of_chat(request.chat.id)
     elsewhere = request.chat.id != asked_in
     if done and elsewhere and request.chat.kind != "private":
-        await request.services.store.log_change(request.chat.id, request.user_id, request.text)
+        await request.services.store.chats.log_change(request.chat.id, request.user_id, request.text)
     return replace(_list(request, rules, page, done), private=elsewhere, changed=bool(done) and not elsewhere)
 
 
 async def _one(request: Request, number: str) -> Answer:
     """Return the alert with that number, or the page with that number if there is no such alert."""
-    rules = await request.services.store.rules_of_chat(request.chat.id)
+    rules = await request.services.store.rules.of_chat(request.chat.id)
     mine = [rule for rule in rules if str(rule.id) == number]
     if mine or int(number) > -(-len(rules) // A_PAGE):
         if not mine:
@@ -193,7 +193,7 @@ async def _one(request: Request, number: str) -> Answer:
 async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
     """Remove all alerts of a chat, after confirmation."""
     await require_admin(request)
-    rules = await request.services.store.rules_of_chat(request.chat.id)
+    rules = await request.services.store.rules.of_chat(request.chat.id)
     if not rules:
         return replace(_list(request, [], 1, ""), private=elsewhere)
     if not sure:
@@ -213,12 +213,12 @@ async def _all(request: Request, *, sure: bool, elsewhere: bool) -> Answer:
 async def _whose(request: Request, words: list[str]) -> Request:
     """Return the request moved to the rule's chat: this one, the user's private one, or one they administer."""
     number = words[0].lstrip("#") if words else ""
-    here = {str(rule.id) for rule in await request.services.store.rules_of_chat(request.chat.id)}
+    here = {str(rule.id) for rule in await request.services.store.rules.of_chat(request.chat.id)}
     if number in here or not number.isdecimal() or not request.user_id:
         return request
-    for chat in await request.services.store.chats(request.platform):
+    for chat in await request.services.store.chats.all(request.platform):
         mine = replace(request, chat=chat)
-        if number not in {str(rule.id) for rule in await request.services.store.rules_of_chat(chat.id)}:
+        if number not in {str(rule.id) for rule in await request.services.store.rules.of_chat(chat.id)}:
             continue
         own = await request.membership.private_chat(request.user_id)
         if chat.remote_id == own or (chat.kind != "private" and await mine.by_admin()):

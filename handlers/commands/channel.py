@@ -57,8 +57,8 @@ async def channel(request: Request, arguments: str) -> Answer:
                 "Use public, private or a channel, not {word!r}.", "/channel commands private", word=words[1][:30]
             )
         preferences = setting(preferences, words[1])
-        await request.services.store.save_preferences(request.chat.id, preferences)
-    rules = await request.services.store.rules_of_chat(request.chat.id)
+        await request.services.store.chats.save_preferences(request.chat.id, preferences)
+    rules = await request.services.store.rules.of_chat(request.chat.id)
     alerts = "; ".join(f"{rule.text}, {wording.asset_or_all(rule.asset)}" for rule in rules) or _("none")
     role = (
         _("Role pinged for the largest: {role}", role=preferences.role)
@@ -121,7 +121,7 @@ _SETTINGS = {"cap": _cap, "role": _role, "commands": _room}
 
 async def _log(request: Request) -> Answer:
     """List the latest changes to this chat's settings, with their authors."""
-    rows = await request.services.store.changes(request.chat.id, SHOWN)
+    rows = await request.services.store.chats.changes(request.chat.id, SHOWN)
     zone = request.chat.preferences.timezone
     lines = tuple(f"{wording.clock(row.at, zone)} {row.who or _('the chat')}: {row.what}" for row in rows)
     head = (
@@ -139,7 +139,7 @@ async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  
     services, now = request.services, request.now
     board = services.board(services.assets[0])
     facts = preview_facts(board, now)
-    await services.store.add_message(request.chat.id, facts)
+    await services.store.outbox.add_message(request.chat.id, facts)
     services.wake()
     return Answer(_("Test alert on its way."), (_("It's marked as a test and doesn't count."),))
 

@@ -121,7 +121,7 @@ async def _answer(request: Request) -> Answer:
     command = find_command(name)
     own = name in OWN_COMMANDS and request.chat.kind == "private"
     if name not in FREE_COMMANDS and not own and not await allowed(request):
-        await request.services.store.note_asked(request.chat.id)
+        await request.services.store.chats.note_asked(request.chat.id)
         return Answer(
             _("This bot is private."),
             (_("The operator can approve this chat: {command}", command=f"/admin approve {request.chat.id}"),),
@@ -136,5 +136,5 @@ async def _answer(request: Request) -> Answer:
                 await request.services.ready.wait()
         reply = await command.run(request, arguments[:MAX_TEXT])
     if reply.changed and request.chat.kind != "private":
-        await request.services.store.log_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
+        await request.services.store.chats.log_change(request.chat.id, request.user_id, request.text[:MAX_TEXT])
     return reply

@@ -18,7 +18,7 @@ MAX_BYTES = 8_000_000
 async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
     """Answer /export. In a group or channel, only admins may ask."""
     await require_admin(request)
-    tables = await request.services.store.export_chat(request.chat.id)
+    tables = await request.services.store.chats.export(request.chat.id)
     written = json.dumps(tables, indent=1, ensure_ascii=False).encode()
     while len(written) > MAX_BYTES and tables["messages"]:
         tables["messages"] = tables["messages"][len(tables["messages"]) // 2 + 1 :]  # the oldest go first

@@ -48,7 +48,7 @@ async def language(request: Request, arguments: str) -> Answer:
     await require_admin(request)
     tag = "" if wanted.lower() == AUTOMATIC else _known(wanted)
     preferences = replace(request.chat.preferences, language=tag)
-    await request.services.store.save_preferences(request.chat.id, preferences)
+    await request.services.store.chats.save_preferences(request.chat.id, preferences)
     with use_language(language_of(preferences, request.locale)):
         return replace(_chosen(_of_chat(request, preferences)), changed=True)
 

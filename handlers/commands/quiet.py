@@ -32,7 +32,7 @@ async def quiet(request: Request, arguments: str) -> Answer:
     loud = LOUD in words
     hours = " ".join(word for word in words if word != LOUD)
     preferences = replace(preferences, quiet=None if hours == "off" else parse_quiet(hours), loud=loud)
-    await request.services.store.save_preferences(request.chat.id, preferences)
+    await request.services.store.chats.save_preferences(request.chat.id, preferences)
     return Answer(_said(preferences), (_clock(preferences, request.now),), buttons=_buttons(preferences), changed=True)
 
 
@@ -43,7 +43,7 @@ async def timezone(request: Request, arguments: str) -> Answer:
     if arguments:
         await require_admin(request)
         preferences = replace(preferences, timezone=parse_timezone(arguments))
-        await request.services.store.save_preferences(request.chat.id, preferences)
+        await request.services.store.chats.save_preferences(request.chat.id, preferences)
     head = _("This chat's time zone is {timezone}", timezone=preferences.timezone)
     buttons = (Button(_("Change it"), "/timezone ?"),)
     return Answer(head, (_clock(preferences, request.now),), buttons=buttons, changed=bool(arguments))

@@ -40,7 +40,7 @@ async def rekt(request: Request, arguments: str) -> Answer:
     by_venue = board.reported.by_venue(since)
     longs, shorts = (sum(sides[side] for sides in by_venue.values()) for side in ("long", "short"))
     total = longs + shorts
-    orders = await request.services.store.liquidations_since(asset, since)
+    orders = await request.services.store.market.liquidations_since(asset, since)
     data = {"asset": asset, "at": now, "hours": hours, "long_usd": longs, "short_usd": shorts, "by_venue": by_venue}
     buttons = tuple(Button(f"{h}h", f"/rekt {name} {h}h", here=True) for h in SPANS if h != hours)
     footer = wording.sources(source)

@@ -41,8 +41,8 @@ async def settings(request: Request, arguments: str) -> Answer:
     if wanted:
         await require_admin(request)
         preferences = replace(preferences, light=wanted == "light")
-        await services.store.save_preferences(chat.id, preferences)
-    rules = await services.store.rules_of_chat(chat.id)
+        await services.store.chats.save_preferences(chat.id, preferences)
+    rules = await services.store.rules.of_chat(chat.id)
     mutes = [
         _("everything") if asset == "*" else asset for asset in services.subscriptions.mutes_of(chat.id, request.now)
     ]
@@ -77,7 +77,7 @@ async def settings(request: Request, arguments: str) -> Answer:
 async def history(request: Request, arguments: str) -> Answer:
     """Answer /history [p2]."""
     page = split_page(arguments)[1]
-    rows = await request.services.store.recent_alerts(request.chat.id, MAX_TOLD)
+    rows = await request.services.store.alerts.recent(request.chat.id, MAX_TOLD)
     if not rows:
         return Answer(_("No alerts here yet."), buttons=(Button(_("My alerts"), "/alerts"),))
     zone, start = request.chat.preferences.timezone, (page - 1) * A_PAGE

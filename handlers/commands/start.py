@@ -45,7 +45,7 @@ async def start(request: Request, arguments: str) -> Answer:
     by_admin = await request.by_admin()
     if by_admin:
         await resume(request)
-        await services.store.add_message(request.chat.id, {"kind": "test"})
+        await services.store.outbox.add_message(request.chat.id, {"kind": "test"})
         services.wake()
     lines = [
         _("I alert you before price reaches levels where leveraged positions get liquidated."),
@@ -82,7 +82,7 @@ async def _may_be_asked(request: Request) -> bool:
     """Return whether to offer quiet hours: in a private chat that has none and no alerts yet."""
     if request.chat.kind != "private" or request.chat.preferences.quiet is not None:
         return False
-    return not await request.services.store.rules_of_chat(request.chat.id)
+    return not await request.services.store.rules.of_chat(request.chat.id)
 
 
 async def _linked(request: Request, arguments: str) -> Answer | None:
@@ -119,7 +119,7 @@ async def stop(request: Request, arguments: str) -> Answer:
         raise InputError(
             "/stop takes no arguments: it ends all alerts. One coin: {command}; one rule: /alerts", only, command=only
         )
-    rules = await request.services.store.rules_of_chat(request.chat.id)
+    rules = await request.services.store.rules.of_chat(request.chat.id)
     await request.services.subscriptions.deactivate_chat(request.chat.id, STOPPED)
     kept = n_("{count} alert kept.", "{count} alerts kept.", len(rules)) if rules else ""
     return Answer(

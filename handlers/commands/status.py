@@ -29,7 +29,7 @@ async def status(request: Request, arguments: str) -> Answer:  # noqa: ARG001  #
         days = _("{number} d", number=f"{board.history_days:.0f}") if board.ready else _("no map yet")
         maps.append(f"{asset} {services.pipeline.set_aside.get(asset, days)}")
     lines.append(_("Maps: {maps}", maps=", ".join(maps[:10])))
-    counts = await services.store.counts()
+    counts = await services.store.outbox.counts()
     signs = await signs_of(services)
     lines += _delivery(health, counts, signs) + _market_lines(health)
     if await request.by_operator():
@@ -99,7 +99,7 @@ async def signs_of(services: Services) -> Signs:
     health, wall, now = services.health(), services.wall.now(), services.clock.now()
     boards = services.pipeline.boards
     ages = {name: max(now - board.as_of, 0) / 1000 if board.ready else None for name, board in boards.items()}
-    due, dead = await services.store.oldest_due(), await services.store.dead_since(wall - DAY_MS)
+    due, dead = await services.store.outbox.oldest_due(), await services.store.outbox.dead_since(wall - DAY_MS)
     return Signs(
         ages=ages,
         tick_age=time.monotonic() - services.ticked_at,

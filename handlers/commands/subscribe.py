@@ -65,7 +65,7 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
     target, words = await _target(request, arguments)
     if words:
         raise unexpected(words[0], "/unsubscribe")
-    rules = await request.services.store.rules_of_chat(target.chat.id)
+    rules = await request.services.store.rules.of_chat(target.chat.id)
     ids = [rule.id for rule in rules]
     await request.services.subscriptions.remove(ids)
     await _note(request, target)
@@ -83,13 +83,13 @@ async def unsubscribe(request: Request, arguments: str) -> Answer:
 async def _take_language(request: Request, chat: Chat) -> None:
     """Give a group or channel without a known locale the locale of the admin who subscribes it."""
     if chat.kind != "private" and request.locale and not chat.preferences.locale:
-        await request.services.store.upsert_chat(chat.platform, chat.remote_id, chat.kind, chat.title, request.locale)
+        await request.services.store.chats.upsert(chat.platform, chat.remote_id, chat.kind, chat.title, request.locale)
 
 
 async def _note(request: Request, target: Request) -> None:
     """Log a change made from another chat. The dispatcher logs changes made in the chat itself."""
     if target.chat.id != request.chat.id:
-        await request.services.store.log_change(target.chat.id, request.user_id, request.text)
+        await request.services.store.chats.log_change(target.chat.id, request.user_id, request.text)
 
 
 async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]:
@@ -115,7 +115,7 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
     remote_id, title, kind = destination
     if not request.user_id or not await request.membership.is_admin(remote_id, request.user_id, kind):
         raise InputError("Only admins of {channel} can subscribe it.", channel=named[:40])
-    chat = await request.services.store.upsert_chat(request.platform, remote_id, kind, title)
+    chat = await request.services.store.chats.upsert(request.platform, remote_id, kind, title)
     if request.services.access != "open" and not chat.approved and not await request.by_operator():
         raise InputError(
             "The operator hasn't approved {channel} yet: {command}",
@@ -123,5 +123,5 @@ async def _target(request: Request, arguments: str) -> tuple[Request, list[str]]
             command=f"/admin approve {chat.id}",
         )
     if not chat.approved:
-        await request.services.store.approve_chat(chat.id, approved=True)
+        await request.services.store.chats.approve(chat.id, approved=True)
     return replace(request, chat=chat), words

@@ -73,7 +73,7 @@ async def why(request: Request, arguments: str) -> Answer:
 async def _examples(request: Request, board: AssetBoard, side: Side) -> str:
     """Return the liquidation prices of sample positions opened now, by the margin tiers of the largest market."""
     market, mark = board.largest, board.view.mark
-    tiers = (await request.services.store.tiers_of(market.key))[1]
+    tiers = (await request.services.store.market.tiers_of(market.key))[1]
     rows = tiers or [Tier(0.0, market.maintenance_rate)]
     inverse, at_entry = market.kind == "inverse", valued_at_entry(market)
     amount = EXAMPLE_USD if inverse else EXAMPLE_USD / mark

@@ -157,7 +157,7 @@ class Dispatcher:
         Raises:
             StorageError: when the outbox cannot be read or written.
         """
-        recovered = await self._store.recover_leases(self.platform)
+        recovered = await self._store.outbox.recover_leases(self.platform)
         if recovered:
             log.info("%s: %d messages were being sent when the last run ended", self.platform, recovered)
         try:
@@ -189,7 +189,7 @@ class Dispatcher:
         if time.monotonic() - self._expired_at < EXPIRE_SECONDS:
             return
         self._expired_at = time.monotonic()
-        for message_id in await self._store.expire(self.platform):
+        for message_id in await self._store.outbox.expire(self.platform):
             log.info("%s: message %d expired", self.platform, message_id)
             await self._undelivered(message_id, None, "expired")
 
@@ -203,7 +203,7 @@ class Dispatcher:
         await asyncio.sleep(min(seconds, IDLE_SECONDS))
 
     async def _claim_one(self) -> bool:
-        message = await self._store.claim(self.platform, LEASE_MS, self._busy | self._limiter.resting())
+        message = await self._store.outbox.claim(self.platform, LEASE_MS, self._busy | self._limiter.resting())
         self._limiter.alerts_waiting = message is not None
         if message is None:
             return False
@@ -216,8 +216,8 @@ class Dispatcher:
         try:
             if self._may_be_told is not None and not await self._may_be_told(message.chat_id):
                 self._limiter.dropped(flight)
-                await self._store.give_up(message.id, LEFT)
-                await self._store.set_chat_active(message.chat_id, active=False, reason=LEFT)
+                await self._store.outbox.give_up(message.id, LEFT)
+                await self._store.chats.set_active(message.chat_id, active=False, reason=LEFT)
                 await self._chat_lost(message.chat_id)
                 return
             if message.rendered is None:
@@ -228,7 +228,7 @@ class Dispatcher:
                     self._limiter.dropped(flight)
                     await self._give_up(message, "cannot be rendered")
                     return
-                await self._store.keep_rendered(message.id, rendered)
+                await self._store.outbox.keep_rendered(message.id, rendered)
                 message = replace(message, rendered=rendered)
             outcome = await self._send(message)
             self._limiter.answered(flight)
@@ -251,14 +251,14 @@ class Dispatcher:
         """Act on the outcome of a send; see the table in docs/reliability.md."""
         match outcome.kind:
             case "sent":
-                await self._store.mark_sent(message.id, outcome.remote_id)
+                await self._store.outbox.mark_sent(message.id, outcome.remote_id)
                 await self._can_be_written_to(message.chat_id)
             case "retry":
                 await self._retry(message, outcome)
             case "plain" if not message.plain:
-                await self._store.put_back(message.id, self._wall.now(), outcome.error, plain=True)
+                await self._store.outbox.put_back(message.id, self._wall.now(), outcome.error, plain=True)
             case "moved" if outcome.moved_to != message.remote_chat and message.attempts <= MAX_MOVES:
-                await self._store.move_chat(message.chat_id, outcome.moved_to)
+                await self._store.chats.move(message.chat_id, outcome.moved_to)
                 await self._put_back(message, outcome.error, 0.0 if message.attempts == 1 else None)
             case "moved" if message.attempts <= MAX_MOVES:
                 await self._put_back(message, "moved to its own id")
@@ -276,7 +276,7 @@ class Dispatcher:
         """Requeue a message, due in that many seconds; by default after an exponential back-off."""
         if seconds is None:
             seconds = self._backoff.seconds(message.attempts, self._chance.random())
-        await self._store.put_back(message.id, self._wall.now() + round(seconds * 1000), error)
+        await self._store.outbox.put_back(message.id, self._wall.now() + round(seconds * 1000), error)
 
     async def _retry(self, message: Message, outcome: Outcome) -> None:
         wait = None
@@ -294,15 +294,15 @@ class Dispatcher:
         now = self._wall.now()
         if self._platform.idempotent and now - message.tried_at < NONCE_MS:
             wait = self._backoff.seconds(message.attempts, self._chance.random())
-            await self._store.put_back(message.id, now + round(wait * 1000), error, repeat=True)
+            await self._store.outbox.put_back(message.id, now + round(wait * 1000), error, repeat=True)
             return
         if message.copies + 1 >= len(UNKNOWN_SECONDS):
-            await self._store.mark_perhaps(message.id)
+            await self._store.outbox.mark_perhaps(message.id)
             await self._tell("perhaps", message.chat_id, error)
             log.warning("%s: message %d may have been delivered (%s)", self.platform, message.id, error)
             return
         wait = UNKNOWN_SECONDS[message.copies]
-        await self._store.put_back(message.id, now + round(wait * 1000), error, repeat=True, copy=True)
+        await self._store.outbox.put_back(message.id, now + round(wait * 1000), error, repeat=True, copy=True)
 
     async def _refused(self, message: Message, error: str) -> None:
         """Requeue a message that the chat refuses for now. After a day of refusals the chat is lost."""
@@ -311,7 +311,7 @@ class Dispatcher:
             await self._is_ill()
             await self._put_back(message, error)
             return
-        since, new = await self._store.chat_refused(message.chat_id)
+        since, new = await self._store.chats.mark_refused(message.chat_id)
         if now - since >= DAY_MS:
             await self._lose(message, error)
             return
@@ -325,7 +325,7 @@ class Dispatcher:
         now = self._wall.now()
         if self._illness.refused(message.chat_id, now):
             await self._is_ill()
-            since, _ = await self._store.chat_refused(message.chat_id)
+            since, _ = await self._store.chats.mark_refused(message.chat_id)
             if now - since < DAY_MS:
                 await self._put_back(message, error)
                 return
@@ -335,7 +335,7 @@ class Dispatcher:
 
     async def _lose(self, message: Message, error: str) -> None:
         await self._give_up(message, error)
-        await self._store.set_chat_active(message.chat_id, active=False, reason=error)
+        await self._store.chats.set_active(message.chat_id, active=False, reason=error)
         await self._chat_lost(message.chat_id)
         log.warning("%s: chat #%d is gone (%s)", self.platform, message.chat_id, error)
 
@@ -343,8 +343,8 @@ class Dispatcher:
         """Reactivate the chats just switched off, as the platform refuses many at once. Notify operators once."""
         off, self._switched_off = self._switched_off, {}
         for chat_id, (_, message_id) in off.items():
-            await self._store.set_chat_active(chat_id, active=True)
-            await self._store.revive([message_id])
+            await self._store.chats.set_active(chat_id, active=True)
+            await self._store.outbox.revive([message_id])
             await self._tell("back", chat_id, "")
         if not self._ill_told:
             self._ill_told = True
@@ -354,7 +354,7 @@ class Dispatcher:
     async def _can_be_written_to(self, chat_id: int) -> None:
         self._illness.succeeded(chat_id, self._wall.now())
         self._limiter.release(chat_id)
-        await self._store.chat_answered(chat_id)
+        await self._store.chats.mark_reachable(chat_id)
         if self._ill_told and not self._illness.ill:
             self._ill_told = False
             log.warning("%s: chats accept messages again", self.platform)
@@ -364,7 +364,7 @@ class Dispatcher:
             await self._people(notice, chat_id, error)
 
     async def _give_up(self, message: Message, error: str) -> None:
-        await self._store.give_up(message.id, error)
+        await self._store.outbox.give_up(message.id, error)
         notify_chat = message.chat_id if message.body.get("kind") != "undelivered" else None  # no notice about a notice
         await self._undelivered(message.id, notify_chat, error)
 

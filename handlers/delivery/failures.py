@@ -27,7 +27,7 @@ class FailureHandler:
             chat_id: the chat it was for; None if operators are not to be notified, as when it merely expired.
         """
         services = self._services
-        await services.subscriptions.roll_back(await services.store.rules_of_message(message_id))
+        await services.subscriptions.roll_back(await services.store.alerts.rules_of_message(message_id))
         if chat_id is not None:
             facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
             await tell_operators(services, facts, but_chat=chat_id)
@@ -35,7 +35,7 @@ class FailureHandler:
     async def chat_lost(self, chat_id: int) -> None:
         """Deactivate the rules of a chat that was switched off, and notify the user who subscribed it."""
         self._services.subscriptions.silence_chat(chat_id)
-        chat = await self._services.store.chat(chat_id)
+        chat = await self._services.store.chats.get(chat_id)
         if chat is not None and chat.kind != "private" and self._people is not None:
             await tell_subscriber(self._services, chat, self._people)
 
@@ -46,7 +46,7 @@ class FailureHandler:
             facts = {"kind": "platform", "platform": self._platform, "state": "refusing"}
             await tell_operators(services, facts, but=self._platform)
             return
-        chat = await services.store.chat(chat_id)
+        chat = await services.store.chats.get(chat_id)
         if chat is None:
             return
         if what == "back":
@@ -59,13 +59,15 @@ class FailureHandler:
 
 async def tell_subscriber(services: Services, chat: Chat, people: Membership, *, kind: str = "lost") -> None:
     """Notify the last user who subscribed a chat that it is paused, or waits, if the log names one."""
-    for change in await services.store.changes(chat.id, LOOKED_AT):
+    for change in await services.store.chats.changes(chat.id, LOOKED_AT):
         if change.what.startswith("/subscribe") and change.who:
             remote_id = await people.private_chat(change.who)
             if remote_id is None:
                 return
-            private = await services.store.upsert_chat(chat.platform, remote_id, "private", "")
+            private = await services.store.chats.upsert(chat.platform, remote_id, "private", "")
             if private.active:
-                await services.store.add_message(private.id, {"kind": kind, "chat": chat.title or chat.remote_id})
+                await services.store.outbox.add_message(
+                    private.id, {"kind": kind, "chat": chat.title or chat.remote_id}
+                )
                 services.wake()
             return

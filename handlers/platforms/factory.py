@@ -147,13 +147,13 @@ async def _offer_claim(settings: Settings, services: Services) -> None:
 
 async def _subscribed(services: Services, platform: str, remote_id: str, size: Tier = "normal") -> Chat:
     """Return this machine's own chat there, approved, active, and with a near rule unless it has any rule."""
-    chat = await services.store.upsert_chat(platform, remote_id, "private", "")
-    await services.store.approve_chat(chat.id, approved=True)
+    chat = await services.store.chats.upsert(platform, remote_id, "private", "")
+    await services.store.chats.approve(chat.id, approved=True)
     if not chat.active:
         await services.subscriptions.activate_chat(chat.id)
-    if not await services.store.rules_of_chat(chat.id):
+    if not await services.store.rules.of_chat(chat.id):
         rule = Rule(0, chat.id, "near", size=size, created_at=services.clock.now())
         await services.subscriptions.replace(rule)
     # No daily cap for the terminal and webhooks: their readers are the operator and programs.
-    await services.store.save_preferences(chat.id, replace(chat.preferences, cap=NO_CAP))
+    await services.store.chats.save_preferences(chat.id, replace(chat.preferences, cap=NO_CAP))
     return replace(chat, approved=True, active=True)

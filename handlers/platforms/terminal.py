@@ -72,7 +72,7 @@ class TerminalPlatform:
     async def answer_line(self, line: str) -> None:
         """Answer one command line."""
         text = self._meant(line)
-        chat = await self._services.store.find_chat(PLATFORM, LOCAL) or self._chat
+        chat = await self._services.store.chats.find(PLATFORM, LOCAL) or self._chat
         request = Request(
             PLATFORM, LOCAL, chat, text, self._services, NoMembership(), patience_seconds=PATIENCE_SECONDS
         )

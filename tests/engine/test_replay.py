@@ -101,7 +101,7 @@ def test_answers_add_up_to_the_map(recorded: History, moment: str) -> None:
 
 
 def test_a_restored_board_continues_as_without_a_restart(recorded: History) -> None:
-    from storage.market import _decode, _encode
+    from storage.checkpoints import _decode, _encode
 
     bars = recorded.bars[:600]
     board = AssetBoard("BTC")

@@ -1,4 +1,4 @@
-"""Services over a board of a small made-up market, and a way to give commands."""
+"""A kit for handler tests: services on the board of a small synthetic market, and a way to send commands."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MARKETS = (
 
 
 def filled_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
-    """A board after some weeks of a swinging price with a shelf of fresh positions below and above it."""
-    made: AssetBoard = pickle.loads(_filled(asset, level))  # noqa: S301  # made below, in this process
-    return made
+    """Return a board after 400 hours of a swinging price, with clusters of fresh positions below and above it."""
+    board: AssetBoard = pickle.loads(_filled(asset, level))  # noqa: S301  # made below, in this process
+    return board
 
 
 @lru_cache
 def _filled(asset: str, level: float) -> bytes:
-    """The same as bytes: made once, as living through it takes half a second and hundreds of tests want one."""
+    """Return the board pickled. Cached, as building it takes half a second and hundreds of tests need one."""
     return pickle.dumps(lived_board(asset, level))
 
 
 def lived_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
-    """The same, lived through anew."""
+    """Build such a board hour by hour, without the cache."""
     board = AssetBoard(asset)
     before = level
     for hour in range(HOURS):
@@ -47,8 +47,8 @@ def lived_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
         bars = []
         for market in MARKETS:
             high, low = max(before, price) * 1.002, min(before, price) * 0.998
-            made = Bar(START + hour * HOUR_MS, HOUR_MS, before, high, low, price, contracts, None, None, 1e-4, 2e5, 1e5)
-            bars.append((replace(market, asset=asset, symbol=f"{asset}/USDT:USDT"), made))
+            bar = Bar(START + hour * HOUR_MS, HOUR_MS, before, high, low, price, contracts, None, None, 1e-4, 2e5, 1e5)
+            bars.append((replace(market, asset=asset, symbol=f"{asset}/USDT:USDT"), bar))
         board.advance(AssetUpdate(path=bars[0][1].path, bars=tuple(bars)), START + (hour + 1) * HOUR_MS)
         before = price
     return board
@@ -56,15 +56,15 @@ def lived_board(asset: str = "BTC", level: float = 90_000.0) -> AssetBoard:
 
 @dataclass
 class People:
-    """Who is what, for a test."""
+    """A fake directory of a platform: its admins, members and channels."""
 
     admins: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
     channels: dict[str, str] = field(default_factory=dict)
     silent: bool = False
-    """The platform does not say who is a member."""
+    """Membership lookups return None, as if the platform did not answer."""
     asked: int = 0
-    """How often it was asked for that."""
+    """Number of membership lookups."""
 
     async def is_admin(self, remote_chat: str, user_id: str, kind: ChatKind) -> bool:
         return user_id in self.admins
@@ -98,14 +98,14 @@ class Kit:
         await store.open()
         boards = boards or {"BTC": filled_board()}
         clock = ManualClock(max(board.closed_at for board in boards.values()))
-        pipeline = AlertPipeline(boards, await store.load_book(), store)
+        pipeline = AlertPipeline(boards, await store.rules.load(), store)
         services = Services(pipeline, store, clock, access)
         services.ready.set()
         return cls(services, store, clock)
 
     async def chat(self, remote_id: str = "7", kind: str = "private") -> Chat:
-        await self.store.upsert_chat("telegram", remote_id, kind, "")  # type: ignore[arg-type]  # one of the three
-        return next(chat for chat in await self.store.chats() if chat.remote_id == remote_id)
+        await self.store.chats.upsert("telegram", remote_id, kind, "")  # type: ignore[arg-type]  # one of the three
+        return next(chat for chat in await self.store.chats.all() if chat.remote_id == remote_id)
 
     async def ask(
         self,
@@ -118,7 +118,7 @@ class Kit:
         locale: str = "",
     ) -> Answer:
         chat = chat or await self.chat(user)
-        chat = next(c for c in await self.store.chats() if c.id == chat.id)
+        chat = next(c for c in await self.store.chats.all() if c.id == chat.id)
         request = Request("telegram", user, chat, text, self.services, self.people, as_chat, patience, locale)
         return await answer(request)
 

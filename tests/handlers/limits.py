@@ -1,4 +1,4 @@
-"""What every answer must keep to on every platform, whatever somebody typed."""
+"""Limits of every platform that every answer must keep, whatever the input."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ MENTION = re.compile(r"(?<!\\)<(?:@[!&]?|id:)\d")
 FORBIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def broken(found: Answer) -> list[str]:
-    """Limits that an answer breaks on some platform, in a few words; none is right."""
-    return [*_plain(found), *_telegram(found), *_discord(found), *_terminal(found)]
+def broken(answer: Answer) -> list[str]:
+    """Return the limits that an answer breaks on any platform, in a few words each. Empty if it breaks none."""
+    return [*_plain(answer), *_telegram(answer), *_discord(answer), *_terminal(answer)]
 
 
-def _plain(found: Answer) -> list[str]:
+def _plain(answer: Answer) -> list[str]:
     wrong = []
-    if not found.headline.strip():
+    if not answer.headline.strip():
         wrong.append("no headline")
-    if len(found.lines) > MAX_LINES:
-        wrong.append(f"{len(found.lines)} lines")
-    if FORBIDDEN.search(found.text):
+    if len(answer.lines) > MAX_LINES:
+        wrong.append(f"{len(answer.lines)} lines")
+    if FORBIDDEN.search(answer.text):
         wrong.append("control characters or lone surrogates")
-    other = [button.label for button in found.buttons if pressed(button.code).command != button.command]
-    return wrong + [f"the button {label} stands for something else" for label in other]
+    other = [button.label for button in answer.buttons if pressed(button.code).command != button.command]
+    return wrong + [f"the button {label} runs another command" for label in other]
 
 
-def _telegram(found: Answer) -> list[str]:
-    rendered = render_telegram(found)
+def _telegram(answer: Answer) -> list[str]:
+    rendered = render_telegram(answer)
     wrong = []
-    for name, text, limit in (("html", rendered["html"], 4096), ("caption", caption(found), 1024)):
+    for name, text, limit in (("html", rendered["html"], 4096), ("caption", caption(answer), 1024)):
         try:
             if units(_Checker.plain(text)) > limit:
                 wrong.append(f"telegram {name} too long")
@@ -52,8 +52,8 @@ def _telegram(found: Answer) -> list[str]:
     return wrong
 
 
-def _discord(found: Answer) -> list[str]:
-    rendered = render_discord(found)
+def _discord(answer: Answer) -> list[str]:
+    rendered = render_discord(answer)
     embed = rendered["embed"]
     wrong = []
     if not 0 < len(rendered["content"]) <= 2000 or len(rendered["plain"]) > 2000:
@@ -72,9 +72,9 @@ def _discord(found: Answer) -> list[str]:
     return wrong
 
 
-def _terminal(found: Answer) -> list[str]:
+def _terminal(answer: Answer) -> list[str]:
     try:
-        Text.from_markup(markup(found))
+        Text.from_markup(markup(answer))
     except MarkupError as error:
         return [f"terminal: {error}"]
     return []

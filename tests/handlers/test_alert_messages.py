@@ -1,4 +1,4 @@
-"""Alerts as they are read: every kind, with and without what may be missing."""
+"""The wording of alerts: every kind, with complete and with missing data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SWEPT = FACTS | {
 }
 
 
-def test_near_reads_as_the_design_has_it() -> None:
+def test_near_is_worded_as_designed() -> None:
     assert alert_answer(FACTS).text == (
         "BTC 88,910: 1.0% above long cluster 88.0k\n"
         "~$38M of longs liquidated down to 87,713 (80% range $20-75M), 1.7x usual\n"
@@ -72,7 +72,7 @@ def test_near_reads_as_the_design_has_it() -> None:
     )
 
 
-def test_swept_says_what_was_reported_and_what_is_next() -> None:
+def test_swept_shows_reported_usd_and_next_clusters() -> None:
     text = alert_answer(SWEPT).text
     assert text.startswith("BTC swept 88.0k longs, low 87,577 (00:00 UTC)")
     assert "$46M of longs liquidated so far, within the expected $20-75M" in text
@@ -90,7 +90,7 @@ def test_the_verdict_is_honest(usd: float, verdict: str) -> None:
     assert f"liquidated so far, {verdict}" in alert_answer(SWEPT | {"reported_usd": usd}).text
 
 
-def test_what_is_missing_is_said_and_never_invented() -> None:
+def test_missing_data_is_shown_and_never_invented() -> None:
     bare = FACTS | {"interest_change_24h": None, "funding_rate": None, "usual_ratio": None, "rank": None, "of": 0}
     bare |= {"missing": {"okx": "not available"}, "history_days": 3.0, "age_seconds": 400.0}
     text = alert_answer(bare).text
@@ -102,12 +102,12 @@ def test_what_is_missing_is_said_and_never_invented() -> None:
     assert "No liquidation feed to compare with" in alert_answer(SWEPT | {"reported_usd": None}).text
 
 
-def test_the_base_rate_is_said_only_where_it_was_measured() -> None:
+def test_the_base_rate_is_shown_only_where_measured() -> None:
     assert "Base rate" not in alert_answer(FACTS | {"asset": "ETH"}).text
     assert "Base rate" not in alert_answer(FACTS | {"distance": 0.03}).text
 
 
-def test_a_late_message_says_so_with_the_present_price() -> None:
+def test_a_late_message_shows_delay_and_current_price() -> None:
     text = alert_answer(FACTS, late_ms=240_000, price_now=88_100.0).text
     assert "Late by 4 min; price now 88,100" in text
     assert "Late" not in alert_answer(FACTS, late_ms=30_000).text
@@ -117,7 +117,7 @@ def test_simulated_messages_are_marked() -> None:
     assert alert_answer(FACTS, simulated=True).headline.startswith("[SIMULATED] ")
 
 
-def test_after_downtime_one_message_tells_it_all() -> None:
+def test_one_message_sums_up_the_downtime() -> None:
     facts = FACTS | {
         "kind": "offline",
         "offline_from": 1_765_670_400_000,
@@ -134,14 +134,14 @@ def test_after_downtime_one_message_tells_it_all() -> None:
 @pytest.mark.parametrize("kind", ["near", "entered", "swept", "wick"])
 @pytest.mark.parametrize("side", ["long", "short"])
 def test_every_kind_fits_a_phone(kind: str, side: str) -> None:
-    found = alert_answer(SWEPT | {"kind": kind, "side": side, "cluster": CLUSTER | {"side": side}})
-    assert len(found.lines) <= 8
-    assert len(found.headline) <= 80
-    assert all(len(line) <= 110 for line in found.lines)
-    assert not any(word in found.text.lower() for word in ("target", "crash", "buy", "sell", "🚨"))
+    answer = alert_answer(SWEPT | {"kind": kind, "side": side, "cluster": CLUSTER | {"side": side}})
+    assert len(answer.lines) <= 8
+    assert len(answer.headline) <= 80
+    assert all(len(line) <= 110 for line in answer.lines)
+    assert not any(word in answer.text.lower() for word in ("target", "crash", "buy", "sell", "🚨"))
 
 
-def test_stale_says_since_when_and_why() -> None:
+def test_stale_shows_time_and_reasons() -> None:
     facts = {
         "kind": "stale",
         "asset": "BTC",
@@ -166,7 +166,7 @@ def test_stale_says_since_when_and_why() -> None:
     ]
 
 
-def test_back_says_how_long_they_were_gone() -> None:
+def test_back_shows_how_long_data_was_out() -> None:
     facts = FACTS | {
         "kind": "back",
         "offline_from": FACTS["at"] - 1_380_000,
@@ -180,7 +180,7 @@ def test_back_says_how_long_they_were_gone() -> None:
     assert alert_answer(facts | {"missed": []}).lines == ("Nothing was swept or came near in the meantime.",)
 
 
-def test_who_is_missing_is_said_with_what_it_usually_holds() -> None:
+def test_missing_venues_are_named_with_their_usual_share() -> None:
     one = FACTS | {"missing": {"bybit": "not available"}, "missing_shares": {"bybit": 0.31}}
     assert alert_answer(one).footer.endswith("· without Bybit (usually ~31%, not available)")
     many = {"bybit": "x", "okx": "y", "gate": "z"}
@@ -189,8 +189,8 @@ def test_who_is_missing_is_said_with_what_it_usually_holds() -> None:
     assert footer.endswith("without 3 venues (usually ~40%, see /status)")
 
 
-def test_what_was_reached_meanwhile_is_said_among_others_too() -> None:
-    """A digest shows first lines; of what happened while the program was down that would leave out all that matters."""
+def test_a_digest_lists_levels_reached_while_offline() -> None:
+    """A digest shows first lines only, which would leave out everything that matters in an offline summary."""
     offline = {
         "kind": "offline",
         "asset": "BTC",

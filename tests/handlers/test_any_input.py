@@ -1,4 +1,4 @@
-"""Whatever somebody types: never an exception, never unescaped markup or a live mention, never over a limit."""
+"""Any input: never an exception, never unescaped markup or a live mention, never over a limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LINES = st.one_of(
 
 
 class Here:
-    """A kit with a loop of its own: a property is tried many times within one test."""
+    """A kit with its own event loop, because hypothesis runs a property many times within one test."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -62,19 +62,19 @@ def test_every_line_is_answered_within_the_limits(
 ) -> None:
     caplog.clear()
     with caplog.at_level(logging.ERROR, "handlers"):
-        found = here.loop.run_until_complete(here.kit.ask(line, chat=here.chat, locale=tag))
+        answer = here.loop.run_until_complete(here.kit.ask(line, chat=here.chat, locale=tag))
     assert not caplog.records, caplog.text
-    assert not broken(found)
+    assert not broken(answer)
 
 
 @given(text=st.text())
-def test_what_is_cleaned_can_be_sent(text: str) -> None:
+def test_cleaned_text_can_be_sent(text: str) -> None:
     clean(text).encode()
     split(clean(text))
 
 
 @given(code=st.text(max_size=80), word=st.text(max_size=80))
-def test_a_press_of_anything_can_be_read(code: str, word: str) -> None:
+def test_any_button_code_can_be_parsed(code: str, word: str) -> None:
     press = pressed(code)
     filled = press.filled(word)
     assert press.asks == (BLANK in press.command.split())

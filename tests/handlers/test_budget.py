@@ -1,4 +1,4 @@
-"""Budgets: what one person and one chat may ask for, told once when it was too much."""
+"""Request budgets of a person and of a chat, with one notice when they are used up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handlers.budget import CHAT, PERSON, PICTURE_COST, Budget
 ME, OTHER = ("telegram", "7"), ("telegram", "8")
 
 
-def test_a_person_is_told_once_and_then_left_alone_until_there_is_something_again() -> None:
+def test_a_person_over_budget_gets_one_notice_until_it_refills() -> None:
     budget, now = Budget(), 1_000_000
     verdicts = [budget.spend(ME, "1", now) for _ in range(20)]
     assert verdicts == ["yes"] * int(PERSON[0]) + ["notice"] + ["silence"] * (19 - int(PERSON[0]))
@@ -19,7 +19,7 @@ def test_a_person_is_told_once_and_then_left_alone_until_there_is_something_agai
     assert budget.spend(ME, "1", later) == "notice"
 
 
-def test_one_person_takes_nothing_from_another_in_another_chat() -> None:
+def test_people_in_different_chats_share_no_budget() -> None:
     budget, now = Budget(), 1_000_000
     for _ in range(50):
         budget.spend(ME, "1", now)
@@ -30,7 +30,7 @@ def test_a_chat_has_a_budget_of_its_own() -> None:
     budget, now = Budget(), 1_000_000
     verdicts = [budget.spend(("telegram", str(number)), "1", now) for number in range(40)]
     assert verdicts.count("yes") == CHAT[0]
-    assert verdicts.count("notice") == 10  # each of the others is told once
+    assert verdicts.count("notice") == 10  # one to each of the other ten people
     assert budget.spend(("telegram", "39"), "1", now) == "silence"
 
 
@@ -41,7 +41,7 @@ def test_pictures_cost_more() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5_000), st.sampled_from([1.0, PICTURE_COST])), max_size=80))
-def test_nobody_gets_more_than_the_rate(asked: list[tuple[int, float]]) -> None:
+def test_spending_stays_within_the_rate(asked: list[tuple[int, float]]) -> None:
     budget, now, spent = Budget(), 1_000_000, 0.0
     start = now
     for wait, cost in asked:

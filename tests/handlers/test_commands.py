@@ -48,18 +48,18 @@ async def kit() -> AsyncIterator[Kit]:
     await made.close()
 
 
-async def test_liq_says_the_number_first_and_all_the_facts_for_machines(kit: Kit) -> None:
-    found = await kit.ask("/liq 86000")
-    assert found.headline.startswith("BTC 86,000: ~$")
+async def test_liq_leads_with_the_number_and_returns_all_facts(kit: Kit) -> None:
+    answer = await kit.ask("/liq 86000")
+    assert answer.headline.startswith("BTC 86,000: ~$")
     wanted = (
         "asset at reference_price price side forced_usd near_usd rank of usual_ratio cluster venues age_seconds text"
     )
-    assert set(wanted.split()) <= set(found.data)
-    assert json.loads(json.dumps(found.data, allow_nan=False))["price"] == 86_000
-    assert found.data["forced_low_usd"] <= found.data["forced_usd"] <= found.data["forced_high_usd"]
-    assert any(line.startswith("OI ") and "funding" in line for line in found.lines)
-    assert "Binance" in found.footer
-    assert "old" in found.footer
+    assert set(wanted.split()) <= set(answer.data)
+    assert json.loads(json.dumps(answer.data, allow_nan=False))["price"] == 86_000
+    assert answer.data["forced_low_usd"] <= answer.data["forced_usd"] <= answer.data["forced_high_usd"]
+    assert any(line.startswith("OI ") and "funding" in line for line in answer.lines)
+    assert "Binance" in answer.footer
+    assert "old" in answer.footer
 
 
 async def test_the_cluster_has_the_same_number_everywhere(kit: Kit) -> None:
@@ -102,9 +102,9 @@ async def test_farther_is_never_less(kit: Kit) -> None:
     ],
 )
 async def test_odd_arguments_get_one_line(kit: Kit, text: str, says: str) -> None:
-    found = await kit.ask(text)
-    assert says in found.headline
-    assert "\n" not in found.headline
+    answer = await kit.ask(text)
+    assert says in answer.headline
+    assert "\n" not in answer.headline
 
 
 async def test_every_example_works(kit: Kit) -> None:
@@ -116,18 +116,18 @@ async def test_every_example_works(kit: Kit) -> None:
         for example in (command.example, f"/help {command.name}"):
             if "alerts remove" in example or "eth" in example:
                 continue
-            found = await kit.ask(example)
-            assert "not" not in found.headline.lower().split(), f"{example}: {found.headline}"
-            assert len(found.headline) < 140
+            answer = await kit.ask(example)
+            assert "not" not in answer.headline.lower().split(), f"{example}: {answer.headline}"
+            assert len(answer.headline) < 140
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_answers_are_short_enough_for_a_phone(kit: Kit, name: str) -> None:
-    found = await kit.ask(f"/{name}")
-    assert len(found.lines) <= MAX_LINES
-    if found.table:
-        assert all(len(line) <= TABLE_WIDTH for line in set_table(found.table).split("\n"))
-        assert set_table(found.table).count("\n") == len(found.table) - 1
+    answer = await kit.ask(f"/{name}")
+    assert len(answer.lines) <= MAX_LINES
+    if answer.table:
+        assert all(len(line) <= TABLE_WIDTH for line in set_table(answer.table).split("\n"))
+        assert set_table(answer.table).count("\n") == len(answer.table) - 1
 
 
 async def test_commands_before_the_first_map_wait_and_say_so() -> None:
@@ -138,21 +138,21 @@ async def test_commands_before_the_first_map_wait_and_say_so() -> None:
     await kit.close()
 
 
-async def test_figures_of_over_an_hour_ago_are_withheld_and_older_ones_marked(kit: Kit) -> None:
+async def test_stale_data_is_marked_and_after_an_hour_withheld(kit: Kit) -> None:
     kit.clock.at += 10 * 60_000
     assert "STALE, 10 min old" in (await kit.ask("/liq 86000")).footer
     kit.clock.at += 60 * 60_000
     for text in ("/liq 86000", "/clusters", "/map", "/market"):
-        found = await kit.ask(text)
-        assert "too stale to quote" in found.headline
-        assert found.data["withheld"]
+        answer = await kit.ask(text)
+        assert "too stale to quote" in answer.headline
+        assert answer.data["withheld"]
 
 
 async def test_threshold_sets_alerts_and_alerts_lists_and_removes_them(kit: Kit) -> None:
     assert "near normal" in (await kit.ask("/threshold normal")).headline
     assert "near 1.5% $20m" in (await kit.ask("/threshold 1.5% $20m")).headline
     chat = await kit.chat()
-    (rule,) = await kit.store.rules_of_chat(chat.id)
+    (rule,) = await kit.store.rules.of_chat(chat.id)
     assert list(kit.services.pipeline.rules.rules) == [rule]
     assert f"#{rule.id} near 1.5% $20m" in (await kit.ask("/alerts")).lines[0]
     assert "Removed" in (await kit.ask(f"/alerts remove {rule.id}")).headline
@@ -163,28 +163,28 @@ async def test_mute_is_kept_and_ends(kit: Kit) -> None:
     assert "BTC muted for 4 h" in (await kit.ask("/mute btc 4h")).headline
     chat = await kit.chat()
     assert kit.services.pipeline.rules.muted("BTC")[chat.id] == kit.clock.at + 4 * 3_600_000
-    assert (await kit.store.load_book()).muted("BTC")[chat.id] > kit.clock.at
+    assert (await kit.store.rules.load()).muted("BTC")[chat.id] > kit.clock.at
     await kit.ask("/mute btc off")
     assert kit.services.pipeline.rules.muted("BTC")[chat.id] <= kit.clock.at
 
 
-async def test_stop_keeps_the_rules_and_start_takes_them_up(kit: Kit) -> None:
+async def test_stop_keeps_the_rules_and_start_resumes_them(kit: Kit) -> None:
     await kit.ask("/threshold normal")
     await kit.ask("/stop")
     assert not kit.services.pipeline.rules.rules
-    found = await kit.ask("/start")
-    assert len(found.lines) <= MAX_LINES
+    answer = await kit.ask("/start")
+    assert len(answer.lines) <= MAX_LINES
     assert len(kit.services.pipeline.rules.rules) == 1
-    assert (await kit.store.counts())["ready"] == 1  # the test alert
+    assert (await kit.store.outbox.counts())["ready"] == 1  # the test alert
 
 
 async def test_groups_are_subscribed_by_their_admins_only(kit: Kit) -> None:
     group = await kit.chat("-5", "group")
     assert "Only admins" in (await kit.ask("/subscribe normal", "8", group)).headline
-    assert await kit.store.rules_of_chat(group.id) == []
+    assert await kit.store.rules.of_chat(group.id) == []
     kit.people.admins.add("8")
     assert "Subscribed" in (await kit.ask("/subscribe normal", "8", group)).headline
-    assert len(await kit.store.rules_of_chat(group.id)) == 1
+    assert len(await kit.store.rules.of_chat(group.id)) == 1
     assert "Only admins" in (await kit.ask("/mute 4h", "9", group)).headline
     assert "Only admins" in (await kit.ask("/unsubscribe", "9", group)).headline
     assert "Unsubscribed" in (await kit.ask("/unsubscribe", "", group, as_chat=True)).headline
@@ -198,17 +198,17 @@ async def test_a_channel_is_subscribed_from_a_private_chat_by_its_admin(kit: Kit
     assert "I'm not in @other" in (await kit.ask("/subscribe @other")).headline
 
 
-async def test_personal_wishes_in_a_group_are_delivered_privately(kit: Kit) -> None:
+async def test_personal_alerts_set_in_a_group_arrive_privately(kit: Kit) -> None:
     group = await kit.chat("-5", "group")
     await kit.ask("/threshold calm", "8", group)
-    assert await kit.store.rules_of_chat(group.id) == []
+    assert await kit.store.rules.of_chat(group.id) == []
     private = await kit.chat("8")
-    assert len(await kit.store.rules_of_chat(private.id)) == 1
-    assert (await kit.store.counts())["ready"] == 1  # the test message that proves it
+    assert len(await kit.store.rules.of_chat(private.id)) == 1
+    assert (await kit.store.outbox.counts())["ready"] == 1  # the test alert in the private chat
     assert not private.approved
 
 
-async def test_whoever_is_shut_out_hears_nothing_and_cannot_come_back_by_themselves(kit: Kit) -> None:
+async def test_a_refused_chat_gets_no_alerts_and_cannot_readmit_itself(kit: Kit) -> None:
     kit.services.configured_operators = frozenset({("telegram", "1")})
     await kit.ask("/threshold normal", "8")
     chat = await kit.chat("8")
@@ -222,25 +222,25 @@ async def test_whoever_is_shut_out_hears_nothing_and_cannot_come_back_by_themsel
     assert len(kit.services.pipeline.rules.rules) == 1
 
 
-async def test_an_admins_stop_is_not_undone_by_a_member(kit: Kit) -> None:
+async def test_a_member_cannot_undo_an_admins_stop(kit: Kit) -> None:
     group = await kit.chat("-5", "group")
     kit.people.admins.add("8")
     await kit.ask("/subscribe normal", "8", group)
     await kit.ask("/stop", "8", group)
     await kit.ask("/start", "9", group)
     assert not kit.services.pipeline.rules.rules
-    assert await kit.store.counts() == {}
+    assert await kit.store.outbox.counts() == {}
     await kit.ask("/start", "8", group)
     assert len(kit.services.pipeline.rules.rules) == 1
 
 
-async def test_a_chat_that_asks_often_gets_one_test_alert(kit: Kit) -> None:
+async def test_repeated_starts_send_one_test_alert(kit: Kit) -> None:
     for _ in range(5):
         await kit.ask("/start")
-    assert await kit.store.counts() == {"ready": 1}
+    assert await kit.store.outbox.counts() == {"ready": 1}
 
 
-async def test_what_a_rule_for_one_coin_says_goes_before_one_for_all(kit: Kit) -> None:
+async def test_a_rule_for_one_coin_overrides_one_for_all(kit: Kit) -> None:
     await kit.ask("/threshold busy")
     await kit.ask("/threshold calm btc")
     (rule,) = kit.services.pipeline.rules.for_asset("BTC")
@@ -248,12 +248,12 @@ async def test_what_a_rule_for_one_coin_says_goes_before_one_for_all(kit: Kit) -
 
 
 @pytest.mark.parametrize(("text", "rule"), [("1 % $20,000k", "near 1% $20m"), ("$1.500.000", "near $1.5m")])
-async def test_sizes_are_read_as_people_group_them(kit: Kit, text: str, rule: str) -> None:
+async def test_sizes_accept_usual_digit_grouping(kit: Kit, text: str, rule: str) -> None:
     assert rule in (await kit.ask(f"/threshold {text}")).headline
 
 
 @pytest.mark.parametrize("text", ["/liq \u22123%", "/liq - 3%", "/liq ~86000", "/liq 86000 usd", "/liq 86000usdt"])
-async def test_odd_but_clear_writings_are_understood(kit: Kit, text: str) -> None:
+async def test_odd_but_clear_notation_is_accepted(kit: Kit, text: str) -> None:
     assert "liquidated on the way" in (await kit.ask(text)).headline
 
 
@@ -273,10 +273,10 @@ async def test_access_is_for_approved_chats_their_members_and_operators() -> Non
     assert "private" in refused.headline
     assert "/admin approve" in refused.lines[0]
     group = await kit.chat("-5", "group")
-    await kit.store.approve_chat(group.id, approved=True)
+    await kit.store.chats.approve(group.id, approved=True)
     assert "private" in (await kit.ask("/liq 86000", "8")).headline
     kit.people.members.add("8")
-    assert "private" in (await kit.ask("/liq 86000", "8")).headline, "the platform is not asked with every message"
+    assert "private" in (await kit.ask("/liq 86000", "8")).headline, "membership is not looked up with every message"
     wall.at += KEPT_MS
     assert "liquidated on the way" in (await kit.ask("/liq 86000", "8")).headline
     kit.services.access = "list"
@@ -312,9 +312,9 @@ async def test_any_text_is_answered_within_every_limit(kit: Kit) -> None:
     @settings(max_examples=250, deadline=None)
     @given(st.sampled_from(COMMANDS), st.text(max_size=120))
     def check(name: str, text: str) -> None:
-        found = asyncio.run_coroutine_threadsafe(kit.ask(f"/{name} {text}"), loop).result(10)
-        assert "Something went wrong" not in found.headline
-        telegram, discord = render_telegram(found), render_discord(found)
+        answer = asyncio.run_coroutine_threadsafe(kit.ask(f"/{name} {text}"), loop).result(10)
+        assert "Something went wrong" not in answer.headline
+        telegram, discord = render_telegram(answer), render_discord(answer)
         assert 0 < len(_Checker.plain(telegram["html"]).encode("utf-16-le")) // 2 <= 4096
         assert all(len(command.encode()) <= 64 for row in telegram["buttons"] for _, command in row)
         assert 0 < len(discord["content"]) <= 2000
@@ -323,7 +323,7 @@ async def test_any_text_is_answered_within_every_limit(kit: Kit) -> None:
     await asyncio.to_thread(check)
 
 
-async def test_a_rule_that_takes_anothers_place_says_so_and_undo_puts_it_back(kit: Kit) -> None:
+async def test_a_replaced_rule_is_named_and_undo_restores_it(kit: Kit) -> None:
     await kit.ask("/threshold calm btc")
     first = kit.services.pipeline.rules.rules[0]
     changed = await kit.ask("/threshold busy btc")
@@ -333,7 +333,7 @@ async def test_a_rule_that_takes_anothers_place_says_so_and_undo_puts_it_back(ki
     assert done.headline.startswith("Restored near calm")
     assert kit.services.pipeline.rules.rules == (first,)
     chat = await kit.chat()
-    assert await kit.store.rules_of_chat(chat.id) == [first]
+    assert await kit.store.rules.of_chat(chat.id) == [first]
     again = await kit.ask("/threshold calm btc")
     assert "was" not in again.headline, "nothing has changed"
     new = await kit.ask("/alert price 80k")
@@ -342,7 +342,7 @@ async def test_a_rule_that_takes_anothers_place_says_so_and_undo_puts_it_back(ki
     assert gone.headline.startswith("Removed #")
 
 
-async def test_alerts_are_shown_by_number_and_removed_all_at_once_when_that_is_meant(kit: Kit) -> None:
+async def test_alerts_are_shown_by_number_and_all_removed_on_confirmation(kit: Kit) -> None:
     for level in (80, 81, 82):
         await kit.ask(f"/alert price {level}k")
     number = kit.services.pipeline.rules.rules[1].id
@@ -352,13 +352,13 @@ async def test_alerts_are_shown_by_number_and_removed_all_at_once_when_that_is_m
     asked = await kit.ask("/alerts remove all")
     assert asked.headline == "Remove all 3 alerts?"
     chat = await kit.chat()
-    assert len(await kit.store.rules_of_chat(chat.id)) == 3
+    assert len(await kit.store.rules.of_chat(chat.id)) == 3
     assert (await kit.ask(asked.buttons[0].command)).headline == "Removed 3 alerts"
-    assert not await kit.store.rules_of_chat(chat.id)
+    assert not await kit.store.rules.of_chat(chat.id)
     assert (await kit.ask("/alerts remove all")).headline == "No alerts yet."
 
 
-async def test_what_is_plainly_meant_is_taken_so(kit: Kit) -> None:
+async def test_obvious_variants_are_accepted(kit: Kit) -> None:
     await kit.ask("/mute btc 4h")
     assert (await kit.ask("/unmute btc")).headline == "BTC unmuted."
     assert (await kit.ask("/unmute")).headline == "Everything unmuted."
@@ -366,8 +366,8 @@ async def test_what_is_plainly_meant_is_taken_so(kit: Kit) -> None:
     assert "/mute btc 2d" in refused.headline
     assert (await kit.chat()).active
     for text in ("/liq long", "/liq btc longs"):
-        found = await kit.ask(text)
-        assert found.data["side"] == found.data["cluster"]["side"] == "long"
+        answer = await kit.ask(text)
+        assert answer.data["side"] == answer.data["cluster"]["side"] == "long"
     assert "No dense short cluster within 10%" in (await kit.ask("/liq shorts")).lines
 
 
@@ -403,12 +403,12 @@ async def test_what_is_plainly_meant_is_taken_so(kit: Kit) -> None:
         ("/price", "No /price command."),
     ],
 )
-async def test_what_people_type_is_taken_as_meant_or_refused_in_a_sentence(kit: Kit, typed: str, said: str) -> None:
+async def test_common_input_works_or_is_refused_in_a_sentence(kit: Kit, typed: str, said: str) -> None:
     assert (await kit.ask(typed)).headline.startswith(said)
 
 
-async def test_a_hint_is_a_line_that_works_where_it_is_shown(kit: Kit) -> None:
-    """Also where the reader of a rule, who knows no commands, gives the example."""
+async def test_hints_are_lines_that_work_where_shown(kit: Kit) -> None:
+    """Also if the hint comes from the rule parser, which does not know the command."""
     for typed in (
         "/mute 99d",
         "/alert price 1 2",
@@ -419,14 +419,14 @@ async def test_a_hint_is_a_line_that_works_where_it_is_shown(kit: Kit) -> None:
         "/remove 3",
         "/lik",
     ):
-        found = await kit.ask(typed)
-        (hint,) = [line for line in found.lines if line.startswith("Try: ")]
+        answer = await kit.ask(typed)
+        (hint,) = [line for line in answer.lines if line.startswith("Try: ")]
         assert hint.startswith("Try: /"), typed
         again = await kit.ask(hint.removeprefix("Try: "))
         assert not any(line.startswith("Try: ") for line in again.lines) or "alerts" in hint, (typed, hint, again)
 
 
-async def test_why_speaks_of_the_side_that_the_alert_was_about(kit: Kit) -> None:
+async def test_why_covers_the_side_of_the_alert(kit: Kit) -> None:
     board = kit.services.pipeline.boards["BTC"]
     above, below = f"{board.mark * 1.02:.6g}", f"{board.mark * 0.98:.6g}"
     assert "liquidated on the way" in (await kit.ask(f"/why btc {below} long")).headline
@@ -436,13 +436,13 @@ async def test_why_speaks_of_the_side_that_the_alert_was_about(kit: Kit) -> None
     assert "liquidated on the way" in (await kit.ask(f"/why btc {above}")).headline
 
 
-async def test_clusters_and_alerts_say_what_no_alert_will_come_of(kit: Kit) -> None:
+async def test_clusters_too_small_or_too_new_are_marked(kit: Kit) -> None:
     board = kit.services.pipeline.boards["BTC"]
     assert "below your size" not in (await kit.ask("/clusters")).lines[0]
     await kit.ask("/threshold 5% $900b save")
-    found = await kit.ask("/clusters")
-    assert "° below your size: no alert" in found.lines[0]
-    assert all("°" in row[0] for row in found.table[1:])
+    listing = await kit.ask("/clusters")
+    assert "° below your size: no alert" in listing.lines[0]
+    assert all("°" in row[0] for row in listing.table[1:])
     nearest = min(board.clusters, key=lambda c: abs(c.distance(board.view.mark)))
     shown = (await kit.ask("/alerts")).lines[0]
     assert shown.endswith(": below your size")
@@ -459,27 +459,27 @@ def test_a_line_is_split_into_name_and_arguments() -> None:
     assert split("") == ("", "")
 
 
-async def test_rekt_says_total_share_venues_and_the_largest(kit: Kit) -> None:
+async def test_rekt_shows_total_share_venues_and_largest(kit: Kit) -> None:
     board, now = kit.services.pipeline.boards["BTC"], kit.clock.at
     orders = [
         Liquidation(MARKETS[1], now - 1000 * i, "long" if i % 4 else "short", 88_000.0 + i, 10.0 + i)
         for i in range(1, 9)
     ]
-    await kit.store.add_liquidations(orders)
+    await kit.store.market.add_liquidations(orders)
     board.advance(
         AssetUpdate(reported=tuple(ReportedLiquidation(o.at, o.side, o.notional_usd, "bybit") for o in orders)), now
     )
-    found = await kit.ask("/rekt 1h")
+    answer = await kit.ask("/rekt 1h")
     total = sum(o.notional_usd for o in orders)
-    assert found.data["by_venue"]["bybit"]["long"] + found.data["by_venue"]["bybit"]["short"] == pytest.approx(
-        total + 3e5  # and what the last hour's bar says
+    assert answer.data["by_venue"]["bybit"]["long"] + answer.data["by_venue"]["bybit"]["short"] == pytest.approx(
+        total + 3e5  # plus the liquidations in the last hour's bar
     )
-    assert found.headline.startswith("BTC: $")
-    assert "liquidated in 1h" in found.headline
-    assert any(line.startswith("Largest of 8: $1.6M shorts at 88,008, Bybit") for line in found.lines)
-    assert any("Feeds under-report" in line for line in found.lines)
+    assert answer.headline.startswith("BTC: $")
+    assert "liquidated in 1h" in answer.headline
+    assert any(line.startswith("Largest of 8: $1.6M shorts at 88,008, Bybit") for line in answer.lines)
+    assert any("Feeds under-report" in line for line in answer.lines)
     assert (await kit.ask("/liquidations btc 4h")).data["hours"] == 4
-    assert (await kit.ask("/rekt 24h")).data["long_usd"] >= found.data["long_usd"]
+    assert (await kit.ask("/rekt 24h")).data["long_usd"] >= answer.data["long_usd"]
     assert "1h, 4h or 24h" in (await kit.ask("/rekt 7h")).text
 
 
@@ -490,7 +490,7 @@ async def test_rekt_without_a_feed_says_so(kit: Kit) -> None:
     assert "no liquidation feed" in (await kit.ask("/rekt")).headline
 
 
-async def test_market_shows_what_rests_in_the_books(kit: Kit) -> None:
+async def test_market_shows_order_book_depth(kit: Kit) -> None:
     board, now = kit.services.pipeline.boards["BTC"], kit.clock.at
     assert "Resting" not in (await kit.ask("/market")).text
     rows = [(89_900.0 - i, 1e6) for i in range(50)], [(90_000.0 + i, 2e6) for i in range(50)]
@@ -500,7 +500,7 @@ async def test_market_shows_what_rests_in_the_books(kit: Kit) -> None:
     assert "Resting" not in (await kit.ask("/market")).text
 
 
-async def test_status_shows_budget_history_and_what_was_refused(kit: Kit) -> None:
+async def test_status_shows_budget_backfill_and_rejections(kit: Kit) -> None:
     source = SourceState("bybit", "ok", 5.0, "", "liquidations 3 s ago", "", 30, 0.004, {"figures": 2, "orders": 1}, 0)
     reading = SourceState("okx", "ok", None, "", "", "12 d of 3 markets to read", 0, 0.0, {}, 7)
     kit.services.health = lambda: Health(0, (source, reading), {}, 0, 0, "", 4)
@@ -511,33 +511,33 @@ async def test_status_shows_budget_history_and_what_was_refused(kit: Kit) -> Non
     assert "Prices rejected, too far from other venues: 4" in text
 
 
-async def test_skill_says_what_is_missing_until_there_is_a_record(kit: Kit) -> None:
+async def test_skill_shows_progress_until_there_is_a_record(kit: Kit) -> None:
     del kit.services.pipeline.boards["BTC"].hours.rows[240:]
-    found = await kit.ask("/skill")
-    assert found.headline == "BTC: no track record yet"
-    assert found.lines[0] == "10 of 15 days of liquidation reports so far"
-    assert found.data["score"] is None
+    answer = await kit.ask("/skill")
+    assert answer.headline == "BTC: no track record yet"
+    assert answer.lines[0] == "10 of 15 days of liquidation reports so far"
+    assert answer.data["score"] is None
 
 
-async def test_skill_says_how_the_hours_were_predicted(kit: Kit) -> None:
+async def test_skill_scores_the_predicted_hours(kit: Kit) -> None:
     board = kit.services.pipeline.boards["BTC"]
     hours = made_up(count=MIN_HOURS + 24 * 25)
     kit.services.records["BTC"] = track_record("BTC", hours)
     board.hours.rows.clear()
-    found = await kit.ask("/skill btc")
-    score = found.data["score"]
-    assert found.headline == f"BTC: the map cuts {score['d2']:.0%} off a distance-only model's error"
+    answer = await kit.ask("/skill btc")
+    score = answer.data["score"]
+    assert answer.headline == f"BTC: the map cuts {score['d2']:.0%} off a distance-only model's error"
     assert 0.7 < score["coverage"] < 0.9
-    assert any(line.startswith("Longs: predicted $") for line in found.lines)
-    json.dumps(found.data, allow_nan=False)
+    assert any(line.startswith("Longs: predicted $") for line in answer.lines)
+    json.dumps(answer.data, allow_nan=False)
 
 
-async def test_why_shows_single_positions_by_the_tiers_of_the_largest_market(kit: Kit) -> None:
+async def test_why_shows_example_positions_by_the_largest_markets_tiers(kit: Kit) -> None:
     mark = kit.services.pipeline.boards["BTC"].view.mark
-    await kit.store.save_tiers(MARKETS[1], [Tier(0, 0.004), Tier(5_000, 0.02, 80)], 0)
-    found = await kit.ask("/why btc 86000")
-    (line,) = [line for line in found.lines if "isolated" in line]
-    # By hand for ten times: 1,000 of margin, of which the second tier demands 200 less 80, of the value at entry.
+    await kit.store.market.save_tiers(MARKETS[1], [Tier(0, 0.004), Tier(5_000, 0.02, 80)], 0)
+    answer = await kit.ask("/why btc 86000")
+    (line,) = [line for line in answer.lines if "isolated" in line]
+    # By hand for 10x: a margin of 1,000, of which the second tier requires 200 - 80, all of the value at entry.
     price = mark - (1_000 - (10_000 * 0.02 - 80)) / (10_000 / mark)
     assert f"10x at {label(price)}" in line
     assert line.startswith("A $10k isolated long opened now on Bybit liquidates: ")
@@ -545,37 +545,37 @@ async def test_why_shows_single_positions_by_the_tiers_of_the_largest_market(kit
     assert any("isolated short" in line for line in (await kit.ask("/why btc 95000")).lines)
 
 
-async def test_churn_stands_beside_the_number_and_only_where_every_hour_was_heard(kit: Kit) -> None:
+async def test_churn_is_shown_only_if_every_hour_was_complete(kit: Kit) -> None:
     board = kit.services.pipeline.boards["BTC"]
-    found = await kit.ask("/liq 86000")
+    answer = await kit.ask("/liq 86000")
     churn = board.churn_usd(24)
     assert churn is not None
-    assert found.data["churn_24h_usd"] == churn
+    assert answer.data["churn_24h_usd"] == churn
     assert 0 < churn["long"] < 24 * 4e5
-    said = f"Plus {usd(churn['long'])} of longs liquidated at already-swept levels in 24h"
-    assert said in (await kit.ask("/why 86000")).lines
+    churn_line = f"Plus {usd(churn['long'])} of longs liquidated at already-swept levels in 24h"
+    assert churn_line in (await kit.ask("/why 86000")).lines
     board.hours.rows[-3][COLUMNS.index("reported_long")] = math.nan
     assert (await kit.ask("/liq 86000")).data["churn_24h_usd"] is None
     assert not any(line.startswith("Plus ") for line in (await kit.ask("/why 86000")).lines)
 
 
-async def test_before_there_is_a_score_skill_says_what_the_shipped_coefficients_made_of_it(kit: Kit) -> None:
+async def test_before_it_has_a_score_skill_uses_the_shipped_coefficients(kit: Kit) -> None:
     hours = made_up(count=24 * 9)
     kit.services.records["BTC"] = track_record("BTC", replace(hours, at=hours.at + TIE.until))
     kit.services.pipeline.boards["BTC"].hours.rows.clear()
-    found = await kit.ask("/skill")
-    assert found.headline == "BTC: no track record yet"
-    assert found.lines[0] == "9 of 15 days of liquidation reports so far"
-    assert found.lines[1] == "With the shipped coefficients:"
-    assert found.data["expected_usd"][0] > 0
+    answer = await kit.ask("/skill")
+    assert answer.headline == "BTC: no track record yet"
+    assert answer.lines[0] == "9 of 15 days of liquidation reports so far"
+    assert answer.lines[1] == "With the shipped coefficients:"
+    assert answer.data["expected_usd"][0] > 0
 
 
-async def test_a_price_is_waited_for_once_and_several_may_be(kit: Kit) -> None:
+async def test_price_alerts_are_once_and_can_be_several(kit: Kit) -> None:
     board = kit.services.pipeline.boards["BTC"]
     level = round(board.mark * 1.05, -2)
-    found = await kit.ask(f"/alert price {level:.0f}")
-    assert found.headline == f"Alerts set: price {level:,.0f} once, BTC"
-    assert any("5.0% away" in line or "4.9% away" in line for line in found.lines)
+    answer = await kit.ask(f"/alert price {level:.0f}")
+    assert answer.headline == f"Alerts set: price {level:,.0f} once, BTC"
+    assert any("5.0% away" in line or "4.9% away" in line for line in answer.lines)
     assert f"price {board.mark * 0.9:,.0f}"[:8] in (await kit.ask(f"/alert {board.mark * 0.9:.0f}")).headline
     listed = (await kit.ask("/alerts")).lines
     assert len(listed) == 2
@@ -585,27 +585,27 @@ async def test_a_price_is_waited_for_once_and_several_may_be(kit: Kit) -> None:
     assert any(line.endswith("already fired") for line in (await kit.ask("/alerts")).lines)
 
 
-async def test_figures_and_how_they_stand(kit: Kit) -> None:
-    found = await kit.ask("/alert funding 0.05% every 8h for 7d btc")
-    assert found.headline == "Alerts set: funding 0.05% every 8h, BTC, for 7 d"
-    assert found.lines == ("BTC: funding is 0.01% now",)
+async def test_alerts_show_metric_values(kit: Kit) -> None:
+    answer = await kit.ask("/alert funding 0.05% every 8h for 7d btc")
+    assert answer.headline == "Alerts set: funding 0.05% every 8h, BTC, for 7 d"
+    assert answer.lines == ("BTC: funding is 0.01% now",)
     past = await kit.ask("/alert funding 0.005% btc")
     assert "already past it" in past.lines[0]
     assert len((await kit.ask("/alerts")).lines) == 1
 
 
-async def test_a_rule_that_would_never_speak_is_asked_about_before_it_is_saved(kit: Kit) -> None:
-    found = await kit.ask("/alert near 1% $900b")
-    assert "would never have fired" in found.headline
-    assert "Not saved yet." in found.lines
+async def test_a_rule_that_would_never_fire_needs_confirmation(kit: Kit) -> None:
+    warning = await kit.ask("/alert near 1% $900b")
+    assert "would never have fired" in warning.headline
+    assert "Not saved yet." in warning.lines
     assert (await kit.ask("/alerts")).headline == "No alerts yet."
-    offer, anyway = found.buttons
+    offer, anyway = warning.buttons
     assert offer.label.startswith("Use ")
     assert (await kit.ask(anyway.command)).headline == "Alerts set: near 1% $900b, all coins"
     assert (await kit.ask(offer.command)).headline.startswith("Alerts set: near 1% ")
 
 
-async def test_a_rule_may_rest_and_go_on(kit: Kit) -> None:
+async def test_rules_pause_and_resume(kit: Kit) -> None:
     await kit.ask("/threshold normal")
     (rule,) = kit.services.pipeline.rules.of_chat((await kit.chat()).id)
     assert (await kit.ask(f"/alerts pause {rule.id}")).headline == f"Paused #{rule.id}: near normal · 1 alert here"
@@ -615,34 +615,34 @@ async def test_a_rule_may_rest_and_go_on(kit: Kit) -> None:
     assert kit.services.pipeline.rules.of_chat(rule.chat_id) == (rule,)
 
 
-async def test_quiet_hours_and_the_clock_they_go_by(kit: Kit) -> None:
+async def test_quiet_hours_follow_the_time_zone(kit: Kit) -> None:
     assert (await kit.ask("/quiet")).headline == "No quiet hours: alerts come any time"
     assert (await kit.ask("/timezone europe/berlin")).headline == "This chat's time zone is Europe/Berlin"
-    found = await kit.ask("/quiet 23:00-07:00 loud")
-    assert found.headline.startswith("Quiet 23:00-07:00: alerts are held")
-    assert "(Europe/Berlin)" in found.lines[0]
+    answer = await kit.ask("/quiet 23:00-07:00 loud")
+    assert answer.headline.startswith("Quiet 23:00-07:00: alerts are held")
+    assert "(Europe/Berlin)" in answer.lines[0]
     assert (await kit.chat()).preferences == Preferences("Europe/Berlin", (1380, 420), loud=True)
     assert any("quiet hours" in line for line in (await kit.ask("/threshold normal")).lines)
     assert (await kit.ask("/quiet off")).headline == "No quiet hours: alerts come any time"
 
 
-async def test_the_operator_sees_what_was_given_up_and_sends_it_again(kit: Kit) -> None:
+async def test_the_operator_lists_and_resends_dead_letters(kit: Kit) -> None:
     kit.services.configured_operators = frozenset({("telegram", "7")})
     assert (await kit.ask("/admin dead")).headline == "No failed messages."
     chat = await kit.chat("9")
-    await kit.store.add_message(chat.id, {"kind": "test"})
-    message = await kit.store.claim("telegram", 1000, ())
+    await kit.store.outbox.add_message(chat.id, {"kind": "test"})
+    message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
-    await kit.store.give_up(message.id, "bad request")
-    found = await kit.ask("/admin dead")
-    assert found.headline == "1 failed message"
-    assert "bad request" in found.lines[0]
+    await kit.store.outbox.give_up(message.id, "bad request")
+    answer = await kit.ask("/admin dead")
+    assert answer.headline == "1 failed message"
+    assert "bad request" in answer.lines[0]
     assert (await kit.ask("/admin resend 99")).lines == ("Try: /admin resend all",)
     assert (await kit.ask(f"/admin resend {message.id}")).headline == "1 message will be sent again."
-    assert (await kit.store.counts()) == {"ready": 1}
+    assert (await kit.store.outbox.counts()) == {"ready": 1}
 
 
-async def test_an_alert_that_never_came_lets_its_rule_speak_and_the_operator_know(kit: Kit) -> None:
+async def test_an_undelivered_alert_ends_its_cooldown_and_notifies_operators(kit: Kit) -> None:
     kit.services.configured_operators = frozenset({("telegram", "7")})
     await kit.chat("7")
     await kit.ask("/alert price 80k", "9")
@@ -651,33 +651,33 @@ async def test_an_alert_that_never_came_lets_its_rule_speak_and_the_operator_kno
     facts = {"kind": "price", "asset": "BTC", "at": kit.clock.at}
     await kit.store.commit(TickRecord(1, alerts=[AlertRecord("k", "price", "BTC", chat.id, rule.id, 1, facts)]))
     book.last_fired_at[rule.id] = kit.clock.at
-    message = await kit.store.claim("telegram", 1000, ())
+    message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
-    await kit.store.give_up(message.id, "bad request")
+    await kit.store.outbox.give_up(message.id, "bad request")
     await FailureHandler(kit.services, "telegram", None).undelivered(message.id, chat.id, "bad request")
     assert book.cooldown_until(rule) == 0
-    told = await kit.store.claim("telegram", 1000, ())
-    assert told is not None
-    assert told.remote_chat == "7"
-    assert alert_answer(told.body).headline == f"Couldn't deliver a message to chat {chat.id}: bad request"
+    notice = await kit.store.outbox.claim("telegram", 1000, ())
+    assert notice is not None
+    assert notice.remote_chat == "7"
+    assert alert_answer(notice.body).headline == f"Couldn't deliver a message to chat {chat.id}: bad request"
 
 
 async def test_risk_shows_its_parts(kit: Kit) -> None:
-    found = await kit.ask("/risk btc")
-    assert found.headline == f"BTC risk {found.data['score']:.0f} of 100"
-    assert 0 <= found.data["score"] <= 100
-    assert found.data["score"] == pytest.approx(100 * sum(found.data["parts"].values()) / len(found.data["parts"]))
-    assert not any(word in found.text.lower() for word in ("target", "crash", "buy", "sell"))
+    answer = await kit.ask("/risk btc")
+    assert answer.headline == f"BTC risk {answer.data['score']:.0f} of 100"
+    assert 0 <= answer.data["score"] <= 100
+    assert answer.data["score"] == pytest.approx(100 * sum(answer.data["parts"].values()) / len(answer.data["parts"]))
+    assert not any(word in answer.text.lower() for word in ("target", "crash", "buy", "sell"))
 
 
-async def test_settings_and_history_say_what_is_and_was(kit: Kit) -> None:
+async def test_settings_and_history_show_a_chats_data(kit: Kit) -> None:
     await kit.ask("/threshold normal")
     await kit.ask("/quiet 23:00-07:00 loud")
     await kit.ask("/mute btc 4h")
-    found = await kit.ask("/settings")
-    assert found.headline == "1 alert set here"
-    assert "Quiet hours: 23:00-07:00, largest still come through (UTC)" in found.lines
-    assert "Muted: BTC" in found.lines
+    answer = await kit.ask("/settings")
+    assert answer.headline == "1 alert set here"
+    assert "Quiet hours: 23:00-07:00, largest still come through (UTC)" in answer.lines
+    assert "Muted: BTC" in answer.lines
     assert (await kit.ask("/history")).headline == "No alerts here yet."
     chat = await kit.chat()
     facts = {"kind": "price", "asset": "BTC", "at": kit.clock.at}
@@ -686,25 +686,25 @@ async def test_settings_and_history_say_what_is_and_was(kit: Kit) -> None:
     assert "BTC price: " in line
 
 
-async def test_forget_asks_and_then_leaves_nothing(kit: Kit) -> None:
+async def test_forget_asks_then_deletes_everything(kit: Kit) -> None:
     await kit.ask("/threshold normal")
     await kit.ask("/quiet 23:00-07:00")
     chat = await kit.chat()
-    await kit.store.add_message(chat.id, {"kind": "test"})
+    await kit.store.outbox.add_message(chat.id, {"kind": "test"})
     asked = await kit.ask("/forget")
     assert asked.headline.endswith("?")
-    assert len(await kit.store.rules_of_chat(chat.id)) == 1
+    assert len(await kit.store.rules.of_chat(chat.id)) == 1
     assert (await kit.ask(asked.buttons[0].command)).headline == "Deleted 3 rows about this chat."
-    assert await kit.store.rules_of_chat(chat.id) == []
+    assert await kit.store.rules.of_chat(chat.id) == []
     assert not kit.services.pipeline.rules.of_chat(chat.id)
-    assert await kit.store.counts() == {}
+    assert await kit.store.outbox.counts() == {}
     assert (await kit.chat()).preferences == Preferences()
 
 
-async def test_what_is_offered_in_a_rules_place_keeps_how_often_and_how_long(kit: Kit) -> None:
-    found = await kit.ask("/alert near 1% $900b every 4h for 7d btc")
-    for button in found.buttons:
+async def test_the_suggested_rule_keeps_its_interval_and_expiry(kit: Kit) -> None:
+    warning = await kit.ask("/alert near 1% $900b every 4h for 7d btc")
+    for button in warning.buttons:
         assert button.command.endswith("btc every 4h for 168h save")
         assert len(button.command.encode()) <= 64
-    saved = await kit.ask(found.buttons[1].command)
+    saved = await kit.ask(warning.buttons[1].command)
     assert saved.headline == "Alerts set: near 1% $900b every 4h, BTC, for 7 d"

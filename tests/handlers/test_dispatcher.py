@@ -1,4 +1,4 @@
-"""Delivery: what each answer of a platform leads to, and that nothing is lost or doubled on the way."""
+"""Delivery: what follows from each outcome, and that no message is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAST = Limits(per_second=1000, chat_seconds=0.0, group_per_minute=None)
 
 
 class Rig:
-    """A store, a platform and dispatchers that run."""
+    """A store, a platform and running dispatchers."""
 
     def __init__(self, store: Store, clock: ManualClock) -> None:
         self.store, self.clock, self.platform = store, clock, MemoryPlatform()
@@ -37,7 +37,7 @@ class Rig:
         self.dispatchers: list[Dispatcher] = []
 
     async def chat(self, remote_id: str = "7") -> Chat:
-        return await self.store.upsert_chat("telegram", remote_id, "private", "")
+        return await self.store.chats.upsert("telegram", remote_id, "private", "")
 
     async def alert(self, chat: Chat, key: str) -> None:
         facts = {"kind": "test", "cluster": {"id": key}, "price": 1.0}
@@ -55,21 +55,21 @@ class Rig:
         async def notice(what: Notice, chat_id: int, error: str) -> None:
             self.notices.append((what, chat_id, error))
 
-        made = Dispatcher(self.platform, self.store, self.clock, limits, make, lost, undelivered, notice)
-        self.tasks.append(asyncio.create_task(made.run()))
-        self.dispatchers.append(made)
-        return made
+        dispatcher = Dispatcher(self.platform, self.store, self.clock, limits, make, lost, undelivered, notice)
+        self.tasks.append(asyncio.create_task(dispatcher.run()))
+        self.dispatchers.append(dispatcher)
+        return dispatcher
 
     async def counts(self, **wanted: int) -> None:
-        """Wait until the outbox holds just that."""
+        """Wait until the outbox has exactly these numbers of messages by state."""
         for _ in range(500):
-            if await self.store.counts() == wanted:
+            if await self.store.outbox.counts() == wanted:
                 return
             await asyncio.sleep(0.01)
-        raise TimeoutError(await self.store.counts())
+        raise TimeoutError(await self.store.outbox.counts())
 
     async def pass_on(self, ms: int) -> None:
-        """Let so much of the market's and the machine's time pass, and the dispatchers look."""
+        """Advance the clock, wake the dispatchers and give them time to act."""
         self.clock.at += ms
         for dispatcher in self.dispatchers:
             dispatcher.wake()
@@ -111,7 +111,7 @@ async def test_sent_is_marked_only_on_the_platforms_answer(rig: Rig) -> None:
         (Outcome("dead", "no"), {"dead": 1}, 1),
     ],
 )
-async def test_each_answer_leads_where_the_table_says(
+async def test_each_outcome_follows_the_table(
     rig: Rig, answer: Outcome | Exception, ends: dict[str, int], tries: int
 ) -> None:
     rig.platform.answers = [answer]
@@ -127,7 +127,7 @@ async def test_each_answer_leads_where_the_table_says(
     assert len({str(message.rendered) for message in rig.platform.sent}) == 1
 
 
-async def test_refused_twice_as_markup_and_as_plain_text_is_dead(rig: Rig) -> None:
+async def test_refused_as_markup_and_as_plain_text_is_dead(rig: Rig) -> None:
     rig.platform.answers = [Outcome("plain", "400"), Outcome("plain", "400")]
     await rig.alert(await rig.chat(), "a")
     rig.run()
@@ -136,7 +136,7 @@ async def test_refused_twice_as_markup_and_as_plain_text_is_dead(rig: Rig) -> No
 
 
 @pytest.mark.parametrize(("idempotent", "tries"), [(False, 3), (True, 4)])
-async def test_cut_off_again_and_again_it_is_marked_and_where_doubles_would_be_seen_given_up(
+async def test_unknown_outcomes_mark_repeats_and_stop_without_idempotent_sends(
     rig: Rig, idempotent: bool, tries: int
 ) -> None:
     rig.platform.idempotent = idempotent
@@ -147,7 +147,7 @@ async def test_cut_off_again_and_again_it_is_marked_and_where_doubles_would_be_s
         await until(lambda n=number: len(rig.platform.sent) >= n)  # type: ignore[misc]  # its own number
         if number < tries:
             await rig.counts(ready=1)
-        await rig.pass_on(18_000 if idempotent else 310_000)  # its nonce is remembered for two minutes
+        await rig.pass_on(18_000 if idempotent else 310_000)  # a nonce is valid for two minutes
     await rig.counts(**{"sent" if idempotent else "perhaps": 1})
     assert [message.repeat for message in rig.platform.sent] == [False] + [True] * (tries - 1)
 
@@ -157,13 +157,13 @@ async def test_nothing_is_claimed_while_the_platform_is_not_connected(rig: Rig) 
     await rig.alert(await rig.chat(), "a")
     dispatcher = rig.run()
     await asyncio.sleep(0.1)
-    assert await rig.store.counts() == {"ready": 1}
+    assert await rig.store.outbox.counts() == {"ready": 1}
     rig.platform.ready = True
     dispatcher.wake()
     await rig.counts(sent=1)
 
 
-async def test_a_stop_lets_what_is_being_sent_be_answered(rig: Rig) -> None:
+async def test_a_stop_waits_for_sends_in_flight(rig: Rig) -> None:
     await rig.alert(await rig.chat("1"), "a")
     await rig.alert(await rig.chat("1"), "b")
     rig.platform.gate.clear()
@@ -174,20 +174,20 @@ async def test_a_stop_lets_what_is_being_sent_be_answered(rig: Rig) -> None:
     rig.platform.gate.set()
     async with asyncio.timeout(5):
         await rig.tasks[0]
-    assert await rig.store.counts() == {"sent": 1, "ready": 1}
+    assert await rig.store.outbox.counts() == {"sent": 1, "ready": 1}
 
 
-async def test_a_chat_that_is_gone_is_switched_off_and_its_rules_are_let_go(rig: Rig) -> None:
+async def test_a_chat_that_is_gone_is_deactivated_with_its_rules(rig: Rig) -> None:
     rig.platform.answers = [Outcome("gone", "403")]
     chat = await rig.chat()
     await rig.alert(chat, "a")
     rig.run()
     await until(lambda: rig.lost == [chat.id])
-    (left,) = await rig.store.chats()
+    (left,) = await rig.store.chats.all()
     assert not left.active
 
 
-async def test_a_429_holds_its_chat_and_everything_once_a_second_chat_gets_one(rig: Rig) -> None:
+async def test_a_429_pauses_its_chat_and_a_second_pauses_all(rig: Rig) -> None:
     one, two, three = [await rig.chat(name) for name in "123"]
     asked = []
 
@@ -195,7 +195,7 @@ async def test_a_429_holds_its_chat_and_everything_once_a_second_chat_gets_one(r
         asked.append(message.chat_id)
         return Outcome("retry", "429", retry_after=0.4) if asked.count(message.chat_id) == 1 else Outcome("sent")
 
-    rig.platform.send = send  # type: ignore[method-assign]  # each chat is told to wait once
+    rig.platform.send = send  # type: ignore[method-assign]  # the first send to each chat gets a 429
     await rig.alert(one, "a")
     dispatcher = rig.run()
     await until(lambda: asked == [one.id])
@@ -210,7 +210,7 @@ async def test_a_429_holds_its_chat_and_everything_once_a_second_chat_gets_one(r
     assert asyncio.get_running_loop().time() - began >= 0.25
 
 
-async def test_a_wait_of_a_day_in_one_chat_holds_no_other_and_is_asked_for_again_after_an_hour(rig: Rig) -> None:
+async def test_a_day_long_retry_after_is_capped_at_an_hour_and_delays_one_chat(rig: Rig) -> None:
     patient, other = await rig.chat("1"), await rig.chat("2")
     rig.platform.answers = [Outcome("retry", "429", retry_after=86_400.0)]
     await rig.alert(patient, "a")
@@ -224,8 +224,8 @@ async def test_a_wait_of_a_day_in_one_chat_holds_no_other_and_is_asked_for_again
     assert [bounded(seconds) for seconds in (math.inf, math.nan, -1.0, 7.0, 1e9)] == [5.0, 5.0, 5.0, 7.0, 3600.0]
 
 
-async def test_real_unknowns_are_spread_over_minutes_and_stop_at_three_copies(rig: Rig) -> None:
-    """Three tries within seconds would all fall into the same trouble."""
+async def test_unknown_outcomes_retry_over_minutes_up_to_three_copies(rig: Rig) -> None:
+    """Three attempts within seconds would all hit the same outage."""
     rig.platform.answers = [Outcome("unknown", "x")] * 3
     await rig.alert(await rig.chat(), "a")
     dispatcher = rig.run()
@@ -243,22 +243,22 @@ async def test_real_unknowns_are_spread_over_minutes_and_stop_at_three_copies(ri
     assert [message.copies for message in rig.platform.sent] == [0, 1, 2]
 
 
-async def test_past_its_nonce_a_platform_that_knows_them_gets_no_more_than_three_copies(rig: Rig) -> None:
+async def test_an_expired_nonce_allows_no_more_than_three_copies(rig: Rig) -> None:
     rig.platform.idempotent = True
     rig.platform.answers = [Outcome("unknown", "x")] * 20
     await rig.alert(await rig.chat(), "a")
     rig.run()
     for _ in range(400):
         await rig.pass_on(60_000)
-        if await rig.store.counts() == {"perhaps": 1}:
+        if await rig.store.outbox.counts() == {"perhaps": 1}:
             break
     await rig.counts(perhaps=1)
     within = [m for m in rig.platform.sent if m.copies == 0]
     assert len(rig.platform.sent) - len(within) == 2
 
 
-async def test_a_refusal_that_may_pass_waits_is_told_once_and_loses_nothing(rig: Rig) -> None:
-    """Rights taken for a moment, a closed topic, chat not found for eight seconds."""
+async def test_a_temporary_refusal_waits_notifies_once_and_loses_nothing(rig: Rig) -> None:
+    """For example, rights removed for a moment, a closed topic, or chat not found for eight seconds."""
     rig.platform.answers = [Outcome("refused", "not enough rights")] * 3
     chat = await rig.chat()
     await rig.alert(chat, "a")
@@ -269,13 +269,13 @@ async def test_a_refusal_that_may_pass_waits_is_told_once_and_loses_nothing(rig:
         await rig.pass_on(600_000)
     await rig.counts(sent=1)
     assert rig.notices == [("refused", chat.id, "not enough rights")]
-    (left,) = await rig.store.chats()
+    (left,) = await rig.store.chats.all()
     assert left.active
     assert left.refused_since == 0
     assert rig.lost == []
 
 
-async def test_a_refusal_that_lasts_for_a_day_switches_the_chat_off(rig: Rig) -> None:
+async def test_a_refusal_that_lasts_a_day_deactivates_the_chat(rig: Rig) -> None:
     rig.platform.answers = [Outcome("refused", "not enough rights")] * 10
     chat = await rig.chat()
     await rig.alert(chat, "a")
@@ -288,8 +288,8 @@ async def test_a_refusal_that_lasts_for_a_day_switches_the_chat_off(rig: Rig) ->
     await until(lambda: rig.lost == [chat.id])
 
 
-async def test_many_chats_gone_within_a_minute_are_a_platform_that_is_ill(rig: Rig) -> None:
-    """Nobody is switched off for it, those before it was seen come back, and the operators hear of it once."""
+async def test_many_chats_gone_within_a_minute_mean_an_ill_platform(rig: Rig) -> None:
+    """No chat stays deactivated, all get their messages later, and the operators are notified once."""
     chats = [await rig.chat(str(number)) for number in range(8)]
     ill = True
 
@@ -302,15 +302,15 @@ async def test_many_chats_gone_within_a_minute_are_a_platform_that_is_ill(rig: R
     rig.run()
     await until(lambda: ("ill", 0, "") in rig.notices)
     await rig.counts(ready=8)
-    assert all(chat.active for chat in await rig.store.chats())
+    assert all(chat.active for chat in await rig.store.chats.all())
     ill = False
     rig.clock.at += 600_000
     await rig.counts(sent=8)
     assert rig.notices.count(("ill", 0, "")) == 1
-    assert all(chat.active for chat in await rig.store.chats())
+    assert all(chat.active for chat in await rig.store.chats.all())
 
 
-async def test_one_chat_that_is_gone_among_many_that_are_not_is_gone(rig: Rig) -> None:
+async def test_a_few_gone_chats_do_not_mean_an_ill_platform(rig: Rig) -> None:
     chats = [await rig.chat(str(number)) for number in range(8)]
 
     async def send(message: Message) -> Outcome:
@@ -322,10 +322,10 @@ async def test_one_chat_that_is_gone_among_many_that_are_not_is_gone(rig: Rig) -
     rig.run()
     await rig.counts(sent=5, dead=3)
     await until(lambda: len(rig.lost) == 3)  # called after the chat has been switched off
-    assert {chat.remote_id for chat in await rig.store.chats() if not chat.active} == {"0", "1", "2"}
+    assert {chat.remote_id for chat in await rig.store.chats.all() if not chat.active} == {"0", "1", "2"}
 
 
-async def test_a_chat_that_moved_to_where_it_is_is_not_asked_each_second(rig: Rig) -> None:
+async def test_a_chat_moved_to_its_own_id_is_retried_with_backoff(rig: Rig) -> None:
     rig.platform.answers = [Outcome("moved", "", moved_to="7")] * 20
     await rig.alert(await rig.chat("7"), "a")
     rig.run()
@@ -334,12 +334,12 @@ async def test_a_chat_that_moved_to_where_it_is_is_not_asked_each_second(rig: Ri
     assert len(rig.platform.sent) <= 6
     for _ in range(200):
         await rig.pass_on(120_000)
-        if await rig.store.counts() == {"dead": 1}:
+        if await rig.store.outbox.counts() == {"dead": 1}:
             break
     await rig.counts(dead=1)
 
 
-async def test_one_chat_that_hangs_holds_up_no_other(rig: Rig) -> None:
+async def test_a_hanging_chat_delays_no_other(rig: Rig) -> None:
     slow, quick = await rig.chat("1"), await rig.chat("2")
     gate = asyncio.Event()
 
@@ -380,7 +380,7 @@ async def test_order_is_kept_within_a_chat(rig: Rig) -> None:
     assert [m.body["cluster"]["id"] for m in rig.platform.sent][1:] == [f"{n:02}" for n in range(12)]
 
 
-async def test_two_dispatchers_deliver_what_one_delivers(rig: Rig) -> None:
+async def test_two_dispatchers_deliver_each_message_once(rig: Rig) -> None:
     for number in range(10):
         chat = await rig.chat(str(number))
         await rig.alert(chat, f"a{number}")
@@ -391,7 +391,7 @@ async def test_two_dispatchers_deliver_what_one_delivers(rig: Rig) -> None:
     assert len({message.id for message in rig.platform.sent}) == len(rig.platform.sent) == 20
 
 
-async def test_what_cannot_be_rendered_is_given_up_and_the_rest_goes_on(rig: Rig) -> None:
+async def test_a_message_that_cannot_render_is_dead_and_others_go_out(rig: Rig) -> None:
     await rig.alert(await rig.chat("1"), "a")
     await rig.alert(await rig.chat("2"), "b")
 
@@ -426,7 +426,7 @@ def test_the_limiter_spaces_and_counts_by_chat_and_group() -> None:
 
 
 @pytest.mark.parametrize(("way", "jitter"), [(0.001, 0.0), (0.001, 0.03), (0.05, 0.0), (0.05, 0.05)])
-def test_no_second_of_the_platforms_has_more_than_permitted_whatever_the_ways(way: float, jitter: float) -> None:
+def test_the_rate_limit_holds_at_any_latency(way: float, jitter: float) -> None:
     now, chance = [0.0], random.Random(3)
     limiter = Limiter(Limits(30, 0.0, None), lambda: now[0])
     arrived: list[float] = []
@@ -449,7 +449,7 @@ def test_no_second_of_the_platforms_has_more_than_permitted_whatever_the_ways(wa
     assert len(arrived) / 60 >= 0.9 * 30
 
 
-def test_back_off_grows_and_never_undercuts_what_was_asked_for() -> None:
+def test_back_off_grows_and_never_undercuts_retry_after() -> None:
     backoff = Backoff()
     waits = [backoff.seconds(n, 1.0) for n in range(1, 12)]
     assert waits == sorted(waits)
@@ -459,7 +459,7 @@ def test_back_off_grows_and_never_undercuts_what_was_asked_for() -> None:
         assert backoff.seconds(10_000, 1.0) == backoff.longest
 
 
-async def test_a_cancel_that_comes_with_a_wake_up_ends_the_dispatcher(rig: Rig) -> None:
+async def test_a_cancel_during_a_wake_up_ends_the_dispatcher(rig: Rig) -> None:
     dispatcher = rig.run()
     await asyncio.sleep(0.02)
     dispatcher.wake()

@@ -1,4 +1,4 @@
-"""The verdict on the program: well only while nothing is wrong, and never from a sign of life that is old."""
+"""Health: well only while there is no trouble and the heartbeat is fresh."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_each_sign_of_trouble_is_named(signs: Signs, wrong: set[str]) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"at": "x", "troubles": {}}', '{"at": 1, "troubles": 3}'])
-def test_no_sign_of_life_is_trouble(text: str | None) -> None:
+def test_no_heartbeat_is_trouble(text: str | None) -> None:
     lines, well = read_heartbeat(text, NOW)
     assert not well
     assert lines
 
 
 @pytest.mark.parametrize("off", [SILENT_MS + 1, -SILENT_MS - 1])
-def test_an_old_sign_of_life_is_none(off: int) -> None:
+def test_an_old_heartbeat_is_trouble(off: int) -> None:
     lines, well = read_heartbeat(heartbeat(NOW, Signs()), NOW + off)
     assert (lines, well) == ([f"no sign of life for {off / 1000:.0f} s"], False)

@@ -1,4 +1,4 @@
-"""Languages: every text there is, translated, with its placeholders, within the platforms' limits."""
+"""Languages: every text is translated, keeps its placeholders and fits the platforms' limits."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ MARKS |= {"n_": (1, 2), "command": (2,), "Parameter": (2,)}
 
 
 def texts() -> set[str | tuple[str, ...]]:
-    """Every text of the program that people read."""
-    found: set[str | tuple[str, ...]] = set()
+    """Return every user-facing text of the program."""
+    ids: set[str | tuple[str, ...]] = set()
     for folder in ("engine", "handlers"):
         for _file, _line, text, _comments, _context in extract_from_dir(ROOT / folder, keywords=MARKS):
-            found.add(text)
-    return found
+            ids.add(text)
+    return ids
 
 
 def catalogue(tag: str) -> Catalog:
@@ -53,13 +53,13 @@ def said(message: Message) -> list[str]:
 
 @pytest.mark.parametrize("tag", OTHERS)
 def test_every_text_is_translated_and_no_other_is(tag: str) -> None:
-    known = {message.id: message for message in catalogue(tag) if message.id}
-    assert known.keys() == texts()
-    assert not [message.id for message in known.values() if message.fuzzy or not all(said(message))]
+    messages = {message.id: message for message in catalogue(tag) if message.id}
+    assert messages.keys() == texts()
+    assert not [message.id for message in messages.values() if message.fuzzy or not all(said(message))]
 
 
 @pytest.mark.parametrize("tag", OTHERS)
-def test_placeholders_are_those_of_the_text(tag: str) -> None:
+def test_translations_keep_the_placeholders(tag: str) -> None:
     for message in catalogue(tag):
         many = [message.id] if isinstance(message.id, str) else list(message.id)
         if not many[0]:
@@ -94,8 +94,8 @@ async def test_every_answer_keeps_to_the_limits_in_every_language(tag: str) -> N
     kit = await Kit.make()
     for command in all_commands():
         for line in (command.example, f"/{command.name}"):
-            found = await kit.ask(line, locale=tag)
-            assert not broken(found), (line, found.text)
+            answer = await kit.ask(line, locale=tag)
+            assert not broken(answer), (line, answer.text)
     assert (await kit.ask("/liq 86000", "9", locale=tag)).text != (await kit.ask("/liq 86000", "9")).text
     await kit.close()
 
@@ -116,15 +116,15 @@ def test_a_locale_leads_to_the_nearest_language() -> None:
         ("zh-Hans", ("88,910", "3,124.5", "$1.2B", "$1.2-75M")),
     ],
 )
-def test_numbers_are_written_and_read_as_each_language_does(tag: str, shown: tuple[str, ...]) -> None:
+def test_numbers_are_formatted_and_parsed_by_language(tag: str, shown: tuple[str, ...]) -> None:
     with use_language(tag):
         assert (price(88_910), price(3_124.5), usd(1.2e9), usd_range(1.2e6, 7.5e7)) == shown
-        # What is shown can be typed back.
+        # A price that we display parses back.
         assert parse_price(price(88_910), 90_000.0) == 88_910
         assert parse_price(price(3_124.5), 3_000.0) == pytest.approx(3_124.5)
 
 
-def test_counts_take_the_form_of_their_language() -> None:
+def test_plurals_follow_the_language() -> None:
     with use_language("ru"):
         shown = [n_("{count} alert here", "{count} alerts here", count) for count in (1, 2, 5, 11, 21)]
     assert shown == [
@@ -136,7 +136,7 @@ def test_counts_take_the_form_of_their_language() -> None:
     ]
 
 
-def test_what_is_said_within_is_said_in_no_other_place() -> None:
+def test_use_language_applies_only_within_its_block() -> None:
     with use_language("es"):
         assert span(30) == "30 s"
         with use_language("ru"):
@@ -147,7 +147,7 @@ def test_what_is_said_within_is_said_in_no_other_place() -> None:
         assert language.spoken() == SOURCE
 
 
-async def test_a_group_speaks_the_language_of_whoever_subscribed_it() -> None:
+async def test_a_group_uses_the_language_of_its_subscriber() -> None:
     kit = await Kit.make()
     kit.people.admins.add("7")
     group = await kit.chat("-5", "group")
@@ -155,14 +155,14 @@ async def test_a_group_speaks_the_language_of_whoever_subscribed_it() -> None:
     assert (await kit.chat("-5", "group")).preferences.locale == "ru"
     await kit.ask("/subscribe calm", chat=group, locale="es")
     assert (await kit.chat("-5", "group")).preferences.locale == "ru"
-    await kit.store.add_message(group.id, {"kind": "test"})
-    message = await kit.store.claim("telegram", 1000, ())
+    await kit.store.outbox.add_message(group.id, {"kind": "test"})
+    message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
     assert answer_of(kit.services, kit.clock)(message).headline.startswith("Пробное оповещение")
     await kit.close()
 
 
-async def test_a_chats_own_choice_goes_before_the_platforms() -> None:
+async def test_a_chats_language_overrides_the_app_locale() -> None:
     kit = await Kit.make()
     assert (await kit.ask("/help", locale="es")).headline == "Lo que respondo"
     assert (await kit.ask("/language русский", locale="es")).headline == "Язык этого чата: Русский"
@@ -173,7 +173,7 @@ async def test_a_chats_own_choice_goes_before_the_platforms() -> None:
     await kit.close()
 
 
-def test_no_text_hides_within_another() -> None:
-    """What stands in an f-string is not found by the tools that collect texts."""
+def test_f_strings_contain_no_texts() -> None:
+    """Tools that collect texts do not find those inside an f-string."""
     for path in (ROOT / "handlers").rglob("*.py"):
         assert not re.search(r"\{(?:_|n_)\(['\"]", path.read_text()), path.name

@@ -1,4 +1,4 @@
-"""Numbers as people type them, and as they read them."""
+"""Numbers: parsing what people type, formatting for display."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARK = 90_340.0
         "88.000,00",
     ],
 )
-def test_all_usual_writings_mean_the_same(text: str) -> None:
+def test_all_usual_notations_are_equal(text: str) -> None:
     assert numbers.parse_price(text, MARK) == pytest.approx(88_000)
 
 
@@ -48,11 +48,11 @@ def test_all_usual_writings_mean_the_same(text: str) -> None:
         ("0,2134", 0.2, 0.2134),
     ],
 )
-def test_what_a_separator_means_is_decided_by_closeness(text: str, mark: float, price: float) -> None:
+def test_separators_give_the_price_nearest_the_mark(text: str, mark: float, price: float) -> None:
     assert numbers.parse_price(text, mark) == pytest.approx(price)
 
 
-def test_a_thousandth_of_the_price_is_asked_about() -> None:
+def test_a_thousandth_of_the_price_is_questioned() -> None:
     with pytest.raises(numbers.DidYouMeanError, match=r"Did you mean 88\.0k") as caught:
         numbers.parse_price("88", MARK)
     assert caught.value.price == 88_000
@@ -61,7 +61,7 @@ def test_a_thousandth_of_the_price_is_asked_about() -> None:
 @pytest.mark.parametrize(
     "text", ["", "abc", "1e9", "--3", "0", "-0", "88k5", "%", "9" * 60, "-88000", "1000000000", "-99%", "1.2.3,4"]
 )
-def test_what_is_no_price_is_said_with_an_example(text: str) -> None:
+def test_an_invalid_price_gets_a_short_error(text: str) -> None:
     with pytest.raises(InputError) as caught:
         numbers.parse_price(text, MARK)
     assert len(str(caught.value)) < 120
@@ -121,7 +121,7 @@ def test_other_time_spans_are_refused(text: str) -> None:
         numbers.parse_duration(text)
 
 
-def test_unknown_assets_get_the_nearest() -> None:
+def test_unknown_assets_get_suggestions() -> None:
     assert numbers.find_asset("$btc", ["BTC", "ETH"]) == "BTC"
     assert numbers.find_asset("ethusdt", ["BTC", "ETH"]) == "ETH"
     with pytest.raises(InputError, match=r"Did you mean ETH\?"):
@@ -131,5 +131,5 @@ def test_unknown_assets_get_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("value", "shown", "short"), [(1.2345e-5, "0.00001234", "0.0000123"), (0.2134, "0.2134", "0.213")]
 )
-def test_small_prices_have_no_powers_of_ten(value: float, shown: str, short: str) -> None:
+def test_small_prices_have_no_exponent(value: float, shown: str, short: str) -> None:
     assert (numbers.price(value), numbers.label(value)) == (shown, short)

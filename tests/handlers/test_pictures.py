@@ -1,4 +1,4 @@
-"""Pictures: real PNGs of a fixed size, drawn once for equal requests, with what they show in words too."""
+"""Pictures: real PNGs of a fixed size, drawn once for equal requests, with alt text."""
 
 from __future__ import annotations
 
@@ -43,33 +43,33 @@ async def test_equal_requests_share_one_drawing(kit: Kit, monkeypatch: pytest.Mo
         return draw_map(data)
 
     monkeypatch.setattr(pictures, "draw_map", counted)
-    made = Pictures(kit.services)
-    one, two = [await made.draw(await kit.ask("/map")) for _ in range(2)]
-    other = await made.draw(await kit.ask("/map 3%"))
+    drawer = Pictures(kit.services)
+    one, two = [await drawer.draw(await kit.ask("/map")) for _ in range(2)]
+    other = await drawer.draw(await kit.ask("/map 3%"))
     assert one == two != other
     assert len(drawn) == 2
     assert size(one) == (1080, 960)
-    made.close()
+    drawer.close()
 
 
-async def test_a_drawing_that_failed_is_not_kept(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_drawing_is_not_cached(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(data: MapPicture) -> bytes:
         raise OSError("no memory")
 
-    made = Pictures(kit.services)
+    drawer = Pictures(kit.services)
     with monkeypatch.context() as patch:
         patch.setattr(pictures, "draw_map", broken)
         with pytest.raises(OSError, match="no memory"):
-            await made.draw(await kit.ask("/map"))
-    assert size(await made.draw(await kit.ask("/map"))) == (1080, 960)
-    made.close()
+            await drawer.draw(await kit.ask("/map"))
+    assert size(await drawer.draw(await kit.ask("/map"))) == (1080, 960)
+    drawer.close()
 
 
-async def test_the_picture_holds_what_the_map_holds(kit: Kit) -> None:
-    found = await kit.ask("/map 8%")
-    assert found.picture is not None
+async def test_the_picture_matches_the_map(kit: Kit) -> None:
+    answer = await kit.ask("/map 8%")
+    assert answer.picture is not None
     board = kit.services.pipeline.boards["BTC"]
-    data = map_picture(board, found.picture, kit.clock.at)
+    data = map_picture(board, answer.picture, kit.clock.at)
     for side in SIDES:
         within = [
             usd
@@ -78,15 +78,15 @@ async def test_the_picture_holds_what_the_map_holds(kit: Kit) -> None:
         ]
         assert data.now[side].sum() == pytest.approx(sum(within), rel=1e-6)
     shown = {(side, forced) for side, _, _, _, forced in data.clusters}
-    known = {(c.side, c.forced_usd) for c in board.clusters}
-    assert shown <= known
-    assert all(label(price) in found.picture.alt for _, price, *_ in data.clusters)
+    on_board = {(c.side, c.forced_usd) for c in board.clusters}
+    assert shown <= on_board
+    assert all(label(price) in answer.picture.alt for _, price, *_ in data.clusters)
 
 
-async def test_an_asset_without_a_past_can_be_drawn(kit: Kit) -> None:
-    found = await kit.ask("/map")
-    assert found.picture is not None
-    data = map_picture(kit.services.pipeline.boards["BTC"], found.picture, kit.clock.at)
+async def test_assets_without_history_can_be_drawn(kit: Kit) -> None:
+    answer = await kit.ask("/map")
+    assert answer.picture is not None
+    data = map_picture(kit.services.pipeline.boards["BTC"], answer.picture, kit.clock.at)
     rows = len(data.prices) - 1
     bare = MapPicture(
         data.frame,
@@ -111,13 +111,13 @@ async def test_a_track_record_is_drawn_day_by_day(kit: Kit) -> None:
     record = track_record("BTC", made_up(count=MIN_HOURS + 24 * 25))
     kit.services.records["BTC"] = record
     kit.services.pipeline.boards["BTC"].hours.rows.clear()
-    found = await kit.ask("/skill")
-    assert found.picture is not None
-    assert "predicted vs reported" in found.picture.alt
-    made = Pictures(kit.services)
-    assert size(await made.draw(found)) == (1080, 960)
-    made.close()
-    data = skill_picture(kit.services.pipeline.boards["BTC"], record, found.picture, kit.clock.at)
+    answer = await kit.ask("/skill")
+    assert answer.picture is not None
+    assert "predicted vs reported" in answer.picture.alt
+    drawer = Pictures(kit.services)
+    assert size(await drawer.draw(answer)) == (1080, 960)
+    drawer.close()
+    data = skill_picture(kit.services.pipeline.boards["BTC"], record, answer.picture, kit.clock.at)
     assert data.reported.sum(axis=0) == pytest.approx(np.array(record.reported_usd))
     assert data.expected.sum(axis=0) == pytest.approx(np.array(record.expected_usd))
     assert (np.diff(data.days) == 1).all()

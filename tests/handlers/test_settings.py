@@ -1,4 +1,4 @@
-"""Settings: what is wrong is one sentence, and never shows a secret."""
+"""Settings: an error is one sentence and never shows a secret."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ TOKEN = "123456:AAAA-bbbb-cccc-dddd-eeee-ffff-gggg"
 
 
 def test_defaults() -> None:
-    made = load(None, {})
-    assert made.assets == ("BTC", "ETH", "SOL")
-    assert len(made.venues) == 11
-    assert made.ranked is None
-    assert made.access == "chats"
-    assert made.telegram_token is None
+    settings = load(None, {})
+    assert settings.assets == ("BTC", "ETH", "SOL")
+    assert len(settings.venues) == 11
+    assert settings.ranked is None
+    assert settings.access == "chats"
+    assert settings.telegram_token is None
 
 
-def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "a.env"
     file.write_text("CLIFFWATCH_ASSETS=ETH\nCLIFFWATCH_POLL_SECONDS=30\nOTHER=1\n")
-    made = load(file, {"CLIFFWATCH_ASSETS": "btc, sol"})
-    assert made.assets == ("BTC", "SOL")
-    assert made.poll_seconds == 30
+    settings = load(file, {"CLIFFWATCH_ASSETS": "btc, sol"})
+    assert settings.assets == ("BTC", "SOL")
+    assert settings.poll_seconds == 30
 
 
-def test_an_unknown_name_gets_the_nearest() -> None:
+def test_unknown_names_get_a_suggestion() -> None:
     with pytest.raises(SettingError, match="CLIFFWATCH_ASETS is not a setting; the nearest is CLIFFWATCH_ASSETS"):
         load(None, {"CLIFFWATCH_ASETS": "BTC"})
 
@@ -76,35 +76,35 @@ def test_a_bad_secret_is_refused_without_showing_it(row: object) -> None:
     assert "secret value" not in str(caught.value)
 
 
-def test_what_is_posted_is_always_signed() -> None:
+def test_webhook_posts_are_always_signed() -> None:
     address = {"CLIFFWATCH_WEBHOOK_URL": "https://example.org/secret-path"}
     with pytest.raises(SettingError, match="WEBHOOK_SECRET") as caught:
         load(None, address)
     assert "secret-path" not in str(caught.value)
     with pytest.raises(SettingError, match="16 characters"):
         load(None, {**address, "CLIFFWATCH_WEBHOOK_SECRET": "short"})
-    found = load(None, {**address, "CLIFFWATCH_WEBHOOK_SECRET": "0123456789abcdef"})
-    assert {found.webhook_url, found.webhook_secret} <= set(found.secrets)
+    settings = load(None, {**address, "CLIFFWATCH_WEBHOOK_SECRET": "0123456789abcdef"})
+    assert {settings.webhook_url, settings.webhook_secret} <= set(settings.secrets)
 
 
 def test_plain_http_is_for_this_machine_only() -> None:
     assert load(None, {"CLIFFWATCH_TELEGRAM_API": "http://127.0.0.1:8081/"}).telegram_api == "http://127.0.0.1:8081"
 
 
-def test_secrets_are_taken_out_of_text() -> None:
-    made = load(None, {"CLIFFWATCH_TELEGRAM_TOKEN": TOKEN, "CLIFFWATCH_DISCORD_TOKEN": "abcdefghij.klmn"})
-    text = redact(f"GET https://x/bot{TOKEN}/getMe Bot abcdefghij.klmn", made.secrets)
+def test_secrets_are_redacted() -> None:
+    settings = load(None, {"CLIFFWATCH_TELEGRAM_TOKEN": TOKEN, "CLIFFWATCH_DISCORD_TOKEN": "abcdefghij.klmn"})
+    text = redact(f"GET https://x/bot{TOKEN}/getMe Bot abcdefghij.klmn", settings.secrets)
     assert TOKEN not in text
     assert "abcdefghij" not in text
     assert HIDDEN in text
 
 
-def test_what_looks_like_a_token_is_taken_out_too() -> None:
+def test_text_like_a_token_is_redacted_too() -> None:
     assert "AAAA" not in redact("bot987654321:AAAAbbbbccccddddeeeeffffgggghhhhiii/getMe")
     assert "zzz" not in redact("https://discord.com/api/webhooks/1234/zzz-yyy")
 
 
-def test_the_coins_with_the_most_open_interest() -> None:
+def test_assets_can_be_a_top_n() -> None:
     assert load(None, {"CLIFFWATCH_ASSETS": "Top:50"}).ranked == 50
     assert load(None, {"CLIFFWATCH_ASSETS": "pepe,btc"}).ranked is None
     for bad in ("top:0", "top:9999", "top:"):
@@ -122,7 +122,7 @@ def test_a_password_in_an_address_is_never_shown() -> None:
 
 
 async def test_check_shows_no_password() -> None:
-    made = load(
+    settings = load(
         None,
         {
             "CLIFFWATCH_TELEGRAM_API": "https://me:s3cret@host.example",
@@ -131,13 +131,13 @@ async def test_check_shows_no_password() -> None:
             "CLIFFWATCH_VENUE_PROXIES": "bybit=http://me:s3cret@127.0.0.1:9",
         },
     )
-    lines, well = await check(made)
+    lines, well = await check(settings)
     assert not well
     assert "s3cret" not in "\n".join(lines)
     assert any("host.example" in line for line in lines)
 
 
-def test_the_token_of_an_interaction_is_taken_out() -> None:
+def test_the_token_of_an_interaction_is_redacted() -> None:
     for text in (
         "POST https://discord.com/api/v10/interactions/1234/aW50ZXJhY3Rpb24/callback",
         "{'id': '1234', 'token': 'aW50ZXJhY3Rpb24'}",
@@ -146,7 +146,7 @@ def test_the_token_of_an_interaction_is_taken_out() -> None:
         assert "aW50" not in redact(text)
 
 
-def test_debug_is_for_what_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+def test_debug_is_for_our_loggers(capsys: pytest.CaptureFixture[str]) -> None:
     before = logging.getLogger().handlers[:], logging.getLogger().level
     try:
         set_up_logging("DEBUG", ())
@@ -165,7 +165,7 @@ def test_debug_is_for_what_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
             logging.getLogger(name).setLevel(logging.NOTSET)
 
 
-def test_a_settings_file_that_others_can_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_settings_file_others_can_read_logs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "my.env"
     file.write_text("CLIFFWATCH_ASSETS=ETH\n")
     file.chmod(0o600)
@@ -176,16 +176,16 @@ def test_a_settings_file_that_others_can_read_is_warned_of(tmp_path: Path, caplo
     assert "chmod 600" in caplog.text
 
 
-def test_a_ticker_of_another_script_can_be_set() -> None:
+def test_a_non_latin_ticker_can_be_set() -> None:
     assert load(None, {"CLIFFWATCH_ASSETS": "btc,币安人生"}).assets == ("BTC", "币安人生")
 
 
 def test_proxies_are_by_venue_and_never_shown() -> None:
-    made = load(
+    settings = load(
         None, {"CLIFFWATCH_VENUE_PROXIES": "bybit=http://me:s3cret@proxy.example:8080, okx=http://10.0.0.1:3128"}
     )
-    assert made.venue_proxies == {"bybit": "http://me:s3cret@proxy.example:8080", "okx": "http://10.0.0.1:3128"}
-    assert set(made.venue_proxies.values()) <= set(made.secrets)
+    assert settings.venue_proxies == {"bybit": "http://me:s3cret@proxy.example:8080", "okx": "http://10.0.0.1:3128"}
+    assert set(settings.venue_proxies.values()) <= set(settings.secrets)
     for bad in ("kraken=http://a:1", "bybit=ftp://me:s3cret@a", "http://me:s3cret@a"):
         with pytest.raises(SettingError) as caught:
             load(None, {"CLIFFWATCH_VENUE_PROXIES": bad})

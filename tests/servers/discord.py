@@ -32,7 +32,7 @@ Fault = Callable[[str, str], web.Response | None]
 
 
 NONCE_SECONDS = 120.0
-"""How long a nonce is remembered: Discord documents a few minutes."""
+"""Lifetime of a nonce, seconds. Discord documents a few minutes."""
 
 
 class WallClock(Clock):  # type: ignore[misc]  # simcord is not typed

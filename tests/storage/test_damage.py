@@ -1,4 +1,4 @@
-"""Each column of each table damaged in turn: the program starts, and the other chat is told all the same."""
+"""Damage to each column of each table in turn: the program starts, and the other chat still gets its alerts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-import bot
 from engine.alerts.rules import Rule
 from engine.alerts.state import RuleState
 from engine.board import AssetBoard
@@ -23,6 +22,7 @@ from engine.pipeline import AlertPipeline
 from engine.preferences import Preferences
 from handlers.context import Services
 from handlers.delivery.rendering import answer_of
+from handlers.startup import load_board
 from storage.store import Store
 from tests.handlers.kit import filled_board
 
@@ -43,22 +43,22 @@ def alert(chat_id: int, key: str, rule_id: int | None = None) -> AlertRecord:
 
 
 async def filled(path: Path) -> tuple[int, int]:
-    """A database with a row or more in each table; two chats of it."""
+    """Fill a database with a row or more in each table. Return the ids of its two chats."""
     clock = ManualClock(NOW)
     store = Store(path, clock)
     await store.open()
-    one = await store.upsert_chat("telegram", "1", "private", "one")
-    two = await store.upsert_chat("telegram", "2", "private", "two")
+    one = await store.chats.upsert("telegram", "1", "private", "one")
+    two = await store.chats.upsert("telegram", "2", "private", "two")
     for chat in (one, two):
-        await store.save_preferences(chat.id, replace(Preferences(), timezone="Europe/Berlin"))
-        await store.approve_chat(chat.id, approved=True)
+        await store.chats.save_preferences(chat.id, replace(Preferences(), timezone="Europe/Berlin"))
+        await store.chats.approve(chat.id, approved=True)
         rules = [Rule(0, chat.id, "near", "BTC"), Rule(0, chat.id, "price", "BTC", level=95_000.0)]
         for rule in rules:
-            await store.replace_rules(chat.id, [rule], [])
-        await store.mute(chat.id, "ETH", NOW + HOUR_MS)
-        await store.log_change(chat.id, "9", "/threshold normal")
-    await store.save_preferences(one.id, replace(Preferences(), timezone="Europe/Berlin", quiet=(1380, 420)))
-    rules_of = {chat.id: (await store.rules_of_chat(chat.id))[0].id for chat in (one, two)}
+            await store.rules.replace(chat.id, [rule], [])
+        await store.rules.mute(chat.id, "ETH", NOW + HOUR_MS)
+        await store.chats.log_change(chat.id, "9", "/threshold normal")
+    await store.chats.save_preferences(one.id, replace(Preferences(), timezone="Europe/Berlin", quiet=(1380, 420)))
+    rules_of = {chat.id: (await store.rules.of_chat(chat.id))[0].id for chat in (one, two)}
     await store.commit(
         TickRecord(
             NOW,
@@ -68,20 +68,20 @@ async def filled(path: Path) -> tuple[int, int]:
             alerts=[alert(one.id, "k1", rules_of[one.id]), alert(two.id, "k2", rules_of[two.id])],
         )
     )
-    await store.add_operator("telegram", "2")
+    await store.operators.add("telegram", "2")
     bars = [(MARKET, Bar(NOW - n * HOUR_MS, HOUR_MS, 1.0, 1.0, 1.0, 1.0, 5.0)) for n in range(1, 4)]
-    await store.add_bars(bars)
-    await store.add_liquidations([Liquidation(MARKET, NOW - 5, "long", 1.0, 1.0)])
-    await store.save_markets([MARKET])
-    await store.save_tiers(MARKET, [Tier(0.0, 0.004, 0.0, 125.0)], NOW)
-    await store.save_checkpoints({"BTC": (NOW, filled_board().snapshot())})
-    await store.save_track_record("BTC", "2026-01-01", {"d2": 0.5})
+    await store.market.add_bars(bars)
+    await store.market.add_liquidations([Liquidation(MARKET, NOW - 5, "long", 1.0, 1.0)])
+    await store.market.save_markets([MARKET])
+    await store.market.save_tiers(MARKET, [Tier(0.0, 0.004, 0.0, 125.0)], NOW)
+    await store.checkpoints.save({"BTC": (NOW, filled_board().snapshot())})
+    await store.track_records.save("BTC", "2026-01-01", {"d2": 0.5})
     await store.close()
     return one.id, two.id
 
 
 def columns(path: Path) -> Iterator[tuple[str, str, Any]]:
-    """Each column with each value that it should never hold, of its own type."""
+    """Yield table, column and bad value, for each column and each bad value of its type."""
     conn = sqlite3.connect(path)
     for table in TABLES:
         for _, name, kind, *_rest in conn.execute(f"PRAGMA table_info({table})").fetchall():
@@ -92,7 +92,7 @@ def columns(path: Path) -> Iterator[tuple[str, str, Any]]:
 
 
 def damage(path: Path, table: str, column: str, value: Any, chat_id: int) -> bool:
-    """Damage the first chat's rows, or where none is of a chat, the first row; whether there was anything to."""
+    """Damage a row of the first chat, or the first row if the table has no chat. Return False if SQLite refuses."""
     conn = sqlite3.connect(path, isolation_level=None)
     conn.execute("PRAGMA ignore_check_constraints = ON")
     names = [row[1] for row in conn.execute(f"PRAGMA table_info({table})")]
@@ -118,48 +118,48 @@ def damage(path: Path, table: str, column: str, value: Any, chat_id: int) -> boo
 
 
 async def started(path: Path, other: int, board: AssetBoard | None = None) -> None:
-    """Start on a database as the program does, and see the other chat told of something new."""
+    """Start on a database as the program does, and check that the other chat gets a new alert."""
     clock = ManualClock(NOW + 60_000)
     store = Store(path, clock)
     await store.open()
     try:
-        book = await store.load_book()
-        board = board or await bot._board(store, "BTC", ["binanceusdm", "bybit", "okx"], clock)
+        book = await store.rules.load()
+        board = board or await load_board(store, "BTC", ["binanceusdm", "bybit", "okx"], clock)
         pipeline = AlertPipeline({"BTC": board}, book, store)
-        pipeline.downtime.begin(await store.priced_until(), await store.stale_since())
+        pipeline.downtime.begin(await store.market.priced_until(), await store.market.stale_since())
         services = Services(pipeline, store, clock)
-        for market in await store.markets():
-            await store.tiers_of(market.key)
-        await store.bars_since(MARKET, 0)
-        await store.reported_since("BTC", 0)
-        await store.liquidations_since("BTC", 0)
-        await store.track_records("BTC")
-        everybody = await store.chats()
+        for market in await store.market.markets():
+            await store.market.tiers_of(market.key)
+        await store.market.bars_since(MARKET, 0)
+        await store.market.reported_since("BTC", 0)
+        await store.market.liquidations_since("BTC", 0)
+        await store.track_records.all("BTC")
+        everybody = await store.chats.all()
         assert other in {chat.id for chat in everybody}
         for chat in everybody:
-            await store.recent_alerts(chat.id, 5)
-            await store.changes(chat.id, 5)
-            await store.export_chat(chat.id)
-        await store.operators()
+            await store.alerts.recent(chat.id, 5)
+            await store.chats.changes(chat.id, 5)
+            await store.chats.export(chat.id)
+        await store.operators.all()
         await store.commit(TickRecord(NOW + 60_000, alerts=[alert(chat.id, f"new {chat.id}") for chat in everybody]))
         rendered = answer_of(services, clock)
         keys = set()
-        while (message := await store.claim("telegram", 10**7, ())) is not None:
+        while (message := await store.outbox.claim("telegram", 10**7, ())) is not None:
             if message.chat_id == other and message.body.get("cluster"):
                 keys.add(message.body["cluster"]["id"])
             if message.chat_id == other and "rule" in message.body:
                 rendered(message)
-            await store.mark_sent(message.id, "1")
+            await store.outbox.mark_sent(message.id, "1")
         assert f"new {other}" in keys
-        await store.counts()
-        await store.dead_letters(5)
-        await store.oldest_due()
-        await store.tidy(NOW + 100 * DAY_MS)
+        await store.outbox.counts()
+        await store.outbox.dead_letters(5)
+        await store.outbox.oldest_due()
+        await store.checkpoints.tidy(NOW + 100 * DAY_MS)
     finally:
         await store.close()
 
 
-async def test_a_damaged_row_of_one_chat_costs_no_other_anything(tmp_path: Path) -> None:
+async def test_a_damaged_row_affects_only_its_own_chat(tmp_path: Path) -> None:
     whole = tmp_path / "whole.sqlite"
     one, two = await filled(whole)
     await started(_copy(whole, tmp_path / "fine.sqlite"), two)
@@ -185,13 +185,13 @@ def _copy(source: Path, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("zone", ["localtime", "Factory", "Mars/Olympus", ""])
-async def test_a_zone_that_cannot_be_loaded_is_named_and_utc_stands_for_it(tmp_path: Path, zone: str) -> None:
+async def test_a_time_zone_that_cannot_load_is_reported_and_becomes_utc(tmp_path: Path, zone: str) -> None:
     path = tmp_path / "a.sqlite"
     one, _ = await filled(path)
     damage(path, "chat", "timezone", zone, one)
     store = Store(path, ManualClock(NOW))
     await store.open()
-    chat = await store.chat(one)
+    chat = await store.chats.get(one)
     assert chat is not None
     assert chat.preferences.timezone == "UTC"
     assert f"chat #{one}: its time zone" in store.set_aside

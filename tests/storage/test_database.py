@@ -13,7 +13,7 @@ from storage.database import Database
 from storage.migrations import NAMES, migrations
 
 
-async def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     db = Database(tmp_path / "a.sqlite")
     await db.open()
 
@@ -35,7 +35,7 @@ async def test_the_reader_cannot_write(tmp_path: Path) -> None:
     await db.close()
 
 
-async def test_what_is_set_is_what_keeps_data(tmp_path: Path) -> None:
+async def test_the_pragmas_keep_data_safe(tmp_path: Path) -> None:
     db = Database(tmp_path / "a.sqlite")
     await db.open()
 
@@ -47,7 +47,7 @@ async def test_what_is_set_is_what_keeps_data(tmp_path: Path) -> None:
     await db.close()
 
 
-async def test_a_second_one_on_the_same_file_is_refused_with_the_holders_id(tmp_path: Path) -> None:
+async def test_a_second_instance_is_refused_and_the_holder_named(tmp_path: Path) -> None:
     import os
 
     first, second = Database(tmp_path / "a.sqlite"), Database(tmp_path / "a.sqlite")
@@ -81,8 +81,8 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         await Database(tmp_path / "a.sqlite").open()
 
 
-def test_bars_of_before_are_brought_to_one_side_and_maps_made_again() -> None:
-    """Bybit counted both sides until then; what Gate counted cannot be told afterwards."""
+def test_the_units_migration_converts_bars_and_drops_checkpoints() -> None:
+    """Bybit counted both sides until then. Gate's bars are deleted, as only its own data shows what they counted."""
     db = Utils(memory=True)
     for migration in migrations.pending(db):
         if migration.name == "m0006_units":
@@ -109,7 +109,7 @@ def test_every_migration_is_in_the_list_of_names() -> None:
     empty.close()
 
 
-async def test_a_database_of_before_is_closed_to_others(tmp_path: Path) -> None:
+async def test_an_older_databases_files_become_private(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     files = [tmp_path / name for name in ("a.sqlite", "a.sqlite.lock", "a.sqlite-wal")]
     for each in files:

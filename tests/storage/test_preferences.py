@@ -1,4 +1,4 @@
-"""What chats wish becomes of alerts: together, later, or one too many for the day; none is lost without a word."""
+"""Preferences applied to alerts: grouped, held, or over the daily cap. None is lost without a notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOON = 1_780_315_200_000
 
 
 class Kit:
-    """A store, its clock, and chats with wishes."""
+    """A store, its clock, and chats with preferences."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(NOON)
@@ -29,10 +29,10 @@ class Kit:
         self.number = 0
 
     async def chat(self, preferences: Preferences | None = None, remote_id: str = "7") -> Chat:
-        made = await self.store.upsert_chat("telegram", remote_id, "private", "")
+        stored = await self.store.chats.upsert("telegram", remote_id, "private", "")
         if preferences is not None:
-            await self.store.save_preferences(made.id, preferences)
-        return made
+            await self.store.chats.save_preferences(stored.id, preferences)
+        return stored
 
     def alert(self, chat: Chat, usd: float = 1e6, kind: str = "near", **more: Any) -> AlertRecord:
         self.number += 1
@@ -46,12 +46,12 @@ class Kit:
         await self.store.commit(TickRecord(self.clock.at, alerts=list(alerts)))
 
     async def claimed(self) -> list[Message]:
-        """All that is due, taken and sent."""
-        found = []
-        while (message := await self.store.claim("telegram", 1000, ())) is not None:
-            await self.store.mark_sent(message.id, "1")
-            found.append(message)
-        return found
+        """Claim every due message and mark it sent. Return the messages."""
+        messages = []
+        while (message := await self.store.outbox.claim("telegram", 1000, ())) is not None:
+            await self.store.outbox.mark_sent(message.id, "1")
+            messages.append(message)
+        return messages
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def kit() -> AsyncIterator[Kit]:
     await made.store.close()
 
 
-async def test_four_alerts_of_one_tick_are_one_message_the_worst_first(kit: Kit) -> None:
+async def test_four_alerts_of_one_tick_are_one_message_worst_first(kit: Kit) -> None:
     chat, other = await kit.chat(), await kit.chat(remote_id="8")
     await kit.tell(*(kit.alert(chat, usd) for usd in (1e6, 9e6, 3e6, 2e6)), kit.alert(other))
     group, single = await kit.claimed()
@@ -72,7 +72,7 @@ async def test_four_alerts_of_one_tick_are_one_message_the_worst_first(kit: Kit)
     assert single.chat_id == other.id
 
 
-async def test_quiet_hours_hold_alerts_and_bring_them_together_in_the_morning(kit: Kit) -> None:
+async def test_quiet_hours_hold_alerts_for_a_morning_digest(kit: Kit) -> None:
     chat = await kit.chat(Preferences("Europe/Berlin", (22 * 60, 7 * 60)))
     kit.clock.at = NOON + 11 * HOUR_MS  # one in the morning in Berlin
     await kit.tell(kit.alert(chat, 2e6))
@@ -87,7 +87,7 @@ async def test_quiet_hours_hold_alerts_and_bring_them_together_in_the_morning(ki
     assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
 
 
-async def test_what_is_held_does_not_stand_in_the_way_of_what_may_come_through(kit: Kit) -> None:
+async def test_held_alerts_do_not_block_top_tier_ones(kit: Kit) -> None:
     chat = await kit.chat(Preferences("UTC", (11 * 60, 13 * 60), loud=True))
     await kit.tell(kit.alert(chat))
     await kit.tell(kit.alert(chat, top_tier=True))
@@ -96,7 +96,7 @@ async def test_what_is_held_does_not_stand_in_the_way_of_what_may_come_through(k
     assert [message.body["kind"] for message in await kit.claimed()] == ["digest"]
 
 
-async def test_a_day_is_full_at_its_cap_says_so_once_and_begins_anew(kit: Kit) -> None:
+async def test_the_daily_cap_is_announced_once_and_resets_daily(kit: Kit) -> None:
     chat = await kit.chat(Preferences(cap=2))
     for _ in range(5):
         await kit.tell(kit.alert(chat))
@@ -109,65 +109,65 @@ async def test_a_day_is_full_at_its_cap_says_so_once_and_begins_anew(kit: Kit) -
     assert [message.body["kind"] for message in await kit.claimed()] == ["near"]
 
 
-async def test_only_what_was_delivered_or_still_may_be_counts_for_a_rule(kit: Kit) -> None:
+async def test_only_delivered_or_pending_alerts_count_for_a_rule(kit: Kit) -> None:
     chat = await kit.chat()
-    (rule,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", every_ms=ONCE)], ["near"])
+    (rule,), _ = await kit.store.rules.replace(chat.id, [Rule(0, chat.id, "near", every_ms=ONCE)], ["near"])
     await kit.tell(kit.alert(chat, rule_id=rule.id))
-    assert await kit.store.last_fired([rule.id]) == {rule.id: NOON}
-    message = await kit.store.claim("telegram", 1000, ())
+    assert await kit.store.rules.last_fired([rule.id]) == {rule.id: NOON}
+    message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
-    await kit.store.give_up(message.id, "bad request")
-    assert await kit.store.rules_of_message(message.id) == [rule.id]
-    assert await kit.store.last_fired([rule.id]) == {}
+    await kit.store.outbox.give_up(message.id, "bad request")
+    assert await kit.store.alerts.rules_of_message(message.id) == [rule.id]
+    assert await kit.store.rules.last_fired([rule.id]) == {}
     await kit.tell(kit.alert(chat, rule_id=rule.id, opens_incident=False))
-    assert await kit.store.last_fired([rule.id]) == {}
-    assert (await kit.store.load_book()).last_fired_at == {}
+    assert await kit.store.rules.last_fired([rule.id]) == {}
+    assert (await kit.store.rules.load()).last_fired_at == {}
 
 
-async def test_a_rule_whose_moment_was_missed_has_spoken_by_the_message_that_tells_of_it(kit: Kit) -> None:
-    """Else one that may speak once spoke again after the next start: once in the summary, once by itself."""
+async def test_an_offline_summary_counts_as_an_alert_of_the_rules_it_covers(kit: Kit) -> None:
+    """Otherwise a once rule fired again after the next start: first in the summary, then by itself."""
     chat = await kit.chat()
-    (rule,), _ = await kit.store.replace_rules(
+    (rule,), _ = await kit.store.rules.replace(
         chat.id, [Rule(0, chat.id, "price", "BTC", level=1.0, every_ms=ONCE)], []
     )
     await kit.tell(kit.alert(chat, kind="offline", rule_id=None, counts_for=(rule.id,)))
-    assert (await kit.store.load_book()).last_fired_at == {rule.id: NOON}
-    assert len(await kit.store.recent_alerts(chat.id, 5)) == 1
-    message = await kit.store.claim("telegram", 1000, ())
+    assert (await kit.store.rules.load()).last_fired_at == {rule.id: NOON}
+    assert len(await kit.store.alerts.recent(chat.id, 5)) == 1
+    message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
-    await kit.store.give_up(message.id, "bad request")
-    assert await kit.store.rules_of_message(message.id) == [rule.id]
-    assert (await kit.store.load_book()).last_fired_at == {}
+    await kit.store.outbox.give_up(message.id, "bad request")
+    assert await kit.store.alerts.rules_of_message(message.id) == [rule.id]
+    assert (await kit.store.rules.load()).last_fired_at == {}
 
 
-async def test_what_was_given_up_is_listed_and_goes_out_again(kit: Kit) -> None:
+async def test_dead_letters_are_listed_and_can_be_resent(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.tell(kit.alert(chat))
-    message = await kit.store.claim("telegram", 1000, ())
+    message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
-    await kit.store.keep_rendered(message.id, {"text": "old"})
-    await kit.store.give_up(message.id, "bad request")
-    (letter,) = await kit.store.dead_letters(10)
+    await kit.store.outbox.keep_rendered(message.id, {"text": "old"})
+    await kit.store.outbox.give_up(message.id, "bad request")
+    (letter,) = await kit.store.outbox.dead_letters(10)
     assert (letter.id, letter.kind, letter.asset, letter.error) == (message.id, "near", "BTC", "bad request")
     kit.clock.at += 5 * HOUR_MS
-    assert await kit.store.resend([message.id]) == 1
-    assert await kit.store.resend([message.id]) == 0
-    again = await kit.store.claim("telegram", 1000, ())
+    assert await kit.store.outbox.resend([message.id]) == 1
+    assert await kit.store.outbox.resend([message.id]) == 0
+    again = await kit.store.outbox.claim("telegram", 1000, ())
     assert again is not None
     assert (again.id, again.rendered, again.created_at) == (message.id, None, NOON)
 
 
-async def test_expired_messages_are_named_and_only_their_platforms(kit: Kit) -> None:
+async def test_expire_returns_messages_of_its_platform_only(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.tell(kit.alert(chat))
     kit.clock.at += HOUR_MS
-    assert await kit.store.claim("telegram", 1000, ()) is None
-    assert await kit.store.expire("discord") == []
-    assert len(await kit.store.expire("telegram")) == 1
-    assert await kit.store.counts() == {"dead": 1}
+    assert await kit.store.outbox.claim("telegram", 1000, ()) is None
+    assert await kit.store.outbox.expire("discord") == []
+    assert len(await kit.store.outbox.expire("telegram")) == 1
+    assert await kit.store.outbox.counts() == {"dead": 1}
 
 
-async def test_rules_keep_their_levels_repeats_and_ends_and_may_rest(kit: Kit) -> None:
+async def test_rules_keep_levels_intervals_and_expiry_and_can_pause(kit: Kit) -> None:
     chat = await kit.chat()
     wanted = [
         Rule(0, chat.id, "price", "BTC", level=95_000.0, every_ms=ONCE),
@@ -175,77 +175,77 @@ async def test_rules_keep_their_levels_repeats_and_ends_and_may_rest(kit: Kit) -
         Rule(0, chat.id, "funding", level=0.0005, every_ms=8 * HOUR_MS, expires_at=NOON + DAY_MS),
     ]
     for rule in wanted:
-        await kit.store.replace_rules(chat.id, [rule], [rule.kind])
-    kept = await kit.store.rules_of_chat(chat.id)
+        await kit.store.rules.replace(chat.id, [rule], [rule.kind])
+    kept = await kit.store.rules.of_chat(chat.id)
     assert [replace(rule, id=0) for rule in kept] == wanted
-    await kit.store.replace_rules(chat.id, [wanted[0]], ["price"])
-    assert len(await kit.store.rules_of_chat(chat.id)) == 3
-    await kit.store.pause_rule(kept[1].id, paused=True)
-    assert {rule.level for rule in (await kit.store.load_book()).rules} == {95_000.0, 0.0005}
+    await kit.store.rules.replace(chat.id, [wanted[0]], ["price"])
+    assert len(await kit.store.rules.of_chat(chat.id)) == 3
+    await kit.store.rules.pause(kept[1].id, paused=True)
+    assert {rule.level for rule in (await kit.store.rules.load()).rules} == {95_000.0, 0.0005}
 
 
-async def test_wishes_come_back(kit: Kit) -> None:
+async def test_preferences_persist(kit: Kit) -> None:
     preferences = Preferences("Asia/Tokyo", (60, 120), loud=True, cap=3)
     chat = await kit.chat(preferences)
-    (found,) = await kit.store.chats()
-    assert found.preferences == preferences
+    (stored,) = await kit.store.chats.all()
+    assert stored.preferences == preferences
     assert chat.preferences == Preferences()
 
 
-async def test_a_sweep_is_counted_once_more_and_its_message_changed(kit: Kit) -> None:
+async def test_a_sweeps_message_is_edited_with_the_final_count(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.tell(kit.alert(chat, kind="swept"))
-    told = await kit.store.claim("telegram", 10 * HOUR_MS, ())
-    assert told is not None
-    assert told.edits is None
+    message = await kit.store.outbox.claim("telegram", 10 * HOUR_MS, ())
+    assert message is not None
+    assert message.edits is None
     kit.clock.at += HOUR_MS
-    assert await kit.store.claim("telegram", 10 * HOUR_MS, ()) is None  # not before the first was taken
-    await kit.store.mark_sent(told.id, "remote-5")
-    assert await kit.store.counts() == {"sent": 1}
-    change = await kit.store.claim("telegram", 1000, ())
+    assert await kit.store.outbox.claim("telegram", 10 * HOUR_MS, ()) is None  # the edit waits until the first is sent
+    await kit.store.outbox.mark_sent(message.id, "remote-5")
+    assert await kit.store.outbox.counts() == {"sent": 1}
+    change = await kit.store.outbox.claim("telegram", 1000, ())
     assert change is not None
     assert change.edits == "remote-5"
-    assert change.body == {**told.body, "final": True}
+    assert change.body == {**message.body, "final": True}
 
 
-async def test_a_change_of_what_was_given_up_is_never_sent(kit: Kit) -> None:
+async def test_an_edit_of_a_dead_letter_is_never_sent(kit: Kit) -> None:
     chat = await kit.chat()
     await kit.tell(kit.alert(chat, kind="swept"))
-    told = await kit.store.claim("telegram", 1000, ())
-    assert told is not None
-    await kit.store.give_up(told.id, "bad request")
+    message = await kit.store.outbox.claim("telegram", 1000, ())
+    assert message is not None
+    await kit.store.outbox.give_up(message.id, "bad request")
     kit.clock.at += 2 * HOUR_MS
-    assert await kit.store.claim("telegram", 1000, ()) is None
+    assert await kit.store.outbox.claim("telegram", 1000, ()) is None
     kit.clock.at += DAY_MS
-    await kit.store.expire("telegram")
-    assert [letter.id for letter in await kit.store.dead_letters(10)] == [told.id]
+    await kit.store.outbox.expire("telegram")
+    assert [letter.id for letter in await kit.store.outbox.dead_letters(10)] == [message.id]
 
 
-async def test_what_has_grown_changes_its_message_before_or_after_it_was_sent(kit: Kit) -> None:
+async def test_a_grown_alert_edits_its_message_before_or_after_sending(kit: Kit) -> None:
     chat = await kit.chat()
     first = kit.alert(chat, kind="cascade")
     await kit.tell(first)
     await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 2}, "unknown": {"value": 9}}))
-    (told,) = await kit.claimed()
-    assert told.body["value"] == 2
+    (message,) = await kit.claimed()
+    assert message.body["value"] == 2
     for value in (3, 4):
         await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": value}}))
     (change,) = await kit.claimed()
     assert (change.edits, change.body["value"]) == ("1", 4)
 
 
-async def test_a_new_rule_never_has_the_number_of_an_old_one(kit: Kit) -> None:
+async def test_rule_numbers_are_never_reused(kit: Kit) -> None:
     chat = await kit.chat()
-    (first,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
-    (second,), gone = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near", size="calm")], ["near"])
+    (first,), _ = await kit.store.rules.replace(chat.id, [Rule(0, chat.id, "near")], ["near"])
+    (second,), gone = await kit.store.rules.replace(chat.id, [Rule(0, chat.id, "near", size="calm")], ["near"])
     assert gone == [first]
     assert second.id > first.id
-    await kit.store.remove_rules([second.id])
-    (third,), _ = await kit.store.replace_rules(chat.id, [Rule(0, chat.id, "near")], ["near"])
+    await kit.store.rules.remove([second.id])
+    (third,), _ = await kit.store.rules.replace(chat.id, [Rule(0, chat.id, "near")], ["near"])
     assert third.id > second.id
 
 
-async def test_what_grows_while_it_is_held_spoils_nothing(kit: Kit) -> None:
+async def test_a_held_alert_can_grow_before_its_digest(kit: Kit) -> None:
     chat = await kit.chat(Preferences("UTC", (11 * 60, 13 * 60)))
     first = kit.alert(chat, kind="cascade")
     await kit.tell(first)
@@ -256,14 +256,14 @@ async def test_what_grows_while_it_is_held_spoils_nothing(kit: Kit) -> None:
     assert (digest.body["kind"], digest.body["count"]) == ("digest", 2)
 
 
-async def test_of_two_changes_the_newer_stands(kit: Kit) -> None:
+async def test_of_two_edits_the_newer_wins(kit: Kit) -> None:
     chat = await kit.chat()
     first = kit.alert(chat, kind="cascade")
     await kit.tell(first)
     await kit.claimed()
     await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 1}}))
-    older = await kit.store.claim("telegram", 1000, ())
+    older = await kit.store.outbox.claim("telegram", 1000, ())
     assert older is not None
     await kit.store.commit(TickRecord(1, changes={first.key: {**first.facts, "value": 2}}))
-    await kit.store.put_back(older.id, kit.clock.at, "429")
+    await kit.store.outbox.put_back(older.id, kit.clock.at, "429")
     assert [message.body["value"] for message in await kit.claimed()] == [2]

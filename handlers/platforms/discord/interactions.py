@@ -172,7 +172,7 @@ class Incoming:
         """Return whether a channel has commands answered only to the user, or in another channel."""
         if interaction.guild_id is None:
             return False
-        chat = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
+        chat = await self._services.store.chats.find(PLATFORM, str(interaction.channel_id))
         return chat is not None and chat.preferences.room not in (PUBLIC, chat.remote_id)
 
     async def _show(self, interaction: discord.Interaction, answer: Answer, *, hidden: bool, changes: bool) -> None:
@@ -220,12 +220,12 @@ class Incoming:
         between_people = interaction.guild_id is None and interaction.context.private_channel is True
         if own or between_people:
             remote = await self._face.private_chat(str(interaction.user.id)) or f"user {interaction.user.id}"
-            return await store.upsert_chat(PLATFORM, remote, "private", "", locale, person=str(interaction.user.id))
+            return await store.chats.upsert(PLATFORM, remote, "private", "", locale, person=str(interaction.user.id))
         kind: ChatKind = "private" if interaction.guild_id is None else "channel"
         title = getattr(interaction.channel, "name", None) or ""
         seen = locale if kind == "private" else str(interaction.guild_locale or "")
         person = str(interaction.user.id) if kind == "private" else ""
-        return await store.upsert_chat(PLATFORM, str(interaction.channel_id), kind, title, seen, person=person)
+        return await store.chats.upsert(PLATFORM, str(interaction.channel_id), kind, title, seen, person=person)
 
     # -- commands
 
@@ -288,17 +288,17 @@ class Incoming:
         here = str(interaction.channel_id)
         if interaction.guild_id is not None and not (rights.manage_channels or rights.manage_guild):
             here = await self._face.private_chat(str(interaction.user.id)) or ""
-        chat = await store.find_chat(PLATFORM, here)
-        return await store.rules_of_chat(chat.id) if chat is not None else []
+        chat = await store.chats.find(PLATFORM, here)
+        return await store.rules.of_chat(chat.id) if chat is not None else []
 
     async def _may_be_proposed(self, interaction: discord.Interaction) -> bool:
         """Return whether autocomplete may show data. To be quick, it checks stored approvals and operators only."""
-        chat = await self._services.store.find_chat(PLATFORM, str(interaction.channel_id))
+        chat = await self._services.store.chats.find(PLATFORM, str(interaction.channel_id))
         if chat is not None and chat.off_reason == REFUSED:
             return False
         if self._services.access == "open" or (chat is not None and chat.approved):
             return True
-        people = await self._services.store.operators() | self._services.configured_operators
+        people = await self._services.store.operators.all() | self._services.configured_operators
         return (PLATFORM, str(interaction.user.id)) in people
 
 

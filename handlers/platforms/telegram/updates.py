@@ -184,7 +184,7 @@ class Incoming:
         if spent == "yes":
             locale = user.language_code or ""
             # Do not store users who only send inline queries.
-            stored_chat = await services.store.find_chat(PLATFORM, str(user.id))
+            stored_chat = await services.store.chats.find(PLATFORM, str(user.id))
             chat = stored_chat or Chat(0, PLATFORM, str(user.id), "private", preferences=Preferences(locale=locale))
             for name in ("liq", "market"):
                 words = query.query if name == "liq" else query.query.split(" ")[0]
@@ -202,9 +202,9 @@ class Incoming:
         if message is None or message.migrate_to_chat_id is None:
             return
         store = self._services.store
-        old = await store.find_chat(PLATFORM, str(message.chat.id))
+        old = await store.chats.find(PLATFORM, str(message.chat.id))
         if old is not None:
-            taken = await store.find_chat(PLATFORM, str(message.migrate_to_chat_id))
+            taken = await store.chats.find(PLATFORM, str(message.migrate_to_chat_id))
             merged_id = taken.id if taken is not None else None
             await self._services.subscriptions.move_chat(old.id, str(message.migrate_to_chat_id), merged_id)
             if not old.active and old.off_reason not in (STOPPED, REFUSED):
@@ -217,7 +217,7 @@ class Incoming:
             return
         user = change.from_user if change.chat.type == "private" else None
         stored_chat = await self._chat(change.chat, None, user)
-        topics = [chat for chat in await self._services.store.chats(PLATFORM) if _is_topic_of(chat, change.chat)]
+        topics = [chat for chat in await self._services.store.chats.all(PLATFORM) if _is_topic_of(chat, change.chat)]
         reason = _why_not(change.chat, change.new_chat_member)
         for chat in (stored_chat, *topics):
             if reason and chat.active:
@@ -232,7 +232,7 @@ class Incoming:
 
     async def _welcome(self, chat: Chat) -> None:
         rules = await self._services.subscriptions.activate_chat(chat.id)
-        await self._services.store.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
+        await self._services.store.outbox.add_message(chat.id, {"kind": "welcome", "rules": len(rules)})
         self._services.wake()
 
     async def _chat(
@@ -244,7 +244,7 @@ class Incoming:
         topic = _topic(message)
         locale = user.language_code or "" if user is not None and kind == "private" else ""
         parent = str(chat.id) if topic else ""
-        return await self._services.store.upsert_chat(PLATFORM, remote_id(chat, topic), kind, title, locale, parent)
+        return await self._services.store.chats.upsert(PLATFORM, remote_id(chat, topic), kind, title, locale, parent)
 
     # -- answers
 

@@ -206,7 +206,7 @@ async def test_every_order_is_stored_once_despite_repeats_and_reconnects(name: s
             await until(lambda: len(rig.stored) >= wanted)  # noqa: B023  # evaluated within this iteration
         await asyncio.sleep(0.3)
         assert len(rig.stored) == len(sent)
-        rows = await store.reported_since("BTC", 0)
+        rows = await store.market.reported_since("BTC", 0)
         assert len(rows) == len(sent)
     finally:
         await rig.stop()
@@ -248,7 +248,7 @@ async def test_a_thousand_orders_in_a_second_are_stored_once() -> None:
         source.orders = sorted(orders, key=lambda order: order.at)
         clock.at += MINUTE_MS
         await until(lambda: len(rig.stored) >= 3000)
-        rows = await store.reported_since("BTC", 0)
+        rows = await store.market.reported_since("BTC", 0)
         assert len(rows) == 3000
         assert {venue_of(key) for *_, key in rows} == set(THREE)
         assert sum(usd for _, _, usd, _ in rows) == pytest.approx(

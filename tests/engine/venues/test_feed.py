@@ -44,11 +44,16 @@ class Rig:
         self.server, self.clock, self.store, self.board = server, clock, store, board
         workers = [
             VenueWorker(
-                VENUES[name](Access(server.url, None, clock.now)), ["BTC"], store, clock, DAYS, board.maps.closed_at_of
+                VENUES[name](Access(server.url, None, clock.now)),
+                ["BTC"],
+                store.market,
+                clock,
+                DAYS,
+                board.maps.closed_at_of,
             )
             for name in names
         ]
-        self.feed = LiveFeed(workers, {"BTC": board}, store, clock, poll_seconds)
+        self.feed = LiveFeed(workers, {"BTC": board}, store.market, clock, poll_seconds)
         self.pipeline = AlertPipeline({"BTC": board}, ActiveRules(), store)
         self.delivered: list[MarketTick] = []
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +110,7 @@ async def test_loopback_and_direct_feed_give_the_same_map(rig: Rig) -> None:
     direct = AssetBoard("BTC")
     for worker in rig.feed.workers:
         market = worker.venue.markets[0]
-        for bar in await rig.store.bars_since(market, 0):
+        for bar in await rig.store.market.bars_since(market, 0):
             direct.advance(AssetUpdate(bars=((market, bar),)), bar.closed_at)
         live, again = rig.board.maps.markets[market.key], direct.maps.markets[market.key]
         assert live.closed_at == again.closed_at
@@ -168,13 +173,13 @@ async def test_bars_of_an_outage_of_every_venue_are_marked_as_missed(rig: Rig, m
     monkeypatch.setattr("engine.venues.worker.BACKOFF_SECONDS", (0.05, 0.1))
     rig.start()
     await rig.settle()
-    before = await rig.store.priced_until()
+    before = await rig.store.market.priced_until()
     for name in THREE:
         rig.server.fail(name, "down")
     await until(lambda: all(worker.state == "failing" for worker in rig.feed.workers))
     rig.clock.at += 20 * MINUTE_MS
     await asyncio.sleep(0.5)
-    assert await rig.store.priced_until() == before
+    assert await rig.store.market.priced_until() == before
     count = len(rig.delivered)
     rig.server.recover()
     await until(lambda: any(d.late for d in rig.delivered[count:]))
@@ -211,7 +216,7 @@ async def test_a_late_venues_history_is_stepped_before_its_ticks(rig: Rig, monke
     late.venue.load, late._retry_at = load, 0.0  # type: ignore[method-assign]
     await until(lambda: not rig.board.missing, 30)
     market = late.venue.markets[0]
-    bars = await rig.store.bars_since(market, 0)
+    bars = await rig.store.market.bars_since(market, 0)
     direct = AssetBoard("BTC")
     for bar in bars:
         direct.advance(AssetUpdate(bars=((market, bar),)), bar.closed_at)

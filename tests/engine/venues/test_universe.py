@@ -46,7 +46,7 @@ async def server() -> AsyncIterator[LoopbackExchange]:
 def readers(server: LoopbackExchange, store: Store, names: Sequence[str]) -> list[VenueWorker]:
     clock = ManualClock(NOW)
     return [
-        VenueWorker(VENUES[name](Access(server.url, None, clock.now)), [], store, clock, 1, lambda market: 0)
+        VenueWorker(VENUES[name](Access(server.url, None, clock.now)), [], store.market, clock, 1, lambda market: 0)
         for name in names
     ]
 

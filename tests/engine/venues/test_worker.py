@@ -36,7 +36,9 @@ async def reader(
     store = store or Store(None, SystemClock())
     await store.open()
     server = await exchange(clock, WavySource(), WavySource(3000, asset="ETH"), inverse=True)
-    worker = VenueWorker(VENUES[name](Access(server.url, None, clock.now)), ["BTC"], store, clock, 1, lambda market: 0)
+    worker = VenueWorker(
+        VENUES[name](Access(server.url, None, clock.now)), ["BTC"], store.market, clock, 1, lambda market: 0
+    )
     try:
         yield worker, server, store, clock
     finally:
@@ -50,19 +52,19 @@ async def test_the_first_bar_is_placed_by_the_venues_own_tiers() -> None:
         assert await worker.open()
         linear = next(market for market in worker.venue.markets if market.kind == "linear")
         assert (linear.maintenance_rate, linear.fee_rate, linear.max_leverage) == (0.004, 0.00075, 125.0)
-        read_at, tiers = await store.tiers_of(linear.key)
+        read_at, tiers = await store.market.tiers_of(linear.key)
         assert read_at == NOW
         assert [(tier.floor, tier.maintenance_rate, tier.max_leverage) for tier in tiers] == [
             (0.0, 0.004, 125.0),
             (1_000_000.0, 0.005, 100.0),
         ]
         assert [tier.maintenance_amount for tier in tiers] == pytest.approx([0.0, 1000.0])
-        await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], NOW)
+        await store.market.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], NOW)
         worker.state = "ok"
         await worker.reload()  # within the day: no new request
         assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.004
         clock.at += DAY_MS
-        await store.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], clock.at)
+        await store.market.save_tiers(linear, [Tier(0.0, 0.02, 0.0, 20.0)], clock.at)
         await worker.reload()
         assert worker.venue.markets_of("BTC")[0].maintenance_rate == 0.02  # stored within the day, so it is used
         clock.at += DAY_MS
@@ -125,10 +127,10 @@ async def test_history_resumes_after_a_break() -> None:
         await worker.open()
         market = worker.venue.markets[0]
         await worker.read_history()
-        read = len(await store.bars_since(market, 0))
+        read = len(await store.market.bars_since(market, 0))
         assert read > 270
         again = VenueWorker(
-            VENUES["bybit"](Access(server.url, None, clock.now)), ["BTC"], store, clock, 1, lambda market: 0
+            VENUES["bybit"](Access(server.url, None, clock.now)), ["BTC"], store.market, clock, 1, lambda market: 0
         )
         requests = server.requests["bybit"]
         await again.read_history()
@@ -207,7 +209,7 @@ async def test_an_invalid_answer_leaves_no_gap_in_history(fault: Fault) -> None:
         for entry in worker.progress.values():
             entry.retry_at = 0.0
         await worker.read_history()
-        assert len(await store.bars_since(market, 0)) > 270
+        assert len(await store.market.bars_since(market, 0)) > 270
 
 
 async def test_a_rate_limit_on_any_request_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:

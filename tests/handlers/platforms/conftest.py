@@ -1,4 +1,4 @@
-"""Faces open sockets: one that is left open is found in the test that left it."""
+"""Platforms open sockets. Collect garbage after each test, so that a socket left open fails that test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Discord face over real sockets: commands, permissions, deliveries, refusals."""
+"""The Discord platform over real sockets: commands, permissions, deliveries, refusals."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tests.servers.discord import DiscordServer, reply
 
 
 class Rig:
-    """A face connected to a server."""
+    """A platform connected to a server."""
 
     def __init__(self, kit: Kit, server: DiscordServer) -> None:
         self.kit, self.server = kit, server
         self.pictures = Pictures(kit.services)
-        self.face = DiscordPlatform(kit.services, self.pictures.draw, server.token, server.api, server.gateway)
+        self.platform = DiscordPlatform(kit.services, self.pictures.draw, server.token, server.api, server.gateway)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self.face.run())
-        await until(lambda: self.face.ready)
+        self._task = asyncio.create_task(self.platform.run())
+        await until(lambda: self.platform.ready)
 
     async def stop(self) -> None:
         if self._task:
@@ -50,7 +50,9 @@ class Rig:
     def message(self, *, nonce: str = "nonce-1", plain: bool = False) -> Message:
         answer = Answer("BTC *88,910*", ("@everyone <@1> `x`",), buttons=(Button("Map", "/map btc"),))
         channel = str(self.server.channel.id)
-        return Message(1, 1, channel, "channel", {}, self.face.render(answer), 1, nonce, 2**60, 0, plain, repeat=False)
+        return Message(
+            1, 1, channel, "channel", {}, self.platform.render(answer), 1, nonce, 2**60, 0, plain, repeat=False
+        )
 
 
 @pytest.fixture
@@ -70,15 +72,15 @@ async def test_the_command_tree_is_the_registry(rig: Rig) -> None:
     assert rig.server.synced() == {command.name for command in all_commands()}
 
 
-async def test_every_option_says_what_it_is(rig: Rig) -> None:
+async def test_options_have_their_help_text(rig: Rig) -> None:
     await until(rig.server.synced)
     registered = rig.server.commands()
-    said = {(c["name"], o["name"]): o["description"] for c in registered for o in c.get("options", ())}
+    descriptions = {(c["name"], o["name"]): o["description"] for c in registered for o in c.get("options", ())}
     wanted = {(c.name, p.name): p.help[:100] for c in (*all_commands(), find_command("admin")) for p in c.parameters}
-    assert said == wanted
+    assert descriptions == wanted
 
 
-async def test_an_alert_is_removed_and_paused_by_a_number_that_is_proposed(rig: Rig) -> None:
+async def test_autocomplete_offers_alert_numbers_to_pause_and_remove(rig: Rig) -> None:
     member, channel = rig.server.member.id, rig.server.channel.id
     await rig.slash(member, "alert", rule="price 80k")
     rule = rig.kit.services.pipeline.rules.rules[0].id
@@ -91,35 +93,35 @@ async def test_an_alert_is_removed_and_paused_by_a_number_that_is_proposed(rig: 
     assert "Removed" in (await rig.slash(member, "alerts", action="remove", number=str(rule))).content
 
 
-async def test_who_left_the_server_is_told_no_more_and_who_is_not_answered_for_is(rig: Rig) -> None:
-    """A private channel's id does not say whose it is; that is kept, and the server is asked for them."""
+async def test_alerts_stop_once_a_member_left_but_not_on_a_failed_lookup(rig: Rig) -> None:
+    """The id of a private channel does not identify its user, so we store the user and look up the membership."""
     services, member = rig.kit.services, rig.server.member.id
-    services.access, services.people["discord"] = "chats", rig.face
+    services.access, services.people["discord"] = "chats", rig.platform
     services.wall = rig.kit.clock
-    server = await rig.kit.store.upsert_chat("discord", str(rig.server.channel.id), "channel", "alerts")
-    await rig.kit.store.approve_chat(server.id, approved=True)
+    server = await rig.kit.store.chats.upsert("discord", str(rig.server.channel.id), "channel", "alerts")
+    await rig.kit.store.chats.approve(server.id, approved=True)
     assert "sent to you privately" in (await rig.slash(member, "alert", rule="price 80k")).content
-    private = next(chat for chat in await rig.kit.store.chats("discord") if chat.kind == "private")
+    private = next(chat for chat in await rig.kit.store.chats.all("discord") if chat.kind == "private")
     assert private.person == str(member)
     assert await may_be_told(services, private.id)
     rig.kit.clock.at += ASKED_AGAIN_MS
     rig.server.faults.append(lambda _, path: reply({"message": "503", "code": 0}, 503) if "/members/" in path else None)
-    assert await may_be_told(services, private.id), "no answer is no word that somebody left"
+    assert await may_be_told(services, private.id), "a failed lookup does not mean that the member left"
     rig.server.faults.clear()
     rig.kit.clock.at += ASKED_AGAIN_MS
     rig.server.backend.remove_member(rig.server.guild.id, member)
     assert not await may_be_told(services, private.id)
 
 
-async def test_an_operator_has_admin_alone_with_the_bot(rig: Rig) -> None:
-    """Nobody is shown it in a server; who is no operator is refused."""
+async def test_admin_is_for_operators_in_private_only(rig: Rig) -> None:
+    """Discord hides the command in servers, and we refuse anybody but an operator."""
     await until(rig.server.synced)
     assert "admin" not in rig.server.synced(rig.server.admin.id)
     rig.kit.services.configured_operators = frozenset({("discord", str(rig.server.admin.id))})
-    for user, said in ((rig.server.member.id, "Only the operator"), (rig.server.admin.id, "waiting for approval")):
+    for user, words in ((rig.server.member.id, "Only the operator"), (rig.server.admin.id, "waiting for approval")):
         record = rig.server.slash(user, rig.server.private(user), "admin")
         await until(lambda record=record: rig.server.answer(record) is not None)  # type: ignore[misc]
-        assert said in rig.server.answer(record).content
+        assert words in rig.server.answer(record).content
 
 
 async def test_a_slash_command_is_answered_with_headline_embed_and_buttons(rig: Rig) -> None:
@@ -131,7 +133,7 @@ async def test_a_slash_command_is_answered_with_headline_embed_and_buttons(rig: 
     assert rig.server.answer(pressed).attachments[0]["filename"] == "cliffwatch.png"
 
 
-async def test_only_admins_subscribe_a_channel_and_personal_answers_are_their_own(rig: Rig) -> None:
+async def test_only_admins_subscribe_a_channel_and_personal_answers_are_private(rig: Rig) -> None:
     assert {"subscribe", "unsubscribe", "channel", "preview"}.isdisjoint(rig.server.synced(rig.server.member.id))
     refused = await rig.slash(rig.server.member.id, "quiet", hours="23:00-07:00")
     assert "Only admins" in refused.content
@@ -139,14 +141,14 @@ async def test_only_admins_subscribe_a_channel_and_personal_answers_are_their_ow
     mine = await rig.slash(rig.server.member.id, "threshold", rule="busy")
     assert mine.is_ephemeral
     assert "sent to you privately" in mine.content
-    chats = {chat.kind for chat in await rig.kit.store.chats()}
+    chats = {chat.kind for chat in await rig.kit.store.chats.all()}
     assert chats == {"channel", "private"}
 
 
 async def test_a_message_arrives_once_per_nonce_and_mentions_nobody(rig: Rig) -> None:
-    first = await rig.face.send(rig.message())
-    again = await rig.face.send(rig.message())
-    other = await rig.face.send(rig.message(nonce="nonce-2"))
+    first = await rig.platform.send(rig.message())
+    again = await rig.platform.send(rig.message())
+    other = await rig.platform.send(rig.message(nonce="nonce-2"))
     assert first.kind == again.kind == other.kind == "sent"
     assert first.remote_id == again.remote_id != other.remote_id
     sent = rig.server.messages(rig.server.channel.id)
@@ -175,14 +177,14 @@ async def test_every_refusal_is_classified(rig: Rig, answer: web.Response, kind:
         return None
 
     rig.server.faults.append(refuse)
-    found = await rig.face.send(rig.message())
-    assert found.kind == kind
+    outcome = await rig.platform.send(rig.message())
+    assert outcome.kind == kind
     if status == 429:
-        assert found.retry_after == pytest.approx(45, abs=1)
+        assert outcome.retry_after == pytest.approx(45, abs=1)
 
 
-async def test_messages_go_though_the_commands_are_refused() -> None:
-    """The day's quota of registrations is used up: they are tried again later, and that is said."""
+async def test_messages_are_sent_if_registration_fails() -> None:
+    """The daily quota of registrations is used up. We retry later, and the platform's state shows it."""
     kit, server = await Kit.make(), DiscordServer()
     await server.start()
     refused = reply({"message": "Max number of daily application command creates has been reached", "code": 30034}, 400)
@@ -194,29 +196,29 @@ async def test_messages_go_though_the_commands_are_refused() -> None:
 
     server.faults.append(fault)
     rig = Rig(kit, server)
-    rig._task = asyncio.create_task(rig.face.run())
-    await until(lambda: rig.face.ready)
-    assert (await rig.face.send(rig.message())).kind == "sent"
-    await until(lambda: "commands not registered" in rig.face.state)
+    rig._task = asyncio.create_task(rig.platform.run())
+    await until(lambda: rig.platform.ready)
+    assert (await rig.platform.send(rig.message())).kind == "sent"
+    await until(lambda: "commands not registered" in rig.platform.state)
     await rig.stop()
     await server.stop()
     await kit.close()
 
 
-async def test_a_server_that_is_gone_is_tried_again(rig: Rig) -> None:
+async def test_an_unreachable_server_is_retried(rig: Rig) -> None:
     await rig.server.stop()
-    assert (await rig.face.send(rig.message())).kind in ("retry", "unknown")
+    assert (await rig.platform.send(rig.message())).kind in ("retry", "unknown")
 
 
-async def test_a_wrong_token_ends_the_face_and_says_so() -> None:
+async def test_a_wrong_token_stops_the_platform() -> None:
     kit, server = await Kit.make(), DiscordServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = DiscordPlatform(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
+    platform = DiscordPlatform(kit.services, pictures.draw, "wrong-token-wrong", server.api, server.gateway)
     with pytest.raises(TokenRefusedError):
         async with asyncio.timeout(10):
-            await face.run()
-    assert face.state == "token refused"
+            await platform.run()
+    assert platform.state == "token refused"
     lines, well = await check_discord("wrong-token-wrong", server.api, server.gateway)
     assert (lines, well) == (["the token was refused"], False)
     lines, well = await check_discord(server.token, server.api, server.gateway)
@@ -227,7 +229,7 @@ async def test_a_wrong_token_ends_the_face_and_says_so() -> None:
     await kit.close()
 
 
-async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> None:
+async def test_a_webhook_gets_messages_and_its_refusals_are_classified() -> None:
     seen: list[dict[str, Any]] = []
     answers = [
         web.json_response({"id": "5"}),
@@ -244,11 +246,11 @@ async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> No
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    face = DiscordWebhook(f"http://127.0.0.1:{runner.addresses[0][1]}/api/webhooks/1/secret")
+    webhook = DiscordWebhook(f"http://127.0.0.1:{runner.addresses[0][1]}/api/webhooks/1/secret")
     message = Message(
-        1, 1, "discord", "private", {}, face.render(Answer("h", ("@everyone",))), 1, "n", 2**60, 0, False, False
+        1, 1, "discord", "private", {}, webhook.render(Answer("h", ("@everyone",))), 1, "n", 2**60, 0, False, False
     )
-    outcomes = [await face.send(message) for _ in range(3)]
+    outcomes = [await webhook.send(message) for _ in range(3)]
     assert outcomes == [
         Outcome("sent", remote_id="5"),
         Outcome("retry", "429", retry_after=3.0),
@@ -256,10 +258,10 @@ async def test_a_webhook_gets_messages_and_what_it_refuses_is_classified() -> No
     ]
     assert seen[0]["allowed_mentions"] == {"parse": []}
     await runner.cleanup()
-    assert (await face.send(message)).kind == "retry"
+    assert (await webhook.send(message)).kind == "retry"
 
 
-def test_text_carries_no_markup_into_discord() -> None:
+def test_text_is_escaped_for_discord() -> None:
     assert escape("*a* _b_ `c` ||d|| <@1> [x](y)") == r"\*a\* \_b\_ \`c\` \|\|d\|\| \<@1> [x]\(y)"
     assert escape("~$19M (likely $9-37M)") == "~$19M (likely $9-37M)"
 

@@ -1,4 +1,4 @@
-"""Each command on each face, over the servers: a text, buttons that work, pictures of the right size and kind."""
+"""Every command on every platform: a text, valid buttons, and pictures of the right size and kind."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ async def test_every_command_is_answered_on_telegram(where: str) -> None:
     rig = TelegramRig(kit, server)
     await rig.start()
     for number, command in enumerate(all_commands()):
-        user = 100 + number  # everybody has a budget of their own
+        user = 100 + number  # a new user for each command, with a fresh budget
         chat = user if where == "private" else GROUP - number
         server.languages[user] = TAGS[number % len(TAGS)].partition("-")[0]
         server.admins[chat] = {user}
         server.say(user, f"{command.example.split()[0]}@cliffwatch_bot {_rest(command)}".strip(), chat)
-        # What is one's own is answered privately, wherever it was asked.
+        # Personal answers arrive privately, even if the command was sent in a group.
         await until(lambda chat=chat, user=user: server.to(chat) or server.to(user))  # type: ignore[misc]
         sent = (server.to(chat) or server.to(user))[0]
         assert sent.plain.strip(), command.name
@@ -87,27 +87,27 @@ async def test_every_command_is_answered_on_discord() -> None:
 
 
 def _options(command: Command) -> dict[str, Any]:
-    """The words of a command's example, in the places of its options as far as they are choices or the first."""
+    """Return the words of a command's example as slash options."""
     words = _rest(command).split()
     if not command.parameters or not words:
         return {}
     choice = next((p for p in command.parameters if p.choices and words[0] in p.choices), command.parameters[0])
-    rest = [p for p in command.parameters if p is not choice and not p.choices]
+    free_text = [p for p in command.parameters if p is not choice and not p.choices]
     options = {choice.name: words[0]} if choice.choices else {choice.name: " ".join(words)}
-    if choice.choices and len(words) > 1 and rest:
-        options[rest[0].name] = " ".join(words[1:])
+    if choice.choices and len(words) > 1 and free_text:
+        options[free_text[0].name] = " ".join(words[1:])
     return options
 
 
 async def test_every_command_is_answered_in_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     kit = await Kit.make()
-    chat = await kit.store.upsert_chat("terminal", "local", "private", "")
+    chat = await kit.store.chats.upsert("terminal", "local", "private", "")
     pictures = Pictures(kit.services)
-    face = TerminalPlatform(kit.services, chat, pictures.draw, tmp_path)
+    platform = TerminalPlatform(kit.services, chat, pictures.draw, tmp_path)
     for command in all_commands():
         if command.name in GROUP_ONLY | {"export"}:
             continue
-        await face.answer_line(command.example)
+        await platform.answer_line(command.example)
         assert capsys.readouterr().out.strip(), command.name
     assert all(is_a_picture(path.read_bytes()) for path in tmp_path.glob("*.png"))
     assert {path.stem for path in tmp_path.glob("*.png")} >= {"map-btc", "clusters-btc", "rekt-btc"}
@@ -116,20 +116,20 @@ async def test_every_command_is_answered_in_the_terminal(capsys: pytest.CaptureF
 
 
 async def test_commands_work_in_process_too() -> None:
-    """The model of Discord in process: an answer that was put off, its picture, its buttons, and permissions."""
+    """Simcord in process, without our server: a deferred answer, its picture, visibility, and a button with a form."""
     kit = await Kit.make()
     pictures = Pictures(kit.services)
-    face = DiscordPlatform(kit.services, pictures.draw, "made-up-token")
-    async with simcord.run(face._make_client(), shard_count=1) as env:
+    platform = DiscordPlatform(kit.services, pictures.draw, "made-up-token")
+    async with simcord.run(platform._make_client(), shard_count=1) as env:
         guild = env.create_guild("Traders")
         channel = guild.create_text_channel("alerts")
         member = guild.add_member(env.create_user("member"))
-        found = await member.slash(channel, "map", asset="btc")
-        assert found.acknowledged
-        assert not found.ephemeral
-        assert found.response is not None
-        assert found.response.content.startswith("**BTC")
-        assert found.response.attachments[0].filename == "cliffwatch.png"
+        result = await member.slash(channel, "map", asset="btc")
+        assert result.acknowledged
+        assert not result.ephemeral
+        assert result.response is not None
+        assert result.response.content.startswith("**BTC")
+        assert result.response.attachments[0].filename == "cliffwatch.png"
         mine = await member.slash(channel, "settings")
         assert mine.ephemeral
         form = await member.click((await member.slash(channel, "alert")).response, label="A price")

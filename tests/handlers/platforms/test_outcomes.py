@@ -1,4 +1,4 @@
-"""What the platforms' answers mean: each row of the tables over sockets, with the libraries unmodified."""
+"""Outcomes of the platforms' responses: each row of the tables over sockets, with the libraries unmodified."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ async def test_every_row_of_telegrams_table() -> None:
     async with AsyncExitStack() as stack:
         bench = await _telegram(stack)
         assert isinstance(bench, Telegram)
-        found = []
+        kinds = []
         for refused, _ in TELEGRAM:
             bench.server.faults[:] = [lambda method, _, r=refused: r if method == "sendMessage" else None]  # type: ignore[misc]
-            found.append((await bench.sender.send(message(bench))).kind)
-        wrong = [(str(row[0]), row[1], kind) for row, kind in zip(TELEGRAM, found, strict=True) if row[1] != kind]
+            kinds.append((await bench.sender.send(message(bench))).kind)
+        wrong = [(str(row[0]), row[1], kind) for row, kind in zip(TELEGRAM, kinds, strict=True) if row[1] != kind]
         assert not wrong
 
 
-async def test_an_edit_of_a_message_that_is_gone_is_dead_and_one_that_stands_is_sent() -> None:
+async def test_editing_a_deleted_message_is_dead_and_an_unchanged_one_sent() -> None:
     async with AsyncExitStack() as stack:
         bench = await _telegram(stack)
         assert isinstance(bench, Telegram)
@@ -86,8 +86,8 @@ async def test_an_edit_of_a_message_that_is_gone_is_dead_and_one_that_stands_is_
             assert (await bench.sender.send(replace(message(bench), edits="5"))).kind == kind, text
 
 
-async def test_an_answer_after_six_seconds_is_waited_for() -> None:
-    """The library's own patience is five: each of its givings-up would be one more copy."""
+async def test_a_send_waits_longer_than_five_seconds() -> None:
+    """The library's default timeout is five seconds, and each timeout would send one more copy."""
     async with AsyncExitStack() as stack:
         bench = await _telegram(stack)
         assert isinstance(bench, Telegram)
@@ -123,7 +123,7 @@ async def test_every_row_of_discords_table() -> None:
     async with AsyncExitStack() as stack:
         bench = await _discord(stack)
         assert isinstance(bench, Discord)
-        found = []
+        kinds = []
         for answer, _ in DISCORD:
             kept = (answer.body, answer.status, dict(answer.headers))
 
@@ -133,8 +133,8 @@ async def test_every_row_of_discords_table() -> None:
                 return web.Response(body=body, status=status, headers=headers) if sends else None
 
             bench.server.faults[:] = [fault]
-            found.append((await bench.sender.send(message(bench))).kind)
-        wrong = [(row[0].text, row[1], kind) for row, kind in zip(DISCORD, found, strict=True) if row[1] != kind]
+            kinds.append((await bench.sender.send(message(bench))).kind)
+        wrong = [(row[0].text, row[1], kind) for row, kind in zip(DISCORD, kinds, strict=True) if row[1] != kind]
         assert not wrong
 
 
@@ -153,35 +153,35 @@ async def test_every_row_of_discords_table() -> None:
         (200, {"id": "5"}, {}, "sent", None),
     ],
 )
-def test_what_a_webhooks_answer_means(
+def test_webhook_outcomes(
     status: int, body: dict[str, object], headers: dict[str, str], kind: str, wait: float | None
 ) -> None:
-    found = _outcome(status, json.dumps(body), headers)
-    assert (found.kind, found.retry_after) == (kind, wait)
+    outcome = _outcome(status, json.dumps(body), headers)
+    assert (outcome.kind, outcome.retry_after) == (kind, wait)
 
 
-async def test_a_webhook_in_a_thread_changes_its_message_there_and_believes_only_that_one() -> None:
+async def test_a_webhook_edits_in_its_thread_and_checks_the_message_id() -> None:
     server = WebhookServer()
     await server.start()
     try:
-        face = DiscordWebhook(f"{server.url}?thread_id=77")
-        made = message(_Shown(face))  # type: ignore[arg-type]  # what it needs of a bench
-        assert (await face.send(made)).kind == "sent"
-        assert (await face.send(replace(made, edits="2"))).kind == "sent"
+        webhook = DiscordWebhook(f"{server.url}?thread_id=77")
+        sent = message(_Shown(webhook))  # type: ignore[arg-type]  # the part of a bench that it needs
+        assert (await webhook.send(sent)).kind == "sent"
+        assert (await webhook.send(replace(sent, edits="2"))).kind == "sent"
         assert [(method, path, query["thread_id"]) for method, path, query in server.asked] == [
             ("POST", "/secret-part-of-the-address", "77"),
             ("PATCH", "/secret-part-of-the-address/messages/2", "77"),
         ]
         server.changes = "3"
-        assert await face.send(replace(made, edits="9")) == Outcome("dead", "another message was changed")
+        assert await webhook.send(replace(sent, edits="9")) == Outcome("dead", "another message was changed")
     finally:
         await server.stop()
 
 
 class _Shown:
-    """What message() needs of a bench."""
+    """The part of a bench that message() needs."""
 
     remote_chat = "x"
 
-    def __init__(self, face: DiscordWebhook) -> None:
-        self.sender = face
+    def __init__(self, webhook: DiscordWebhook) -> None:
+        self.sender = webhook

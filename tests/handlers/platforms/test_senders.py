@@ -1,4 +1,4 @@
-"""One suite over all senders: what is sent arrives whole, answers mean the same everywhere, no secret gets out."""
+"""One suite over all senders: messages arrive whole, responses mean the same everywhere, no secret leaks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Memory:
 
 
 class Terminal:
-    """What is printed, is sent: nothing can be refused."""
+    """Printing is sending, so nothing can be refused."""
 
     secrets: tuple[str, ...] = ()
     remote_chat = "local"
@@ -86,9 +86,9 @@ class Terminal:
         self.out = io.StringIO()
         chat = Chat(1, "terminal", "local", "private", preferences=Preferences())
         pictures = Pictures(kit.services)
-        face = TerminalPlatform(kit.services, chat, pictures.draw, None)  # type: ignore[arg-type]  # no picture is drawn
-        face._console = Console(file=self.out, width=200)
-        self.sender: Platform = face
+        platform = TerminalPlatform(kit.services, chat, pictures.draw, None)  # type: ignore[arg-type]  # no picture is drawn
+        platform._console = Console(file=self.out, width=200)
+        self.sender: Platform = platform
         pictures.close()
 
     def arrived(self) -> list[str]:
@@ -98,17 +98,17 @@ class Terminal:
         return self.out.getvalue().split("BTC 88,910")[1:]
 
     def refuse(self, what: str) -> None:
-        pytest.skip(f"a terminal does not answer {what}")
+        pytest.skip(f"a terminal cannot refuse: {what}")
 
     def spoil(self, how: Spoil) -> None:
-        pytest.skip(f"a terminal knows no {how}")
+        pytest.skip(f"a terminal has no response to break: {how}")
 
 
 class Telegram:
     remote_chat = "7"
 
-    def __init__(self, face: TelegramPlatform, server: TelegramServer) -> None:
-        self.sender: Platform = face
+    def __init__(self, platform: TelegramPlatform, server: TelegramServer) -> None:
+        self.sender: Platform = platform
         self.server = server
         self.secrets: tuple[str, ...] = (server.token,)
 
@@ -131,8 +131,8 @@ class Telegram:
 
 
 class Discord:
-    def __init__(self, face: DiscordPlatform, server: DiscordServer) -> None:
-        self.sender: Platform = face
+    def __init__(self, platform: DiscordPlatform, server: DiscordServer) -> None:
+        self.sender: Platform = platform
         self.server, self.remote_chat = server, str(server.channel.id)
         self.secrets: tuple[str, ...] = (server.token,)
 
@@ -150,8 +150,8 @@ class Discord:
             "slow down": reply({"message": "slow down", "retry_after": 45.0, "global": False}, 429, {"Via": "1.1"}),
             "gone": reply({"message": "Missing Permissions", "code": 50013}, 403),
         }
-        made = answers.get(what, reply({"message": "503", "code": 0}, 503))
-        body, status, headers = made.body, made.status, dict(made.headers)
+        refusal = answers.get(what, reply({"message": "503", "code": 0}, 503))
+        body, status, headers = refusal.body, refusal.status, dict(refusal.headers)
 
         def fault(method: str, path: str) -> web.Response | None:
             sends = method == "POST" and path.endswith("/messages")
@@ -191,24 +191,24 @@ async def _telegram(stack: AsyncExitStack) -> Bench:
     kit, server = await Kit.make(), TelegramServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = TelegramPlatform(kit.services, pictures.draw, server.token, server.url)
-    await _running(stack, face.run, lambda: face.ready, kit, server.stop, pictures)
-    return Telegram(face, server)
+    platform = TelegramPlatform(kit.services, pictures.draw, server.token, server.url)
+    await _running(stack, platform.run, lambda: platform.ready, kit, server.stop, pictures)
+    return Telegram(platform, server)
 
 
 async def _discord(stack: AsyncExitStack) -> Bench:
     kit, server = await Kit.make(), DiscordServer()
     await server.start()
     pictures = Pictures(kit.services)
-    face = DiscordPlatform(kit.services, pictures.draw, server.token, server.api, server.gateway)
-    await _running(stack, face.run, lambda: face.ready, kit, server.stop, pictures)
-    return Discord(face, server)
+    platform = DiscordPlatform(kit.services, pictures.draw, server.token, server.api, server.gateway)
+    await _running(stack, platform.run, lambda: platform.ready, kit, server.stop, pictures)
+    return Discord(platform, server)
 
 
 async def _running(
     stack: AsyncExitStack, run: Any, ready: Callable[[], bool], kit: Kit, stop: Any, pictures: Pictures
 ) -> None:
-    """Let a face run until the test is over."""
+    """Run a platform until the test is over."""
     task = asyncio.create_task(run())
 
     async def end() -> None:
@@ -242,7 +242,7 @@ async def _terminal(stack: AsyncExitStack) -> Bench:
     return Terminal(kit)
 
 
-async def _memory(stack: AsyncExitStack) -> Bench:  # as the others
+async def _memory(stack: AsyncExitStack) -> Bench:  # async like the other factories
     return Memory()
 
 
@@ -262,10 +262,10 @@ def message(bench: Bench, *, plain: bool = False, nonce: str = "nonce-1") -> Mes
 def quiet_secrets(bench: Bench, caplog: pytest.LogCaptureFixture) -> Callable[[Outcome], None]:
     caplog.set_level(logging.DEBUG)
 
-    def check(found: Outcome) -> None:
+    def check(outcome: Outcome) -> None:
         shown = RedactingFormatter(bench.secrets)
         for secret in bench.secrets:
-            assert secret not in found.error
+            assert secret not in outcome.error
             for record in caplog.records:
                 assert secret not in shown.format(record)
                 assert not (record.name.startswith("handlers") and secret in record.getMessage())
@@ -273,9 +273,9 @@ def quiet_secrets(bench: Bench, caplog: pytest.LogCaptureFixture) -> Callable[[O
     return check
 
 
-async def test_what_is_sent_arrives_whole(bench: Bench) -> None:
-    found = await bench.sender.send(message(bench))
-    assert found.kind == "sent"
+async def test_a_message_arrives_whole(bench: Bench) -> None:
+    outcome = await bench.sender.send(message(bench))
+    assert outcome.kind == "sent"
     (text,) = bench.arrived()
     for part in ("88,910", "38M longs", "14 s old"):
         assert part in text
@@ -286,11 +286,11 @@ async def test_plain_text_arrives_too(bench: Bench) -> None:
     assert "88,910" in bench.arrived()[0]
 
 
-async def test_a_second_try_sends_the_same(bench: Bench) -> None:
+async def test_a_retry_sends_the_same(bench: Bench) -> None:
     await bench.sender.send(message(bench))
     await bench.sender.send(message(bench))
     first, *again = bench.raw()
-    # Discord keeps one message a nonce; all others get the same bytes again.
+    # Discord keeps one message per nonce; all others get the same bytes again.
     assert all(each == first for each in again)
     assert len(again) == (0 if bench.sender.platform == "discord" else 1)
 
@@ -302,32 +302,32 @@ async def test_every_refusal_means_the_same_everywhere(
     bench: Bench, what: str, kinds: set[str], quiet_secrets: Callable[[Outcome], None]
 ) -> None:
     bench.refuse(what)
-    found = await bench.sender.send(message(bench))
-    assert found.kind in kinds
+    outcome = await bench.sender.send(message(bench))
+    assert outcome.kind in kinds
     if what == "slow down":
-        assert found.retry_after is not None
-        assert found.retry_after >= 7
-    quiet_secrets(found)
+        assert outcome.retry_after is not None
+        assert outcome.retry_after >= 7
+    quiet_secrets(outcome)
 
 
 @pytest.mark.parametrize("how", ["cut", "garbage"])
-async def test_an_answer_that_is_none_leaves_it_open_whether_it_arrived(
+async def test_a_broken_response_leaves_the_outcome_unknown(
     bench: Bench, how: Spoil, quiet_secrets: Callable[[Outcome], None]
 ) -> None:
     bench.spoil(how)
-    found = await bench.sender.send(message(bench))
-    # A 200 is all that a web address promises; Telegram itself would never answer with a page.
+    outcome = await bench.sender.send(message(bench))
+    # A status of 200 is enough for a signed webhook. Telegram itself never responds with a page.
     kind = "sent" if isinstance(bench.sender, SignedWebhook) else "unknown"
-    assert found.kind == ("retry" if how == "garbage" and isinstance(bench, Telegram) else kind)
-    quiet_secrets(found)
+    assert outcome.kind == ("retry" if how == "garbage" and isinstance(bench, Telegram) else kind)
+    quiet_secrets(outcome)
 
 
-async def test_a_message_is_changed_in_its_place(bench: Bench) -> None:
+async def test_a_message_is_edited_in_place(bench: Bench) -> None:
     first = await bench.sender.send(message(bench))
     rendered = json.loads(json.dumps(bench.sender.render(replace(ANSWER, headline="final count"))))
     change = replace(message(bench, nonce="nonce-2"), rendered=rendered, edits=first.remote_id)
-    found = await bench.sender.send(change)
-    assert found.kind == "sent"
+    outcome = await bench.sender.send(change)
+    assert outcome.kind == "sent"
     assert "final count" in bench.arrived()[-1]
     if bench.sender.platform in ("telegram", "discord") and not isinstance(bench, Memory):
         assert len(bench.arrived()) == 1
@@ -336,12 +336,12 @@ async def test_a_message_is_changed_in_its_place(bench: Bench) -> None:
         assert gone.kind == "dead"
 
 
-async def test_the_signature_is_what_a_receiver_computes() -> None:
+async def test_receivers_compute_the_same_signature() -> None:
     async with AsyncExitStack() as stack:
-        made = await _generic(stack)
-        assert isinstance(made, Webhook)
-        await made.sender.send(message(made))
-        ((headers, body),) = made.server.posts
+        webhook = await _generic(stack)
+        assert isinstance(webhook, Webhook)
+        await webhook.sender.send(message(webhook))
+        ((headers, body),) = webhook.server.posts
         assert headers["X-Cliffwatch-Timestamp"] == "1800000000"
         assert headers["X-Cliffwatch-Signature"] == "sha256=" + signature(KEY, "1800000000", body)
         assert headers["Idempotency-Key"] == "nonce-1"
@@ -364,13 +364,13 @@ async def test_the_signature_is_what_a_receiver_computes() -> None:
             "224.0.0.1",
             "255.255.255.255",
         ),
-        # The clouds' own services, and what registries keep.
+        # Metadata services of clouds, and reserved ranges.
         *("192.0.0.192", "168.63.129.16", "100.100.100.200", "192.88.99.1", "fec0::1", "2001:db8::1", "3fff::1"),
         # IPv4 within IPv6: by translators, relays, tunnels, old notation.
         *("64:ff9b::a9fe:a9fe", "64:ff9b::a83f:8110", "64:ff9b:1::808:808", "::a9fe:a9fe", "2002:a9fe:a9fe::1"),
     ],
 )
-def test_addresses_inside_networks_are_refused(address: str) -> None:
+def test_internal_addresses_are_refused(address: str) -> None:
     assert not permitted(address, loopback=False)
 
 
@@ -382,7 +382,7 @@ def test_public_addresses_are_permitted_and_plain_http_stays_on_this_machine() -
     assert not permitted("93.184.216.34", loopback=True)
 
 
-async def test_a_name_that_points_inside_is_written_to_never(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_of_an_internal_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     async def resolve(host: str, port: int, **_: Any) -> list[Any]:
@@ -391,25 +391,25 @@ async def test_a_name_that_points_inside_is_written_to_never(monkeypatch: pytest
         return [(2, 1, 6, "", (address, port)) for address in ("93.184.216.34", inside)]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
-    face = SignedWebhook("https://rebind.example/x", KEY)
-    made = Message(1, 1, "x", "private", {}, face.render(ANSWER), 1, "n", 2**60, 0, plain=False, repeat=False)
-    found = await face.send(made)
-    assert (found.kind, found.error) == ("dead", "the address is internal")
+    webhook = SignedWebhook("https://rebind.example/x", KEY)
+    outgoing = Message(1, 1, "x", "private", {}, webhook.render(ANSWER), 1, "n", 2**60, 0, plain=False, repeat=False)
+    outcome = await webhook.send(outgoing)
+    assert (outcome.kind, outcome.error) == ("dead", "the address is internal")
     assert asked == ["rebind.example"]
 
 
 async def test_redirects_are_not_followed() -> None:
     async with AsyncExitStack() as stack:
-        made = await _generic(stack)
-        assert isinstance(made, Webhook)
-        made.server.refuses = (302, {"Location": made.server.url}, {})
-        assert (await made.sender.send(message(made))).kind == "dead"
-        assert made.server.posts == []
+        webhook = await _generic(stack)
+        assert isinstance(webhook, Webhook)
+        webhook.server.refuses = (302, {"Location": webhook.server.url}, {})
+        assert (await webhook.sender.send(message(webhook))).kind == "dead"
+        assert webhook.server.posts == []
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), ("nan", 5.0), ("", 5.0), ("-4", 1.0), ("1e9", 3600.0), ("Thu, 01 Jan 1970 00:01:00 GMT", 60.0)],
 )
-def test_when_to_come_again_is_read_with_care(header: str, seconds: float) -> None:
+def test_retry_after_is_parsed_and_bounded(header: str, seconds: float) -> None:
     assert outcome_of(429, header, 0.0).retry_after == seconds

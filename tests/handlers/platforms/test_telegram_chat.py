@@ -1,4 +1,4 @@
-"""Talking to the bot on Telegram: buttons in place, questions, topics, inline queries, menus, budgets, rights."""
+"""Using the bot on Telegram: edits in place, questions, topics, inline queries, menus, budgets, rights."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 async def say(rig: Rig, text: str, user: int = 7, chat: int | None = None, topic: int | None = None) -> Sent:
-    """What somebody gets for a message."""
+    """Write to the bot as a user. Return its answer."""
     where = user if chat is None else chat
-    known = len(rig.server.to(where))
+    before = len(rig.server.to(where))
     rig.server.say(user, text, chat, topic)
-    await until(lambda: len(rig.server.to(where)) > known)
+    await until(lambda: len(rig.server.to(where)) > before)
     return rig.server.to(where)[-1]
 
 
-async def test_a_map_is_changed_in_its_place_by_whoever_asked(rig: Rig) -> None:
+async def test_only_the_person_who_asked_edits_a_map(rig: Rig) -> None:
     sent = await say(rig, "/map btc", chat=GROUP)
     assert sent.replies_to is not None
     before = sent.photo
@@ -68,7 +68,7 @@ async def test_a_refresh_that_changes_nothing_sends_nothing_new(rig: Rig) -> Non
     assert len(rig.server.to(7)) == 1
 
 
-async def test_an_answer_can_be_taken_away_by_whoever_asked(rig: Rig) -> None:
+async def test_only_the_person_who_asked_closes_an_answer(rig: Rig) -> None:
     sent = await say(rig, "/map btc", chat=GROUP)
     rig.server.press(8, sent, "✕")
     await until(lambda: rig.server.notices)
@@ -77,7 +77,7 @@ async def test_an_answer_can_be_taken_away_by_whoever_asked(rig: Rig) -> None:
     await until(lambda: not rig.server.to(GROUP))
 
 
-async def test_a_group_of_one_coin_means_that_coin(rig: Rig) -> None:
+async def test_a_group_of_one_coin_defaults_to_it(rig: Rig) -> None:
     rig.server.admins[GROUP] = {7}
     assert (
         "Subscribed Group -5: near calm longs, ETH" in (await say(rig, "/subscribe calm longs eth", chat=GROUP)).plain
@@ -101,7 +101,7 @@ async def test_an_alert_is_made_from_a_cluster_in_two_taps(rig: Rig) -> None:
     await until(lambda: not rig.kit.services.pipeline.rules.rules)
 
 
-async def test_an_alert_can_be_talked_through(rig: Rig) -> None:
+async def test_questions_can_set_up_an_alert(rig: Rig) -> None:
     sent = await say(rig, "/alert")
     rig.server.press(7, sent, "A price")
     await until(lambda: len(rig.server.to(7)) == 2)
@@ -109,7 +109,7 @@ async def test_an_alert_can_be_talked_through(rig: Rig) -> None:
     assert question.forces_reply
     assert "Which price?" in question.plain
     assert "Alerts set: price 95,000 once, BTC" in (await say(rig, "95k")).plain
-    # The question is answered: the next words are words again.
+    # The question is answered, so the next text is a query of its own.
     assert (await say(rig, "86000")).plain.startswith("BTC 86,000: ")
 
 
@@ -122,7 +122,7 @@ async def test_a_command_ends_a_question(rig: Rig) -> None:
     assert not rig.kit.services.pipeline.rules.rules
 
 
-async def test_in_a_group_words_are_left_alone_unless_they_answer_a_question(rig: Rig) -> None:
+async def test_in_a_group_text_is_ignored_unless_it_answers_a_question(rig: Rig) -> None:
     rig.server.say(7, "86000", GROUP)
     sent = await say(rig, "/alert", chat=GROUP)
     rig.server.press(8, sent, "Risk")
@@ -130,14 +130,14 @@ async def test_in_a_group_words_are_left_alone_unless_they_answer_a_question(rig
     question = rig.server.to(GROUP)[1]
     assert question.text.startswith('<a href="tg://user?id=8">User8</a>: ')
     rig.server.say(8, "just talking, 70 of us", GROUP)
-    rig.server.say(7, "70", GROUP, replies_to=question)  # not who was asked
+    rig.server.say(7, "70", GROUP, replies_to=question)  # not the person who was asked
     rig.server.say(8, "70", GROUP, replies_to=question)
     await until(lambda: rig.server.to(8))
     assert rig.server.to(8)[0].plain.startswith("Alerts set: risk 70")
     assert len(rig.server.to(GROUP)) == 2
 
 
-async def test_what_is_ones_own_is_shown_to_nobody_else(rig: Rig) -> None:
+async def test_personal_answers_are_sent_privately(rig: Rig) -> None:
     await say(rig, "/threshold busy", 8)
     rig.server.say(8, "/alerts", GROUP)
     await until(lambda: len(rig.server.to(8)) == 2)
@@ -156,11 +156,11 @@ async def test_an_admins_own_alert_made_in_a_group_can_be_undone(rig: Rig) -> No
     await until(lambda: rig.server.to(7)[0].edits)
     assert [rule.text for rule in rig.kit.services.pipeline.rules.rules] == ["near calm"]
     number = rig.kit.services.pipeline.rules.rules[0].id
-    rig.server.say(7, f"/alerts remove {number}")  # of the group, from the private chat: an admin may
+    rig.server.say(7, f"/alerts remove {number}")  # the group's rule, from the private chat: an admin may
     await until(lambda: not rig.kit.services.pipeline.rules.rules)
 
 
-async def test_who_only_reads_a_channel_cannot_make_the_bot_write_in_it(rig: Rig) -> None:
+async def test_a_channels_readers_cannot_make_the_bot_post_in_it(rig: Rig) -> None:
     channel = -1009
     rig.server.chats[channel] = {"type": "channel", "title": "Mine", "username": "mine"}
     post = await say(rig, "/map", 0, channel)
@@ -174,7 +174,7 @@ async def test_who_only_reads_a_channel_cannot_make_the_bot_write_in_it(rig: Rig
     await until(lambda: not rig.server.to(channel))
 
 
-async def test_a_press_that_no_button_says_is_left_alone(rig: Rig) -> None:
+async def test_a_forged_button_press_is_ignored(rig: Rig) -> None:
     rig.server.admins[GROUP] = {7}
     await say(rig, "/subscribe calm", chat=GROUP)
     sent = await say(rig, "/help", chat=GROUP)
@@ -188,18 +188,18 @@ async def test_a_topic_is_a_chat_of_its_own(rig: Rig) -> None:
     rig.server.admins[GROUP] = {7}
     sent = await say(rig, "/subscribe calm", chat=GROUP, topic=44)
     assert sent.topic == 44
-    (chat,) = await rig.kit.store.chats("telegram")
+    (chat,) = await rig.kit.store.chats.all("telegram")
     assert chat.remote_id == f"{GROUP}/44"
-    assert (await rig.kit.store.changes(chat.id, 5))[0].what == "/subscribe calm"
-    await rig.kit.store.add_message(chat.id, {"kind": "test"})
-    claimed = await rig.kit.store.claim("telegram", 1000, ())
+    assert (await rig.kit.store.chats.changes(chat.id, 5))[0].what == "/subscribe calm"
+    await rig.kit.store.outbox.add_message(chat.id, {"kind": "test"})
+    claimed = await rig.kit.store.outbox.claim("telegram", 1000, ())
     assert claimed is not None
     message = replace(rig.message(), remote_chat=claimed.remote_chat)
-    assert (await rig.face.send(message)).kind == "sent"
+    assert (await rig.platform.send(message)).kind == "sent"
     assert rig.server.to(GROUP)[-1].topic == 44
 
 
-async def test_a_level_is_answered_within_any_chat(rig: Rig) -> None:
+async def test_inline_queries_answer_in_any_chat(rig: Rig) -> None:
     rig.server.ask_inline(7, "btc 86000")
     await until(lambda: rig.server.inline)
     (level, market) = rig.server.inline[0]
@@ -207,9 +207,9 @@ async def test_a_level_is_answered_within_any_chat(rig: Rig) -> None:
     assert "open interest" in market["title"]
     assert "Binance" in level["input_message_content"]["message_text"]
     for typed in ("", "b", "bt", "btc", "btc 8", "btc 86"):
-        known = len(rig.server.inline)
+        before = len(rig.server.inline)
         rig.server.ask_inline(7, typed)
-        await until(lambda known=known: len(rig.server.inline) > known)  # type: ignore[misc]
+        await until(lambda before=before: len(rig.server.inline) > before)  # type: ignore[misc]
     assert rig.server.inline[1][0]["title"].startswith("BTC ")
     assert len(rig.server.inline[-1]) == 2
     assert (await say(rig, "/help")).plain.startswith("Commands")
@@ -232,12 +232,12 @@ async def test_a_link_leads_to_an_answer(rig: Rig) -> None:
     assert (await say(rig, "/start forget-yes")).plain.startswith("Cliffwatch")
 
 
-async def test_who_starts_is_shown_the_nearest_clusters_and_sent_a_test(rig: Rig) -> None:
+async def test_start_shows_the_nearest_clusters_and_sends_a_test(rig: Rig) -> None:
     sent = await say(rig, "/start")
     assert sent.photo.startswith(b"\x89PNG")
     assert "I alert you before price reaches" in sent.plain
     assert "untraded" in sent.plain
-    message = await rig.kit.store.claim("telegram", 1000, ())
+    message = await rig.kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
     assert message.body["kind"] == "test"
 
@@ -251,7 +251,7 @@ async def test_an_export_is_a_file_and_private(rig: Rig) -> None:
     assert kept["chat"][0]["remote_id"] == "7"
 
 
-async def test_what_a_press_in_a_group_may_not_do_is_said_to_that_person_alone(rig: Rig) -> None:
+async def test_a_button_refused_in_a_group_notifies_only_that_person(rig: Rig) -> None:
     rig.server.admins[GROUP] = {7}
     await say(rig, "/subscribe calm", chat=GROUP)
     sent = await say(rig, "/mute btc 4h", chat=GROUP)
@@ -266,7 +266,7 @@ async def test_what_a_press_in_a_group_may_not_do_is_said_to_that_person_alone(r
     assert sum(bool(message.photo) for message in rig.server.to(GROUP)[before + 1 :]) == 1
 
 
-async def test_a_groups_admin_is_sent_what_is_kept_of_it_alone(rig: Rig) -> None:
+async def test_a_groups_admin_gets_its_export_privately(rig: Rig) -> None:
     assert "Only admins" in (await say(rig, "/export", chat=GROUP)).plain
     rig.server.admins[GROUP] = {7}
     await say(rig, "/subscribe calm", chat=GROUP)
@@ -277,15 +277,15 @@ async def test_a_groups_admin_is_sent_what_is_kept_of_it_alone(rig: Rig) -> None
     assert len(rig.server.to(GROUP)) == before
 
 
-async def test_who_only_asks_in_other_chats_is_not_kept(rig: Rig) -> None:
+async def test_inline_users_are_not_stored(rig: Rig) -> None:
     rig.server.ask_inline(9, "btc 86000")
     await until(lambda: rig.server.inline)
     assert rig.server.inline[0][0]["title"].startswith("BTC 86,000: ~$")
-    assert not await rig.kit.store.chats()
+    assert not await rig.kit.store.chats.all()
 
 
-async def test_who_asks_too_much_is_told_so_once(rig: Rig) -> None:
-    rig.kit.services.wall = rig.kit.clock  # which stands still: nothing fills again meanwhile
+async def test_too_many_requests_get_one_notice(rig: Rig) -> None:
+    rig.kit.services.wall = rig.kit.clock  # it does not move, so no budget refills
     for _ in range(30):
         rig.server.say(7, "/help")
     await until(lambda: len(rig.server.to(7)) > PERSON[0])
@@ -297,7 +297,7 @@ async def test_who_asks_too_much_is_told_so_once(rig: Rig) -> None:
     assert (await say(rig, "/help", 8)).plain.startswith("Commands")
 
 
-async def test_members_can_be_answered_alone(rig: Rig) -> None:
+async def test_members_get_private_answers(rig: Rig) -> None:
     rig.server.admins[GROUP] = {7}
     assert "Group -5: settings" in (await say(rig, "/channel commands private", chat=GROUP)).plain
     rig.server.say(8, "/liq 86000", GROUP)
@@ -307,35 +307,35 @@ async def test_members_can_be_answered_alone(rig: Rig) -> None:
     assert (await say(rig, "/liq 86000", chat=GROUP)).plain.startswith("BTC 86,000: ")
 
 
-async def test_a_channel_that_takes_the_right_to_post_is_paused_and_its_subscriber_told(rig: Rig) -> None:
+async def test_a_channel_without_post_rights_is_paused_and_its_subscriber_notified(rig: Rig) -> None:
     channel = -1009
     rig.server.chats[channel] = {"type": "channel", "title": "Mine", "username": "mine"}
     rig.server.admins[channel] = {7}
     assert "Subscribed Mine" in (await say(rig, "/subscribe @mine calm")).plain
     rig.server.demote(channel, 7, posts=False)
     await until(lambda: not rig.kit.services.pipeline.rules.rules)
-    told = None
-    while told is None:  # the subscriber is told after the chat was switched off
+    notice = None
+    while notice is None:  # we notify the subscriber after deactivating the chat
         await asyncio.sleep(0.01)
-        told = await rig.kit.store.claim("telegram", 1000, ())
-    assert (told.remote_chat, told.body) == ("7", {"kind": "lost", "chat": "Mine"})
+        notice = await rig.kit.store.outbox.claim("telegram", 1000, ())
+    assert (notice.remote_chat, notice.body) == ("7", {"kind": "lost", "chat": "Mine"})
     rig.server.demote(channel, 7, posts=True)
     await until(lambda: len(rig.kit.services.pipeline.rules.rules) == 1)
 
 
-async def test_whose_app_is_in_another_language_is_answered_in_it(rig: Rig) -> None:
+async def test_the_app_locale_and_chosen_language_are_stored(rig: Rig) -> None:
     rig.server.languages[7] = "de"
     assert "Commands" in (await say(rig, "/help")).plain
     assert "Español" in (await say(rig, "/language es")).plain
-    (chat,) = await rig.kit.store.chats("telegram")
+    (chat,) = await rig.kit.store.chats.all("telegram")
     assert (chat.preferences.locale, chat.preferences.language) == ("de", "es")
 
 
 async def test_a_picture_that_cannot_be_drawn_is_left_out(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(found: Answer) -> bytes:
+    async def broken(answer: Answer) -> bytes:
         raise OSError("no memory")
 
-    monkeypatch.setattr(rig.face.incoming.replies, "_draw", broken)
+    monkeypatch.setattr(rig.platform.incoming.replies, "_draw", broken)
     sent = await say(rig, "/map btc")
     assert (sent.method, sent.plain[:4]) == ("sendMessage", "BTC ")
 
@@ -344,10 +344,10 @@ async def test_a_group_that_became_a_supergroup_keeps_its_rules(rig: Rig) -> Non
     old, new = -5, -100_500
     rig.server.admins[old] = {7}
     await say(rig, "/subscribe calm", chat=old)
-    rig.server.block(old, blocked=True)  # the old group is left
+    rig.server.block(old, blocked=True)  # the bot has left the old group
     await until(lambda: not rig.kit.services.pipeline.rules.rules)
     rig.server.migrate(old, new)
     await until(lambda: len(rig.kit.services.pipeline.rules.rules) == 1)
-    (chat,) = [chat for chat in await rig.kit.store.chats("telegram") if chat.kind == "group"]
+    (chat,) = [chat for chat in await rig.kit.store.chats.all("telegram") if chat.kind == "group"]
     assert (chat.remote_id, chat.active) == (str(new), True)
-    assert (await rig.kit.store.changes(chat.id, 5))[0].what == "/subscribe calm"
+    assert (await rig.kit.store.chats.changes(chat.id, 5))[0].what == "/subscribe calm"
