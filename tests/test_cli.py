@@ -333,14 +333,8 @@ def test_health_reads_the_heartbeat(
         "skill --history {history} --from 2026-01-01",
     ],
 )
-def test_what_needs_no_market_loads_no_exchange_and_no_chat_library(line: str, tmp_path: Path) -> None:
+def test_what_needs_no_market_loads_no_exchange_and_no_chat_library(line: str, history: Path) -> None:
     """ccxt and the chat libraries take most of the time a start takes."""
-    history = tmp_path / "btc.csv"
-    rows = [
-        f"{1_767_225_600 + hour * 3600},{90_000 + hour},{90_100 + hour},{89_900 + hour},{90_000 + hour},1000"
-        for hour in range(48)
-    ]
-    history.write_text("time,open,high,low,close,open_interest\n" + "\n".join(rows) + "\n", encoding="utf-8")
     script = (
         "import contextlib, sys, bot\n"
         "with contextlib.suppress(SystemExit): bot.main(sys.argv[1:])\n"
