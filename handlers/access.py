@@ -20,9 +20,6 @@ STOPPED = "stopped"
 TOPIC = "/"
 """Separates a group's id from a topic's id; each topic is a chat of its own."""
 
-FREE_COMMANDS = frozenset({"start", "help"})
-OWN_COMMANDS = frozenset({"stop", "mute", "unmute", "alerts", "export", "forget", "cancel"})
-"""Commands always allowed in a private chat: get fewer alerts, see the data stored there, delete it."""
 
 KEPT_MS = 5 * 60_000
 """How long a membership answer is cached, so that not every message queries the platform."""

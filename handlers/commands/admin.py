@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
     EXAMPLE,
     Parameter("action", "approve 3, refuse 3, operators, dismiss telegram:ID, dead, resend 17, resend all"),
     hidden=True,
+    operator_only=True,
 )
 async def admin(request: Request, arguments: str) -> Answer:
     """Answer /admin [approve N | refuse N | operators | dismiss PLATFORM:ID | dead | resend N | resend all]."""

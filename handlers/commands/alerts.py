@@ -151,6 +151,7 @@ async def save(request: Request, rule: Rule, headline: str) -> Answer:
     Parameter("action", "What to do with an alert", choices=("remove", "pause", "resume")),
     Parameter("number", "Alert number, or all", "rule"),
     aliases=("list",),
+    for_own_chat=True,
 )
 async def alerts(request: Request, arguments: str) -> Answer:
     """Answer /alerts [N | remove N | remove all | pause N | resume N | back N] [p2]."""

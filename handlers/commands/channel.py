@@ -38,6 +38,9 @@ _ROOMS = {
     EXAMPLE,
     Parameter("setting", "cap, role, commands or log", choices=("cap", "role", "commands", "log")),
     Parameter("value", "Such as 6, a role, off, public, private"),
+    admin_only=True,
+    group_only=True,
+    hidden_from_members=True,
 )
 async def channel(request: Request, arguments: str) -> Answer:
     """Answer /channel [cap N | role R | commands public, private or a channel | log]."""
@@ -132,7 +135,7 @@ async def _log(request: Request) -> Answer:
     return Answer(head, lines, private=True)
 
 
-@command("preview", "Send a marked test alert here (admins)", "/preview")
+@command("preview", "Send a marked test alert here (admins)", "/preview", admin_only=True, hidden_from_members=True)
 async def preview(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
     """Answer /preview: queue an alert for the nearest cluster, marked as a test, like any alert."""
     await require_admin(request)

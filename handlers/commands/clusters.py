@@ -26,6 +26,7 @@ GROWTH = 0.1
     "List a coin's clusters, nearest first",
     "/clusters btc",
     Parameter("asset", "A coin such as BTC", "asset"),
+    picture=True,
 )
 async def clusters(request: Request, arguments: str) -> Answer:
     """Answer /clusters [asset] [p2]."""

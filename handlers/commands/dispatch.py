@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from engine.errors import CliffwatchError, InputError, NotReadyError
 from handlers import wording
-from handlers.access import FREE_COMMANDS, OWN_COMMANDS, alive, allowed
+from handlers.access import alive, allowed
 from handlers.answers import Answer, Button
 from handlers.budget import PICTURE_COST
 from handlers.commands import (
@@ -36,7 +36,7 @@ from handlers.commands import (
 )
 from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
-from handlers.commands.registry import FREE_OF_CHARGE, Command, all_commands, find_command, is_command, split
+from handlers.commands.registry import Command, all_commands, find_command, is_command, split
 from handlers.context import Request
 from handlers.i18n import _, language_of, told, use_language
 from handlers.numbers import MAX_TEXT, DidYouMeanError, clean, label
@@ -55,7 +55,7 @@ _FEATURES = (
 async def answer(request: Request) -> Answer:
     """Answer one command line, in the chat's language.
 
-    Never raises: an error becomes an answer, with a working example where there is one.
+    Never raises; see _answered for what each error becomes.
     """
     # Lone surrogates and control characters could not be sent back in an answer.
     request = replace(request, text=clean(request.text))
@@ -83,12 +83,20 @@ def _cost(request: Request) -> float:
         command = find_command(split(request.text)[0])
     except InputError:
         return 1.0
-    if command.name in FREE_OF_CHARGE and (request.chat.approved or request.services.access == "open"):
+    if command.quieting and (request.chat.approved or request.services.access == "open"):
         return 0.0
-    return PICTURE_COST if command.draws else 1.0
+    return PICTURE_COST if command.picture else 1.0
 
 
 async def _answered(request: Request) -> Answer:
+    """Answer a command line; an error becomes an answer. The first that applies:
+
+    1. DidYouMeanError: what the user probably meant, as a button.
+    2. WithheldError: the answer it carries, as the data is too stale to quote.
+    3. InputError: its text, with a working example.
+    4. CliffwatchError: its text, such as that a map is not ready.
+    5. Anything else: logged with its traceback, and an apology that names no detail.
+    """
     name = split(request.text)[0]
     try:
         reply = await _answer(request)
@@ -119,8 +127,8 @@ async def _answer(request: Request) -> Answer:
     if name.upper() in request.services.assets and not is_command(name):
         name, arguments = "liq", f"{name} {arguments}".strip()  # /btc, /eth 3000
     command = find_command(name)
-    own = name in OWN_COMMANDS and request.chat.kind == "private"
-    if name not in FREE_COMMANDS and not own and not await allowed(request):
+    own = command.for_own_chat and request.chat.kind == "private"
+    if not command.for_strangers and not own and not await allowed(request):
         await request.services.store.chats.note_asked(request.chat.id)
         return Answer(
             _("This bot is private."),

@@ -14,7 +14,7 @@ FILE = "cliffwatch.json"
 MAX_BYTES = 8_000_000
 
 
-@command("export", "Export everything stored about this chat", "/export")
+@command("export", "Export everything stored about this chat", "/export", admin_only=True, for_own_chat=True)
 async def export(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # takes none
     """Answer /export. In a group or channel, only admins may ask."""
     await require_admin(request)

@@ -39,6 +39,7 @@ NAMES = {
     "Set this chat's language",
     "/language es",
     Parameter("language", "Such as es, or auto to follow the platform", choices=(AUTOMATIC, *LANGUAGES)),
+    admin_only=True,
 )
 async def language(request: Request, arguments: str) -> Answer:
     """Answer /language [tag | auto]."""

@@ -26,6 +26,7 @@ OFFERED = (3, 8, 20)
     "/map btc 5%",
     Parameter("asset", "A coin such as BTC", "asset"),
     Parameter("range", "Range either way, such as 5%"),
+    picture=True,
 )
 async def draw_map(request: Request, arguments: str) -> Answer:
     """Answer /map [asset] [range]."""

@@ -23,6 +23,7 @@ BOOK_DISTANCE = 0.01
     "/market eth",
     Parameter("asset", "A coin such as BTC", "asset"),
     aliases=("oi", "funding"),
+    picture=True,
 )
 async def market(request: Request, arguments: str) -> Answer:
     """Answer /market [asset]."""

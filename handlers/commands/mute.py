@@ -26,6 +26,9 @@ SHORT = 5
     EXAMPLE,
     Parameter("time", "Such as 30m, 4h, 2d, or off"),
     Parameter("asset", "Only this coin", "asset"),
+    quieting=True,
+    admin_only=True,
+    for_own_chat=True,
 )
 async def mute(request: Request, arguments: str) -> Answer:
     """Answer /mute [asset] [time | off]."""
@@ -70,7 +73,9 @@ async def mute(request: Request, arguments: str) -> Answer:
     )
 
 
-@command("unmute", "Unmute alerts", "/unmute", Parameter("asset", "Only this coin", "asset"), hidden=True)
+@command(
+    "unmute", "Unmute alerts", "/unmute", Parameter("asset", "Only this coin", "asset"), hidden=True, for_own_chat=True
+)
 async def unmute(request: Request, arguments: str) -> Answer:
     """Answer /unmute [asset], a synonym that users try."""
     return await mute(request, f"{arguments} off".strip())

@@ -36,7 +36,7 @@ def ask(line: str) -> Answer:
     return Answer(question(line), (_("Reply with your next message, or /cancel."),), asks=line)
 
 
-@command("cancel", "Cancel the pending question", "/cancel", hidden=True)
+@command("cancel", "Cancel the pending question", "/cancel", hidden=True, quieting=True, for_own_chat=True)
 async def cancel(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # the command itself ends the question
     """Answer /cancel."""
     return Answer(_("Cancelled."), buttons=(Button(_("Help"), "/help"),))

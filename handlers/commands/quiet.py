@@ -21,6 +21,7 @@ LOUD = "loud"
     "Set hours when alerts are held, then summed up",
     "/quiet 23:00-07:00",
     Parameter("hours", "Such as 23:00-07:00, plus loud to let the largest through, or off"),
+    admin_only=True,
 )
 async def quiet(request: Request, arguments: str) -> Answer:
     """Answer /quiet [hours [loud] | off]."""
@@ -36,7 +37,13 @@ async def quiet(request: Request, arguments: str) -> Answer:
     return Answer(_said(preferences), (_clock(preferences, request.now),), buttons=_buttons(preferences), changed=True)
 
 
-@command("timezone", "Set the time zone for quiet hours", "/timezone Europe/Berlin", Parameter("zone", "Europe/Berlin"))
+@command(
+    "timezone",
+    "Set the time zone for quiet hours",
+    "/timezone Europe/Berlin",
+    Parameter("zone", "Europe/Berlin"),
+    admin_only=True,
+)
 async def timezone(request: Request, arguments: str) -> Answer:
     """Answer /timezone [name]."""
     preferences = request.chat.preferences

@@ -39,7 +39,14 @@ class Command:
         example: a command line that works.
         hidden: used by buttons, not shown in menus.
         aliases: other names that users try, accepted but not listed.
-        draws: its answer may have a picture.
+        picture: its answer may have a picture.
+        quieting: it makes the bot quieter, and is exempt from the rate limit.
+        admin_only: only admins may use it in a group.
+        hidden_from_members: a platform may hide it from everyone but admins.
+        group_only: it makes no sense in a private chat.
+        operator_only: for operators, in a private chat with the bot; in no public menu.
+        for_strangers: it works in chats that are not approved.
+        for_own_chat: it works in a private chat that is not approved (any more).
     """
 
     name: str
@@ -49,28 +56,15 @@ class Command:
     parameters: tuple[Parameter, ...] = ()
     hidden: bool = False
     aliases: tuple[str, ...] = ()
+    picture: bool = False
+    quieting: bool = False
+    admin_only: bool = False
+    hidden_from_members: bool = False
+    group_only: bool = False
+    operator_only: bool = False
+    for_strangers: bool = False
+    for_own_chat: bool = False
 
-    @property
-    def draws(self) -> bool:
-        return self.name in WITH_PICTURE
-
-
-FREE_OF_CHARGE = frozenset({"stop", "mute", "unsubscribe", "cancel"})
-"""Commands that make the bot quieter; they are exempt from the rate limit."""
-
-WITH_PICTURE = frozenset({"map", "clusters", "market", "rekt", "skill", "start"})
-ADMIN_ONLY = frozenset(
-    {"subscribe", "unsubscribe", "channel", "preview", "quiet", "timezone", "language", "mute", "stop", "forget"}
-    | {"settings", "export"}
-)
-"""Commands that only admins may use in a group."""
-
-GROUP_ONLY = frozenset({"channel"})
-NEEDS_ADMIN = frozenset({"subscribe", "unsubscribe", "channel", "preview"})
-"""Commands that a platform may hide from everyone but admins."""
-
-OPERATOR_ONLY = "admin"
-"""The command for operators only, used in a private chat with the bot; in no public menu."""
 
 THEMES: dict[str, tuple[str, ...]] = {
     N_("Levels"): ("liq", "clusters", "map", "cascade"),
@@ -105,20 +99,23 @@ def command(
     help_text: str,
     example: str,
     *parameters: Parameter,
-    hidden: bool = False,
     aliases: tuple[str, ...] = (),
+    **flags: bool,
 ) -> Callable[[Run], Run]:
     """Register a function as a command.
+
+    Args:
+        flags: the boolean fields of Command.
 
     Raises:
         ValueError: when the name is taken.
     """
 
     def register(run: Run) -> Run:
-        for called in (name, *aliases):
-            if called in _COMMANDS or called in _ALIASES:
-                raise ValueError(f"two commands are called {called}")
-        _COMMANDS[name] = Command(name, help_text, example, run, parameters, hidden, aliases)
+        for each in (name, *aliases):
+            if each in _COMMANDS or each in _ALIASES:
+                raise ValueError(f"two commands have the name {each}")
+        _COMMANDS[name] = Command(name, help_text, example, run, parameters, aliases=aliases, **flags)
         _ALIASES.update(dict.fromkeys(aliases, name))
         return run
 
@@ -129,6 +126,11 @@ def all_commands(*, hidden: bool = False) -> tuple[Command, ...]:
     """Return the menu commands in order, with hidden=True also the hidden ones."""
     ordered = sorted(_COMMANDS.values(), key=lambda c: MENU.index(c.name) if c.name in MENU else len(MENU))
     return tuple(c for c in ordered if hidden or not c.hidden)
+
+
+def names_of(flag: str) -> frozenset[str]:
+    """Return the names of the commands that have a flag, such as admin_only."""
+    return frozenset(c.name for c in _COMMANDS.values() if getattr(c, flag))
 
 
 def is_command(name: str) -> bool:

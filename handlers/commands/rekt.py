@@ -28,6 +28,7 @@ UNNAMED = N_("feeds")
     Parameter("asset", "A coin such as BTC", "asset"),
     Parameter("span", "1h, 4h or 24h", choices=("1h", "4h", "24h")),
     aliases=("liquidated", "liquidations"),
+    picture=True,
 )
 async def rekt(request: Request, arguments: str) -> Answer:
     """Answer /rekt [asset] [1h|4h|24h]."""

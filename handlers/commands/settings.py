@@ -30,7 +30,9 @@ _STATUS = {
 }
 
 
-@command("settings", "Show this chat's settings", "/settings", Parameter("colours", "light or dark charts"))
+@command(
+    "settings", "Show this chat's settings", "/settings", Parameter("colours", "light or dark charts"), admin_only=True
+)
 async def settings(request: Request, arguments: str) -> Answer:
     """Answer /settings [light | dark]."""
     chat, services = request.chat, request.services
@@ -97,7 +99,14 @@ def _status_text(row: AlertLogEntry) -> str:
     return f"{status} ({row.error})" if row.status is DeliveryStatus.FAILED else status
 
 
-@command("forget", "Delete everything stored about this chat", "/forget", Parameter("sure", "yes"))
+@command(
+    "forget",
+    "Delete everything stored about this chat",
+    "/forget",
+    Parameter("sure", "yes"),
+    admin_only=True,
+    for_own_chat=True,
+)
 async def forget(request: Request, arguments: str) -> Answer:
     """Answer /forget [yes]."""
     await require_admin(request)

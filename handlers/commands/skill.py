@@ -26,6 +26,7 @@ from handlers.numbers import usd
     "Score the map's predictions against reported liquidations",
     "/skill btc",
     Parameter("asset", "A coin such as BTC", "asset"),
+    picture=True,
 )
 async def skill(request: Request, arguments: str) -> Answer:
     """Answer /skill [asset]."""

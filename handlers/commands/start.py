@@ -26,6 +26,8 @@ LINK = "-"
     "Introduce the bot, show nearest clusters, send a test alert",
     "/start",
     Parameter("code", "The operator's code"),
+    picture=True,
+    for_strangers=True,
 )
 async def start(request: Request, arguments: str) -> Answer:
     """Answer /start [code or link]: three lines, the nearest clusters with a picture, and a test alert."""
@@ -97,7 +99,9 @@ LINKED = ("liq", "clusters", "map", "market", "rekt", "risk", "skill", "cascade"
 """Commands that a link may run: those that change nothing."""
 
 
-@command("help", "List all commands, or explain one", "/help liq", Parameter("command", "Command name"))
+@command(
+    "help", "List all commands, or explain one", "/help liq", Parameter("command", "Command name"), for_strangers=True
+)
 async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # every command takes both
     """Answer /help [command]."""
     if arguments:
@@ -109,7 +113,7 @@ async def help_(request: Request, arguments: str) -> Answer:  # noqa: ARG001  # 
     return Answer(_("Commands"), (*lines, _("/help liq explains one command.")), footer=wording.disclaimer())
 
 
-@command("stop", "Stop all alerts here", "/stop")
+@command("stop", "Stop all alerts here", "/stop", quieting=True, admin_only=True, for_own_chat=True)
 async def stop(request: Request, arguments: str) -> Answer:
     """Answer /stop: switch the chat off; its rules are kept for /start."""
     await require_admin(request)

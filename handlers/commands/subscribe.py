@@ -26,6 +26,8 @@ from handlers.numbers import find_asset
     Parameter("tier", "calm, normal or busy", choices=TIERS),
     Parameter("asset", "Only this coin", "asset"),
     Parameter("channel", "A channel such as @mychannel"),
+    admin_only=True,
+    hidden_from_members=True,
 )
 async def subscribe(request: Request, arguments: str) -> Answer:
     """Answer /subscribe [@channel] [tier] [longs | shorts] [asset]."""
@@ -59,6 +61,9 @@ async def subscribe(request: Request, arguments: str) -> Answer:
     "Remove all alerts of this group or channel (admins)",
     "/unsubscribe",
     Parameter("channel", "A channel such as @mychannel"),
+    quieting=True,
+    admin_only=True,
+    hidden_from_members=True,
 )
 async def unsubscribe(request: Request, arguments: str) -> Answer:
     """Answer /unsubscribe [@channel]."""

@@ -20,7 +20,7 @@ from handlers.answers import Answer, Press, pressed
 from handlers.commands.autocomplete import proposed
 from handlers.commands.dispatch import Command, all_commands, answer_within_budget, find_command
 from handlers.commands.prompts import question
-from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN, OPERATOR_ONLY, Parameter
+from handlers.commands.registry import Parameter
 from handlers.context import Membership, Request, Services
 from handlers.i18n import LANGUAGES, N_, SOURCE, _, language_of, pick, use_language
 from handlers.platforms.discord.render import CUSTOM_ID_PREFIX, FORM_PREFIX, render_discord
@@ -83,7 +83,7 @@ class Incoming:
     def tree(self, client: discord.Client) -> app_commands.CommandTree[Any]:
         """Return the command tree with the registry's commands."""
         tree: app_commands.CommandTree[Any] = app_commands.CommandTree(client)
-        for command in (*all_commands(), find_command(OPERATOR_ONLY)):
+        for command in (*all_commands(), find_command("admin")):
             tree.add_command(self._slash(command))
         return tree
 
@@ -249,13 +249,13 @@ class Incoming:
             description=app_commands.locale_str(command.help[:100]),
             callback=made_callback,
             allowed_contexts=app_commands.AppCommandContext(
-                guild=command.name != OPERATOR_ONLY,
-                dm_channel=command.name not in GROUP_ONLY,
-                private_channel=command.name not in GROUP_ONLY | {OPERATOR_ONLY},
+                guild=not command.operator_only,
+                dm_channel=not command.group_only,
+                private_channel=not (command.group_only or command.operator_only),
             ),
-            allowed_installs=app_commands.AppInstallationType(guild=True, user=command.name not in GROUP_ONLY),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=not command.group_only),
         )
-        if command.name in NEEDS_ADMIN:
+        if command.hidden_from_members:
             slash.default_permissions = discord.Permissions(manage_channels=True)
         # In one call: the library resets the description of parameters that a call omits.
         app_commands.describe(**{p.name: app_commands.locale_str(p.help[:100]) for p in command.parameters})(slash)

@@ -33,7 +33,6 @@ from engine.errors import TokenRefusedError
 from engine.messages import Message, Outcome
 from handlers.answers import Answer
 from handlers.commands.dispatch import Command, all_commands
-from handlers.commands.registry import ADMIN_ONLY, GROUP_ONLY
 from handlers.context import Services
 from handlers.i18n import LANGUAGES, SOURCE, _, use_language
 from handlers.operators import tell_operators
@@ -318,8 +317,8 @@ def _application(token: str, api: str | None, polls: PollRequest | None = None) 
 
 
 SCOPES: tuple[tuple[BotCommandScope, Callable[[Command], bool]], ...] = (
-    (BotCommandScopeDefault(), lambda command: command.name not in GROUP_ONLY),
-    (BotCommandScopeAllGroupChats(), lambda command: command.name not in ADMIN_ONLY),
+    (BotCommandScopeDefault(), lambda command: not command.group_only),
+    (BotCommandScopeAllGroupChats(), lambda command: not command.admin_only),
     (BotCommandScopeAllChatAdministrators(), lambda _command: True),
 )
 """Which commands the menu shows: by default, in a group, and to its admins."""

@@ -26,7 +26,7 @@ from handlers.access import REFUSED, STOPPED, TOPIC, group_of
 from handlers.answers import CLOSE, Answer, pressed
 from handlers.commands.dispatch import answer, answer_within_budget
 from handlers.commands.prompts import Questions, ask
-from handlers.commands.registry import ADMIN_ONLY, find_command, is_command, split
+from handlers.commands.registry import find_command, is_command, split
 from handlers.context import Membership, Request, Services
 from handlers.delivery.failures import tell_subscriber
 from handlers.i18n import _, language_of, use_language
@@ -160,10 +160,10 @@ class Incoming:
             return None
         command = find_command(name)
         with use_language(language_of(request.chat.preferences, request.locale)):
-            if command.name in ADMIN_ONLY and not await request.by_admin():
+            if command.admin_only and not await request.by_admin():
                 return _("Only admins of this group can do that.")
             now, key = self._services.wall.now(), (request.chat.id, request.text)
-            if command.draws and not here:
+            if command.picture and not here:
                 self._drawn = {each: at for each, at in self._drawn.items() if 0 <= now - at < DRAWN_MS}
                 if key in self._drawn:
                     return _("Just posted, see below.")

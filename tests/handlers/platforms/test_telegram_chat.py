@@ -11,7 +11,7 @@ import pytest
 
 from handlers.answers import Answer
 from handlers.budget import PERSON
-from handlers.commands.registry import GROUP_ONLY, NEEDS_ADMIN
+from handlers.commands.registry import names_of
 from tests.conftest import until
 from tests.handlers.kit import Kit, filled_board
 from tests.handlers.platforms.test_telegram import Rig
@@ -220,9 +220,9 @@ async def test_menus_are_by_scope_and_language(rig: Rig) -> None:
     private, group = rig.server.menus["default", ""], rig.server.menus["all_group_chats", "es"]
     admins = rig.server.menus["all_chat_administrators", "pt"]
     assert "export" in private
-    assert GROUP_ONLY.isdisjoint(private)
-    assert NEEDS_ADMIN.isdisjoint(group)
-    assert set(admins) >= NEEDS_ADMIN
+    assert names_of("group_only").isdisjoint(private)
+    assert names_of("hidden_from_members").isdisjoint(group)
+    assert set(admins) >= names_of("hidden_from_members")
     assert "export" in admins
     assert "export" not in group
 
