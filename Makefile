@@ -8,7 +8,7 @@ DEV    := $(VENV)/.ready-dev
 # Same value as in engine/__init__.py, which is too late for tests: they import numpy first.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo run test check bench messages gallery clean
+.PHONY: demo run test test-quick check bench messages gallery clean
 
 demo: $(READY)
 	@$(PY) bot.py demo $(ARGS)
@@ -16,14 +16,18 @@ demo: $(READY)
 run: $(READY)
 	@$(PY) bot.py run $(ARGS)
 
+# In parallel: `make test ARGS="-n 0 -k near"` runs in one process.
 test: $(DEV)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist worksteal $(ARGS)
+
+test-quick: $(DEV)
+	@$(PY) -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 check: $(DEV)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(DEV)
 	@$(PY) -m benchmarks $(ARGS)

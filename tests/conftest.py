@@ -22,6 +22,43 @@ needs_history = pytest.mark.skipif(not HISTORY.exists(), reason="the recorded hi
 needs_fixtures = pytest.mark.skipif(not FIXTURES.exists(), reason="raw exchange answers are not beside the checkout")
 
 
+SLOW = (
+    "tests/test_all_venues.py",
+    "tests/test_cases.py",
+    "tests/test_cli.py",
+    "tests/test_crash.py",
+    "tests/test_demo.py",
+    "tests/test_docs.py",
+    "tests/test_end_to_end.py",
+    "tests/engine/calibration",
+    "tests/engine/loopback/test_sources.py",
+    "tests/engine/study",
+    "tests/engine/test_quotes.py",
+    "tests/engine/test_recording.py",
+    "tests/engine/test_replay.py",
+    "tests/engine/test_vetting.py",
+    "tests/engine/venues",
+    "tests/handlers/platforms",
+    "tests/handlers/test_pictures.py",
+    "tests/storage/test_damage.py",
+)
+"""Files and folders of slow tests."""
+
+PROCESSES_PER_CORE = 2
+"""Many tests wait for a process or a clock."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).resolve().parents[1]
+    for item in items:
+        if item.path.relative_to(root).as_posix().startswith(SLOW):
+            item.add_marker("slow")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    return min(8, PROCESSES_PER_CORE * (os.cpu_count() or 1))
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow connections to this machine only, and clear our settings and proxies from the environment."""

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from engine.clock import ScaledClock
 from engine.loopback.server import LoopbackExchange
 from tests.servers.discord import DiscordServer
 from tests.servers.telegram import TelegramServer
@@ -26,7 +25,16 @@ class Platforms(Protocol):
     telegram: TelegramServer
     discord: DiscordServer
     exchange: LoopbackExchange
-    clock: ScaledClock
+
+    @property
+    def clock(self) -> MarketClock: ...
+
+
+class MarketClock(Protocol):
+    """A clock that the program can be told in its settings."""
+
+    @property
+    def text(self) -> str: ...
 
 
 def connected(of: Platforms, folder: Path, database: Path, history_days: int, script: Path | None = None) -> Process:
@@ -60,6 +68,10 @@ class Process:
         self._reading: asyncio.Future[tuple[None, None]] | None = None
         self.errors = ""
         self.output = ""
+
+    def set(self, **settings: str) -> None:
+        """Change settings for the next start."""
+        self._settings |= {f"CLIFFWATCH_{name}": value for name, value in settings.items()}
 
     async def start(self, *command: str, typing: bool = False) -> None:
         """Start it. typing: with an open standard input that sends nothing."""

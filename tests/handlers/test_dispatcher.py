@@ -187,29 +187,6 @@ async def test_a_chat_that_is_gone_is_deactivated_with_its_rules(rig: Rig) -> No
     assert not left.active
 
 
-async def test_a_429_pauses_its_chat_and_a_second_pauses_all(rig: Rig) -> None:
-    one, two, three = [await rig.chat(name) for name in "123"]
-    asked = []
-
-    async def send(message: Message) -> Outcome:
-        asked.append(message.chat_id)
-        return Outcome("retry", "429", retry_after=0.4) if asked.count(message.chat_id) == 1 else Outcome("sent")
-
-    rig.platform.send = send  # type: ignore[method-assign]  # the first send to each chat gets a 429
-    await rig.alert(one, "a")
-    dispatcher = rig.run()
-    await until(lambda: asked == [one.id])
-    await rig.alert(two, "b")
-    dispatcher.wake()
-    await until(lambda: asked == [one.id, two.id])
-    began = asyncio.get_running_loop().time()
-    await rig.alert(three, "c")
-    rig.clock.at += 60_000
-    dispatcher.wake()
-    await until(lambda: three.id in asked)
-    assert asyncio.get_running_loop().time() - began >= 0.25
-
-
 async def test_a_day_long_retry_after_is_capped_at_an_hour_and_delays_one_chat(rig: Rig) -> None:
     patient, other = await rig.chat("1"), await rig.chat("2")
     rig.platform.answers = [Outcome("retry", "429", retry_after=86_400.0)]
@@ -466,3 +443,51 @@ async def test_a_cancel_during_a_wake_up_ends_the_dispatcher(rig: Rig) -> None:
     rig.tasks[0].cancel()
     done, _ = await asyncio.wait(rig.tasks, timeout=5)
     assert done == set(rig.tasks)
+
+
+async def test_a_429_holds_its_chat_and_every_chat_once_a_second_one_gets_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = [await rig.chat(name) for name in "123"]
+    now, sends = [0.0], list[tuple[int, float]]()
+
+    async def send(message: Message) -> Outcome:
+        sends.append((message.chat_id, now[0]))
+        return Outcome("sent") if message.chat_id == three.id else Outcome("retry", "429", retry_after=30.0)
+
+    async def pace(_: Dispatcher, seconds: float) -> None:
+        now[0] += seconds
+        await asyncio.sleep(0)
+
+    rig.platform.send = send  # type: ignore[method-assign]  # two chats are told to wait
+    monkeypatch.setattr(Dispatcher, "_pace", pace)
+    dispatcher = rig.run()
+    dispatcher._limiter = Limiter(FAST, lambda: now[0])
+    await rig.alert(one, "a")
+    dispatcher.wake()
+    await until(lambda: len(sends) == 1)
+    await rig.alert(two, "b")
+    dispatcher.wake()
+    await until(lambda: len(sends) == 2)
+    await rig.alert(three, "c")
+    dispatcher.wake()
+    await until(lambda: len(sends) == 3)
+    (_, first), (_, second), (third_chat, third) = sends
+    assert second - first < 1
+    assert third_chat == three.id
+    assert third - second >= 30
+
+
+def test_two_chats_told_to_wait_within_a_minute_make_every_chat_wait() -> None:
+    now = [0.0]
+    limiter = Limiter(FAST, lambda: now[0])
+    assert not limiter.hold(1, 5.0)
+    assert (limiter.wait_seconds(), limiter.resting()) == (0.0, {1})
+    now[0] = 61.0
+    assert not limiter.hold(2, 90.0)
+    assert (limiter.wait_seconds(), limiter.resting()) == (0.0, {2})
+    now[0] = 121.0
+    assert limiter.hold(3, 20.0)
+    assert limiter.wait_seconds() == pytest.approx(20.0)
+    now[0] = 141.0
+    assert limiter.wait_seconds() == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -119,4 +120,21 @@ async def test_an_older_databases_files_become_private(tmp_path: Path) -> None:
     await db.open()
     await db.write(lambda inner: inner.conn.execute("INSERT INTO meta VALUES ('a', '1')"))
     assert [each.stat().st_mode & 0o777 for each in files] == [0o600] * 3
+    await db.close()
+
+
+async def test_another_program_cannot_write_between_the_reads_and_writes_of_a_transaction(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    db = Database(path)
+    await db.open()
+
+    def work(inner: Utils) -> None:
+        assert inner["meta"].count == 0
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with closing(other), suppress(sqlite3.OperationalError):  # the database is locked
+            other.execute("INSERT INTO meta VALUES ('other', '1')")
+        inner.conn.execute("INSERT INTO meta VALUES ('ours', '1')")
+
+    await db.write(work)
+    assert await db.read(lambda inner: [row["key"] for row in inner["meta"].rows]) == ["ours"]
     await db.close()

@@ -226,3 +226,13 @@ async def test_stored_files_are_private(tmp_path: Path) -> None:
     await store.close()
     assert modes == dict.fromkeys(modes, 0)
     assert modes.keys() >= {"a.sqlite", "a.sqlite-wal", "a.sqlite.lock"}
+
+
+async def test_two_events_at_one_place_and_time_keep_their_kinds(kit: Kit) -> None:
+    chat = await kit.chat()
+    alerts = [
+        AlertRecord(kind, kind, "BTC", chat.id, 1, 5, {"kind": kind, "price": 1.0, "cluster": {"id": "c"}})
+        for kind in ("entered", "swept")
+    ]
+    await kit.store.commit(TickRecord(5, {"BTC": 5}, alerts=alerts))
+    assert [entry.kind for entry in await kit.store.alerts.recent(chat.id, 5)] == ["swept", "entered"]

@@ -363,3 +363,12 @@ def test_an_alert_held_back_by_a_cooldown_has_no_follow_up() -> None:
     swept = ClusterEvent("swept", replace(target, entry_usd=10.0, swept_usd=9.0), path[-1])
     at = tick(path, DAY, target, (swept,))
     assert decided([(RULE, target)], {}, at, cooldown_until=DAY + 1).fired == []
+
+
+def test_a_near_alert_and_its_follow_up_have_different_keys() -> None:
+    target = cluster()
+    path = [away(target, 0.02), away(target, -0.02)]
+    swept = ClusterEvent("swept", replace(target, entry_usd=10.0, swept_usd=9.0), path[-1])
+    verdict = decide([RULE], {}, tick(path, target=target, events=(swept,)))
+    assert fired(verdict.fired) == ["near", "swept"]
+    assert len({firing.key for firing in verdict.fired}) == 2

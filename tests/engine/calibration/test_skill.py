@@ -190,3 +190,18 @@ def test_forced_usd_beats_distance_on_every_span(walked: Walked) -> None:
         for name, share in row["coverage"].items():
             if not name.endswith("over 3%"):
                 assert 0.7 <= share <= 0.9, name
+
+
+def test_the_bands_of_a_day_do_not_change_with_that_days_reports() -> None:
+    hours = made_up(count=MIN_HOURS + 24 * 20)
+    guess = np.maximum(hours.reached * 0.05, 1e4)
+    days = hours.at // DAY_MS
+    today = days == days[-1] - 2
+    before = bands(hours, guess)
+    assert not np.isnan(before[0][today]).any()
+    for factor in (0.0, 9.0):
+        changed = replace(hours, reported=hours.reported.copy())
+        changed.reported[today] *= factor
+        after = bands(changed, guess)
+        assert np.array_equal(before[0][today], after[0][today])
+        assert np.array_equal(before[1][today], after[1][today])

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.history import History
-from engine.liquidation.grid import bin_of, outward
+from engine.liquidation.grid import WINDOW, bin_of, outward
 from engine.liquidation.kernel import for_market
-from engine.liquidation.market_map import MarketMap
+from engine.liquidation.market_map import MarketMap, held_usd
 from engine.market import SIDES, Bar, Market, Side
 from tests.conftest import needs_history
 
@@ -249,3 +249,24 @@ def test_the_slow_reference_model_agrees(restless: float) -> None:
         for index in range(900):
             level = outward(side, window.edge + index)
             assert window.contracts[index] == pytest.approx(slow.levels[side].get(level, 0.0), abs=1e-9)
+
+
+def test_an_inverse_map_holds_the_same_usd_whatever_the_price_of_a_level() -> None:
+    market = Market("binancecoinm", "BTC/USD:BTC", "BTC", "inverse", 100.0)
+    made = run(walk([90_000, 90_000], [1000, 1000]), market)
+    for side in SIDES:
+        window = made.windows[side]
+        levels = window.edge + np.arange(WINDOW)
+        assert made.held_usd(side, levels) == pytest.approx(window.contracts * 100.0)
+        whole = held_usd(market, side, window.edge, window.contracts, int(levels[-1]))
+        assert whole == pytest.approx(made.held(side) * 100.0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1000.0, 1000.0), (100.0, 1000.0), (1000.0, 100.0)])
+def test_turnover_is_at_most_what_was_open_and_stayed_open(before: float, after: float) -> None:
+    made = run(walk([90_000, 90_000], [before, before]))
+    restless = Bar(2 * STEP, STEP, 90_000, 90_010, 89_990, 90_000, after, contracts_high=50_000.0, contracts_low=1.0)
+    step = made.step(restless)
+    assert step.opened - max(after - before, 0.0) == pytest.approx(min(before, after))
+    assert step.closed - max(before - after, 0.0) == pytest.approx(min(before, after))
+    assert_balanced(made)

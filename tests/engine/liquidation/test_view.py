@@ -51,3 +51,13 @@ def test_an_asset_without_markets_is_empty_and_not_an_error() -> None:
     view = combine("BTC", 0, 90_000, [])
     assert view.forced_usd(80_000) == 0
     assert view.venue_shares(80_000) == {}
+
+
+def test_an_inverse_markets_contracts_are_usd_at_every_level() -> None:
+    market = Market("binancecoinm", "BTC/USD:BTC", "BTC", "inverse", 100.0)
+    inverse = MarketMap(market)
+    inverse.open(Bar(0, 300_000, 90_000, 90_090, 89_910, 90_000, 540_000), 540_000)
+    view = combine("BTC", 0, 90_000, [market_map("binanceusdm", 600), inverse])
+    assert view.interest_usd == pytest.approx({"binanceusdm": 54e6, "binancecoinm": 54e6})
+    for side in SIDES:
+        assert view.by_venue[side]["binancecoinm"] == pytest.approx(inverse.windows[side].contracts * 100.0)

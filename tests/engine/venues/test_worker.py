@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -336,3 +337,16 @@ async def test_a_proxy_applies_to_its_own_venue_only() -> None:
         await direct.close()
         await server.stop()
         await runner.cleanup()
+
+
+async def test_a_venue_is_left_alone_for_as_long_as_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with reader("okx") as (worker, _, _, clock):
+        await worker.open()
+
+        async def too_often(*given: object, **named: object) -> list[object]:
+            raise VenueError("rate limit", 7200.0)
+
+        monkeypatch.setattr(worker.venue, "readings", too_often)
+        asked_at = asyncio.get_running_loop().time()
+        assert not await worker.poll()
+        assert worker._retry_at >= asked_at + 7200.0 / clock.speed

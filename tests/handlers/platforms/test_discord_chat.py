@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.preferences import Preferences
 from handlers.answers import Answer
 from handlers.commands.autocomplete import proposed
 from tests.conftest import until
@@ -173,3 +174,20 @@ async def test_a_picture_that_cannot_be_drawn_is_left_out(rig: Rig, monkeypatch:
     answer = await rig.slash(rig.server.member.id, "map", asset="btc")
     assert answer.content.startswith("**BTC ")
     assert not answer.attachments
+
+
+async def test_with_a_role_nobody_else_is_mentioned(rig: Rig) -> None:
+    backend, guild = rig.server.backend, rig.server.guild.id
+    role, other = (backend.create_role(guild, name, mentionable=True).id for name in ("traders", "others"))
+    answer = Answer(f"BTC @everyone @here <@{rig.server.member.id}> <@&{other}>")
+    message = replace(
+        rig.message(),
+        body={"kind": "near", "top_tier": True},
+        rendered=rig.platform.render(answer),
+        preferences=Preferences(role=str(role)),
+    )
+    assert (await rig.platform.send(message)).kind == "sent"
+    (sent,) = rig.server.messages(rig.server.channel.id)
+    assert "@everyone" in sent.content
+    assert not sent.mention_everyone
+    assert (sent.ping_role_ids, sent.ping_user_ids) == ([role], [])

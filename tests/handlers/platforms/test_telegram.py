@@ -13,6 +13,7 @@ from engine.messages import Message
 from handlers.access import REFUSED, STOPPED
 from handlers.alert_messages import alert_answer
 from handlers.answers import Answer, Button
+from handlers.delivery.limits import TELEGRAM, Limiter
 from handlers.pictures import Pictures
 from handlers.platforms.telegram.client import TelegramPlatform, check_telegram
 from handlers.platforms.telegram.render import fit, render_telegram, units
@@ -325,3 +326,15 @@ def test_length_is_counted_as_telegram_counts_it() -> None:
 def test_a_button_that_would_be_refused_is_left_out() -> None:
     rendered = render_telegram(Answer("h", buttons=(Button("a", "/liq " + "9" * 80), Button("b", "/map"))))
     assert rendered["buttons"] == [[["b", "/map"]]]
+
+
+async def test_a_429_of_an_answer_makes_alerts_to_that_chat_wait(rig: Rig) -> None:
+    rig.platform.incoming.replies.limiter = limiter = Limiter(TELEGRAM, lambda: 0.0)
+    refused = RefusedError(429, "Too Many Requests: retry after 3600", retry_after=3600)
+    rig.server.faults.append(lambda method, _: refused if method == "sendMessage" else None)
+    rig.server.say(7, "/help")
+    await until(limiter.longest_wait)
+    assert limiter.longest_wait() == 30.0
+    (chat,) = await rig.kit.store.chats.all()
+    assert not limiter.hold(chat.id, 5.0)
+    assert limiter.hold(chat.id + 1, 5.0)
