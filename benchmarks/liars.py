@@ -23,4 +23,4 @@ def run() -> Iterator[tuple[str, float, str]]:
         bad[kind] += lied.too_far > 1e-9 or lost > LOST
     yield "liars.seeds", float(sum(seen.values())), "runs"
     for kind in sorted(seen):
-        yield f"liars.{kind}", float(bad[kind]), f"of {seen[kind]} told or lost an extreme"
+        yield f"liars.{kind}", float(bad[kind]), f"of {seen[kind]} reported or lost an extreme"

@@ -102,7 +102,7 @@ class MarketHistory(MarketStore, Protocol):
         ...
 
     async def stale_since(self) -> dict[str, int]:
-        """Return the assets whose chats were told that data is stale, with the time of the last data, UTC ms."""
+        """Return the assets whose chats were notified of stale data, with the time of the last data, UTC ms."""
         ...
 
 

@@ -83,7 +83,7 @@ async def shares_a_group(services: Services, platform: str, people: Membership, 
     A yes or no is cached for KEPT_MS; None is not cached.
     """
     now, key = services.wall.now(), (platform, user_id)
-    cached = services.let_in.get(key)
+    cached = services.group_members.get(key)
     if cached is not None and 0 <= now - cached[0] < KEPT_MS:
         return cached[1]
     verdict: bool | None = False
@@ -95,13 +95,13 @@ async def shares_a_group(services: Services, platform: str, people: Membership, 
                 break
             verdict = None if member is None else verdict
     if verdict is not None:
-        if len(services.let_in) > MAX_KEPT:
-            services.let_in.clear()
-        services.let_in[key] = (now, verdict)
+        if len(services.group_members) > MAX_KEPT:
+            services.group_members.clear()
+        services.group_members[key] = (now, verdict)
     return verdict
 
 
-async def may_be_told(services: Services, chat_id: int) -> bool:
+async def may_be_notified(services: Services, chat_id: int) -> bool:
     """Return whether alerts may still go to a chat. Membership is checked again once a day.
 
     Alerts stop if the platform reports that the person is no longer a member, and in list mode for anyone who is
@@ -121,7 +121,7 @@ async def may_be_told(services: Services, chat_id: int) -> bool:
         return True
     if services.access == "list":
         return False
-    services.let_in.pop((chat.platform, user_id), None)
+    services.group_members.pop((chat.platform, user_id), None)
     member = await shares_a_group(services, chat.platform, people, user_id)
     if member:
         services.members_at[chat_id] = now

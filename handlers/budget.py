@@ -20,7 +20,7 @@ Verdict = Literal["yes", "notice", "silence"]
 class _Bucket:
     left: float
     at: int
-    told: bool = False
+    notified: bool = False
 
 
 class Budget:
@@ -40,15 +40,15 @@ class Budget:
         buckets = [self._bucket(("chat", chat), now, CHAT)]
         if person[1]:
             buckets.append(self._bucket(person, now, PERSON))
-        told = buckets[-1]
+        last = buckets[-1]
         if all(bucket.left >= cost for bucket in buckets):
             for bucket in buckets:
                 bucket.left -= cost
-            told.told = False
+            last.notified = False
             return "yes"
-        if told.told:
+        if last.notified:
             return "silence"
-        told.told = True
+        last.notified = True
         return "notice"
 
     def _bucket(self, key: tuple[str, str], now: int, allowed: tuple[float, float]) -> _Bucket:

@@ -146,7 +146,7 @@ class Services:
     wall: Clock = field(default_factory=SystemClock)
     budget: Budget = field(default_factory=Budget)
     people: dict[str, Membership] = field(default_factory=dict)
-    let_in: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
+    group_members: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
     members_at: dict[int, int] = field(default_factory=dict)
     ticked_at: float = field(default_factory=time.monotonic)
     subscriptions: Subscriptions = field(init=False)

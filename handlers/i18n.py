@@ -120,7 +120,7 @@ def N_(message: str) -> str:  # noqa: N802  # the name that gettext's tools and 
     return message
 
 
-def told(error: CliffwatchError) -> str:
+def error_text(error: CliffwatchError) -> str:
     """Return an error's message in the current language."""
     return _(error.message, **error.values) if error.message else str(error)
 

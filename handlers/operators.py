@@ -26,7 +26,7 @@ async def chats_of_operators(services: Services, but: str = "") -> list[Chat]:
     return chats
 
 
-async def tell_operators(
+async def notify_operators(
     services: Services, facts: dict[str, Any], *, but: str = "", but_chat: int | None = None
 ) -> int:
     """Queue a message to the operators. Return the number of chats it goes to.

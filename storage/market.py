@@ -72,7 +72,7 @@ class MarketRepository(Repository):
 
     @read
     def stale_since(self, db: Database) -> dict[str, int]:
-        """Return the assets whose chats were told that data is stale, with the time of the last data, UTC ms."""
+        """Return the assets whose chats were notified of stale data, with the time of the last data, UTC ms."""
         return self._times(db, STALE_SINCE)
 
     def _times(self, db: Database, prefix: str) -> dict[str, int]:

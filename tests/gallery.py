@@ -150,7 +150,7 @@ def alerts(board: AssetBoard, now: int) -> Iterable[tuple[str, dict[str, object]
     yield "full", {"kind": "full", "cap": 6, "timezone": "Europe/Berlin"}
     yield "test", {"kind": "test"}
     yield "welcome", {"kind": "welcome", "rules": 2}
-    yield "let in", {"kind": "let_in"}
+    yield "approved", {"kind": "let_in"}
     yield "lost", {"kind": "lost", "chat": "Traders"}
     yield "waits", {"kind": "waits", "chat": "Traders"}
     yield "refused", {"kind": "refused", "chat": 3, "error": "HTTP 403, 50083"}

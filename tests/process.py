@@ -31,7 +31,7 @@ class Platforms(Protocol):
 
 
 class MarketClock(Protocol):
-    """A clock that the program can be told in its settings."""
+    """A clock that the settings can give to the program."""
 
     @property
     def text(self) -> str: ...

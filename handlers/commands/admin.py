@@ -44,19 +44,19 @@ async def admin(request: Request, arguments: str) -> Answer:
     if len(words) != 2 or words[0] not in ("approve", "refuse") or words[1].lstrip("#") not in chats:
         raise InputError("Use approve or refuse with a chat number.", EXAMPLE)
     chat = chats[words[1].lstrip("#")]
-    let_in = words[0] == "approve"
-    request.services.let_in.clear()  # membership must be checked again
+    group_members = words[0] == "approve"
+    request.services.group_members.clear()  # membership must be checked again
     topics = [other for other in chats.values() if other.remote_id.startswith(f"{chat.remote_id}{TOPIC}")]
-    if let_in and not chat.approved:
+    if group_members and not chat.approved:
         await store.outbox.add_message(chat.id, {"kind": "let_in"})
         request.services.wake()
     for one in (chat, *topics):
-        await store.chats.approve(one.id, approved=let_in)
-        if not let_in:
+        await store.chats.approve(one.id, approved=group_members)
+        if not group_members:
             await request.services.subscriptions.deactivate_chat(one.id, REFUSED)
         elif one.off_reason == REFUSED:
             await resume(replace(request, chat=one))
-    done = N_("#{number} {chat} approved.") if let_in else N_("#{number} {chat} refused.")
+    done = N_("#{number} {chat} approved.") if group_members else N_("#{number} {chat} refused.")
     return Answer(_(done, number=chat.id, chat=chat.title or chat.remote_id), private=True)
 
 

@@ -38,7 +38,7 @@ from handlers.commands import map as map_command
 from handlers.commands.arguments import WithheldError
 from handlers.commands.registry import Command, all_commands, find_command, is_command, split
 from handlers.context import Request
-from handlers.i18n import _, language_of, told, use_language
+from handlers.i18n import _, error_text, language_of, use_language
 from handlers.numbers import MAX_TEXT, DidYouMeanError, clean, label
 
 __all__ = ["Command", "all_commands", "answer", "answer_within_budget", "find_command"]
@@ -105,15 +105,15 @@ async def _answered(request: Request) -> Answer:
         if name != "liq" and error.typed in request.text:
             command = request.text.replace(error.typed, f"{error.price:.6g}", 1)
         then = _("If so: {command}", command=command)
-        reply = Answer(told(error), (then,), buttons=(Button(label(error.price), command),))
+        reply = Answer(error_text(error), (then,), buttons=(Button(label(error.price), command),))
     except WithheldError as error:
         reply = error.answer
     except InputError as error:
         example = error.example if error.example.startswith("/") or not error.example else f"/{name} {error.example}"
         lines = (_("Try: {example}", example=example),) if example else ()
-        reply = Answer(told(error), lines)
+        reply = Answer(error_text(error), lines)
     except CliffwatchError as error:
-        reply = Answer(told(error))
+        reply = Answer(error_text(error))
     except Exception:
         log.exception("command /%s failed", name[:20])
         reply = Answer(_("Something went wrong. The error has been logged; your alerts are unaffected."))

@@ -52,8 +52,8 @@ async def rekt(request: Request, arguments: str) -> Answer:
     heard_from = min((since_when[venue] for venue in by_venue if venue in since_when), default=since)
     head = _("{asset}: {usd} liquidated in {hours}h", asset=asset, usd=usd(total), hours=hours)
     if heard_from > since + GRACE_MS:
-        heard = span((now - heard_from) / 1000)
-        head = _("{asset}: {usd} liquidated in {span}, since feeds started", asset=asset, usd=usd(total), span=heard)
+        known = span((now - heard_from) / 1000)
+        head = _("{asset}: {usd} liquidated in {span}, since feeds started", asset=asset, usd=usd(total), span=known)
     if total:
         head += ", " + _("{share} longs", share=f"{longs / total:.0%}")
     lines = [_("Longs {longs} · shorts {shorts}", longs=usd(longs), shorts=usd(shorts))] if total else []

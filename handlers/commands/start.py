@@ -15,7 +15,7 @@ from handlers.commands.liq import overview
 from handlers.commands.map import DEFAULT_REACH, map_request
 from handlers.commands.registry import THEMES, Parameter, command, find_command
 from handlers.context import Request
-from handlers.i18n import _, n_, told
+from handlers.i18n import _, error_text, n_
 
 LINK = "-"
 """Replaces spaces, which links cannot contain: /start liq-btc-88000 means /liq btc 88000."""
@@ -74,7 +74,7 @@ async def start(request: Request, arguments: str) -> Answer:
         picture = map_request(request, board, DEFAULT_REACH)
         answer = replace(answer, picture=picture, footer=wording.sources(source_facts(board, request.now)))
     except CliffwatchError as error:
-        lines.append(told(error))
+        lines.append(error_text(error))
     if claimed:
         lines.insert(0, _("You're now the operator of this bot."))
     return replace(answer, lines=tuple(lines))

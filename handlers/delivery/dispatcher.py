@@ -99,15 +99,15 @@ class Dispatcher:
         undelivered: Callable[[int, int | None, str], Awaitable[None]],
         people: Callable[[Notice, int, str], Awaitable[None]] | None = None,
         limiter: Limiter | None = None,
-        may_be_told: Callable[[int], Awaitable[bool]] | None = None,
+        may_be_notified: Callable[[int], Awaitable[bool]] | None = None,
     ) -> None:
         self._platform, self._store, self._wall = platform, store, wall
         self._answer_of, self._chat_lost, self._undelivered = answer_of, chat_lost, undelivered
         self._expired_at = -EXPIRE_SECONDS
         self._limiter = limiter or Limiter(limits, time.monotonic)
-        self._people, self._may_be_told = people, may_be_told
+        self._people, self._may_be_notified = people, may_be_notified
         self._illness = Illness()
-        self._ill_told = False
+        self._fault_reported = False
         self._switched_off: dict[int, tuple[int, int]] = {}
         """Chats switched off within the last minute: when (UTC ms), and the message given up for it."""
 
@@ -214,7 +214,7 @@ class Dispatcher:
 
     async def _deliver(self, message: Message, flight: Flight) -> None:
         try:
-            if self._may_be_told is not None and not await self._may_be_told(message.chat_id):
+            if self._may_be_notified is not None and not await self._may_be_notified(message.chat_id):
                 self._limiter.dropped(flight)
                 await self._store.outbox.give_up(message.id, LEFT)
                 await self._store.chats.set_active(message.chat_id, active=False, reason=LEFT)
@@ -346,8 +346,8 @@ class Dispatcher:
             await self._store.chats.set_active(chat_id, active=True)
             await self._store.outbox.revive([message_id])
             await self._tell("back", chat_id, "")
-        if not self._ill_told:
-            self._ill_told = True
+        if not self._fault_reported:
+            self._fault_reported = True
             log.error("%s: many chats refuse at once; none is switched off for it", self.platform)
             await self._tell("ill", 0, "")
 
@@ -355,8 +355,8 @@ class Dispatcher:
         self._illness.succeeded(chat_id, self._wall.now())
         self._limiter.release(chat_id)
         await self._store.chats.mark_reachable(chat_id)
-        if self._ill_told and not self._illness.ill:
-            self._ill_told = False
+        if self._fault_reported and not self._illness.ill:
+            self._fault_reported = False
             log.warning("%s: chats accept messages again", self.platform)
 
     async def _tell(self, notice: Notice, chat_id: int, error: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.chats import Chat
 from handlers.context import Membership, Services
 from handlers.delivery.dispatcher import Notice
-from handlers.operators import tell_operators
+from handlers.operators import notify_operators
 
 LOOKED_AT = 50
 
@@ -30,21 +30,21 @@ class FailureHandler:
         await services.subscriptions.roll_back(await services.store.alerts.rules_of_message(message_id))
         if chat_id is not None:
             facts = {"kind": "undelivered", "message": message_id, "chat": chat_id, "error": error}
-            await tell_operators(services, facts, but_chat=chat_id)
+            await notify_operators(services, facts, but_chat=chat_id)
 
     async def chat_lost(self, chat_id: int) -> None:
         """Deactivate the rules of a chat that was switched off, and notify the user who subscribed it."""
         self._services.subscriptions.silence_chat(chat_id)
         chat = await self._services.store.chats.get(chat_id)
         if chat is not None and chat.kind != "private" and self._people is not None:
-            await tell_subscriber(self._services, chat, self._people)
+            await notify_subscriber(self._services, chat, self._people)
 
     async def notice(self, what: Notice, chat_id: int, error: str) -> None:
         """Notify operators, and a refused chat's subscriber; put back the rules of a chat that is back."""
         services = self._services
         if what == "ill":
             facts = {"kind": "platform", "platform": self._platform, "state": "refusing"}
-            await tell_operators(services, facts, but=self._platform)
+            await notify_operators(services, facts, but=self._platform)
             return
         chat = await services.store.chats.get(chat_id)
         if chat is None:
@@ -52,12 +52,12 @@ class FailureHandler:
         if what == "back":
             await services.subscriptions.reload_chat(chat_id)
             return
-        await tell_operators(services, {"kind": what, "chat": chat_id, "error": error}, but_chat=chat_id)
+        await notify_operators(services, {"kind": what, "chat": chat_id, "error": error}, but_chat=chat_id)
         if what == "refused" and chat.kind != "private" and self._people is not None:
-            await tell_subscriber(services, chat, self._people, kind="waits")
+            await notify_subscriber(services, chat, self._people, kind="waits")
 
 
-async def tell_subscriber(services: Services, chat: Chat, people: Membership, *, kind: str = "lost") -> None:
+async def notify_subscriber(services: Services, chat: Chat, people: Membership, *, kind: str = "lost") -> None:
     """Notify the last user who subscribed a chat that it is paused, or waits, if the log names one."""
     for change in await services.store.chats.changes(chat.id, LOOKED_AT):
         if change.what.startswith("/subscribe") and change.who:

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.alerts.rules import Rule, Tier
 from engine.chats import Chat
 from engine.ports import Clock
-from handlers.access import ensure_claim_code, may_be_told
+from handlers.access import ensure_claim_code, may_be_notified
 from handlers.context import Membership, Services
 from handlers.delivery.dispatcher import Dispatcher, Platform
 from handlers.delivery.failures import FailureHandler
@@ -73,7 +73,7 @@ class Platforms:
                 failures.undelivered,
                 failures.notice,
                 limiter,
-                partial(may_be_told, services),
+                partial(may_be_notified, services),
             )
         )
         if run is not None:

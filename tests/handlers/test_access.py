@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engine.clock import ManualClock
-from handlers.access import ASKED_AGAIN_MS, ensure_claim_code, may_be_told
+from handlers.access import ASKED_AGAIN_MS, ensure_claim_code, may_be_notified
 from handlers.alert_messages import alert_answer
 from tests.handlers.kit import Kit
 
@@ -22,7 +22,7 @@ async def kit() -> AsyncIterator[Kit]:
     await made.close()
 
 
-async def let_in(kit: Kit) -> int:
+async def group_members(kit: Kit) -> int:
     """Approve a group that user 8 is a member of. Return the id of this user's private chat."""
     group = await kit.chat("-5", "group")
     await kit.store.chats.approve(group.id, approved=True)
@@ -31,18 +31,18 @@ async def let_in(kit: Kit) -> int:
 
 
 async def test_alerts_stop_once_a_member_left_the_group(kit: Kit) -> None:
-    number = await let_in(kit)
-    assert await may_be_told(kit.services, number)
+    number = await group_members(kit)
+    assert await may_be_notified(kit.services, number)
     kit.people.members.clear()
-    assert await may_be_told(kit.services, number), "membership is looked up once a day"
+    assert await may_be_notified(kit.services, number), "membership is looked up once a day"
     kit.services.wall.at += ASKED_AGAIN_MS  # type: ignore[attr-defined]  # a clock of the test's
-    assert not await may_be_told(kit.services, number)
+    assert not await may_be_notified(kit.services, number)
 
 
 async def test_unknown_membership_stops_no_alerts(kit: Kit) -> None:
-    number = await let_in(kit)
+    number = await group_members(kit)
     kit.people.silent = True
-    assert await may_be_told(kit.services, number)
+    assert await may_be_notified(kit.services, number)
     assert "private" in (await kit.ask("/liq 86000", "8")).headline
     kit.people.silent = False
     assert "liquidated on the way" in (await kit.ask("/liq 86000", "8")).headline, "a failed lookup is not cached"
@@ -66,7 +66,7 @@ async def test_a_strangers_messages_do_not_each_query_the_platform(kit: Kit) -> 
 
 async def test_waiting_chats_are_listed_and_learn_of_approval(kit: Kit) -> None:
     kit.services.configured_operators = frozenset({("telegram", "1")})
-    member = await let_in(kit)
+    member = await group_members(kit)
     await kit.ask("/liq 86000", "8")
     await kit.ask("/liq 86000", "9")
     waiting = await kit.ask("/admin", "1")

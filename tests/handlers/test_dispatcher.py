@@ -459,7 +459,7 @@ async def test_a_429_holds_its_chat_and_every_chat_once_a_second_one_gets_it(
         now[0] += seconds
         await asyncio.sleep(0)
 
-    rig.platform.send = send  # type: ignore[method-assign]  # two chats are told to wait
+    rig.platform.send = send  # type: ignore[method-assign]  # two chats have to wait
     monkeypatch.setattr(Dispatcher, "_pace", pace)
     dispatcher = rig.run()
     dispatcher._limiter = Limiter(FAST, lambda: now[0])

@@ -10,7 +10,7 @@ import pytest
 from engine.chats import Chat
 from handlers.alert_messages import alert_answer
 from handlers.commands.channel import preview_facts
-from handlers.delivery.failures import tell_subscriber
+from handlers.delivery.failures import notify_subscriber
 from tests.handlers.kit import Kit, filled_board
 
 
@@ -96,7 +96,7 @@ def test_a_preview_of_a_map_without_clusters_is_a_plain_test() -> None:
 
 async def test_the_subscriber_is_notified_of_a_lost_group(kit: Kit, group: Chat) -> None:
     await kit.ask("/subscribe calm", chat=group)
-    await tell_subscriber(kit.services, group, kit.people)
+    await notify_subscriber(kit.services, group, kit.people)
     message = await kit.store.outbox.claim("telegram", 1000, ())
     assert message is not None
     assert (message.remote_chat, message.body["kind"]) == ("7", "lost")
@@ -104,7 +104,7 @@ async def test_the_subscriber_is_notified_of_a_lost_group(kit: Kit, group: Chat)
 
 
 async def test_no_subscriber_means_no_notification(kit: Kit, group: Chat) -> None:
-    await tell_subscriber(kit.services, group, kit.people)
+    await notify_subscriber(kit.services, group, kit.people)
     assert await kit.store.outbox.claim("telegram", 1000, ()) is None
 
 

@@ -17,7 +17,7 @@ from handlers import i18n as language
 from handlers.commands.dispatch import all_commands
 from handlers.commands.prompts import _QUESTIONS
 from handlers.delivery.rendering import answer_of
-from handlers.i18n import CATALOGUES, LANGUAGES, SOURCE, _, n_, pick, told, use_language
+from handlers.i18n import CATALOGUES, LANGUAGES, SOURCE, _, error_text, n_, pick, use_language
 from handlers.numbers import parse_price, price, span, usd, usd_range
 from handlers.platforms.discord.interactions import LOCAL_NAMES
 from tests.handlers.kit import Kit
@@ -141,7 +141,7 @@ def test_use_language_applies_only_within_its_block() -> None:
         assert span(30) == "30 s"
         with use_language("ru"):
             assert span(30) == "30 с"
-        assert told(InputError("{word!r} is not a price.", word="x{y}")) == "'x{y}' no es un precio."
+        assert error_text(InputError("{word!r} is not a price.", word="x{y}")) == "'x{y}' no es un precio."
     assert language.spoken() == SOURCE
     with use_language("xx"):
         assert language.spoken() == SOURCE

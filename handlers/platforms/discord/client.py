@@ -16,7 +16,7 @@ from engine.messages import Message, Outcome
 from handlers.access import MAX_KEPT
 from handlers.answers import Answer
 from handlers.context import Services
-from handlers.operators import tell_operators
+from handlers.operators import notify_operators
 from handlers.platforms.discord.interactions import FAILED, NO_MENTIONS, PLATFORM, Draw, Incoming, Translator, view_of
 from handlers.platforms.discord.outcomes import outcome_of
 from handlers.platforms.discord.render import render_discord
@@ -100,7 +100,7 @@ class DiscordPlatform:
                 if self.state != f"{what} refused":
                     self.state = f"{what} refused"
                     facts = {"kind": "platform", "platform": PLATFORM, "state": self.state}
-                    await tell_operators(self._services, facts, but=PLATFORM)
+                    await notify_operators(self._services, facts, but=PLATFORM)
                 log.warning("discord: %s; next try in %.0f s", self.state, wait)
             except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
                 self.state = "cannot be reached"

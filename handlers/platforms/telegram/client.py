@@ -35,7 +35,7 @@ from handlers.answers import Answer
 from handlers.commands.dispatch import Command, all_commands
 from handlers.context import Services
 from handlers.i18n import LANGUAGES, SOURCE, _, use_language
-from handlers.operators import tell_operators
+from handlers.operators import notify_operators
 from handlers.platforms.telegram.outcomes import outcome_of, token_refused
 from handlers.platforms.telegram.render import fit, render_telegram, units
 from handlers.platforms.telegram.replies import NO_PREVIEW, PLATFORM, App, Draw, address, keyboard
@@ -171,7 +171,7 @@ class TelegramPlatform:
             wait = min(wait * 1.5, RETRY_SECONDS[1])
 
     async def _tell_operators(self, state: str) -> None:
-        await tell_operators(self._services, {"kind": "platform", "platform": PLATFORM, "state": state}, but=PLATFORM)
+        await notify_operators(self._services, {"kind": "platform", "platform": PLATFORM, "state": state}, but=PLATFORM)
 
     async def _serve(self, app: App, polls: PollRequest) -> None:
         """Poll with a connected application until polling ends or no poll is answered for DEAF_SECONDS."""

@@ -28,7 +28,7 @@ from handlers.commands.dispatch import answer, answer_within_budget
 from handlers.commands.prompts import Questions, ask
 from handlers.commands.registry import find_command, is_command, split
 from handlers.context import Membership, Request, Services
-from handlers.delivery.failures import tell_subscriber
+from handlers.delivery.failures import notify_subscriber
 from handlers.i18n import _, language_of, use_language
 from handlers.platforms.telegram.render import fit, render_telegram
 from handlers.platforms.telegram.replies import NO_PREVIEW, PLATFORM, App, Draw, Place, Replies
@@ -228,7 +228,7 @@ class Incoming:
     async def _lose(self, chat: Chat, reason: str) -> None:
         await self._services.subscriptions.deactivate_chat(chat.id, reason)
         if chat.kind != "private":
-            await tell_subscriber(self._services, chat, self._face)
+            await notify_subscriber(self._services, chat, self._face)
 
     async def _welcome(self, chat: Chat) -> None:
         rules = await self._services.subscriptions.activate_chat(chat.id)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from engine.errors import TokenRefusedError
 from engine.messages import Message, Outcome
-from handlers.access import ASKED_AGAIN_MS, may_be_told
+from handlers.access import ASKED_AGAIN_MS, may_be_notified
 from handlers.answers import Answer, Button
 from handlers.commands.dispatch import all_commands, find_command
 from handlers.pictures import Pictures
@@ -103,14 +103,14 @@ async def test_alerts_stop_once_a_member_left_but_not_on_a_failed_lookup(rig: Ri
     assert "sent to you privately" in (await rig.slash(member, "alert", rule="price 80k")).content
     private = next(chat for chat in await rig.kit.store.chats.all("discord") if chat.kind == "private")
     assert private.person == str(member)
-    assert await may_be_told(services, private.id)
+    assert await may_be_notified(services, private.id)
     rig.kit.clock.at += ASKED_AGAIN_MS
     rig.server.faults.append(lambda _, path: reply({"message": "503", "code": 0}, 503) if "/members/" in path else None)
-    assert await may_be_told(services, private.id), "a failed lookup does not mean that the member left"
+    assert await may_be_notified(services, private.id), "a failed lookup does not mean that the member left"
     rig.server.faults.clear()
     rig.kit.clock.at += ASKED_AGAIN_MS
     rig.server.backend.remove_member(rig.server.guild.id, member)
-    assert not await may_be_told(services, private.id)
+    assert not await may_be_notified(services, private.id)
 
 
 async def test_admin_is_for_operators_in_private_only(rig: Rig) -> None:
