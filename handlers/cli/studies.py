@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from engine.alerts.active_rules import ActiveRules
-from engine.alerts.rules import RULE_EXAMPLE, parse_rule
+from engine.alerts.rule_syntax import parse_rule
+from engine.alerts.rules import RULE_EXAMPLE
 from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.errors import HistoryError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.alerts.rules import EXAMPLES, TIERS, Rule, usd_text
+from engine.alerts.rules import EXAMPLES, TIERS, Rule
 from engine.errors import InputError
 from engine.facts import ranked
+from engine.units import usd_text
 from handlers import wording
 from handlers.access import in_private_chat, require_admin, resume
 from handlers.answers import Answer, Button

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.alerts.rules import SIDE_WORDS
+from engine.alerts.rule_syntax import SIDE_WORDS
 from engine.board import AssetBoard
 from engine.facts import cluster_facts, forced_facts, nearest, ranked, source_facts
 from engine.liquidation.clusters import Cluster

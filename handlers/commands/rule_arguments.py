@@ -5,16 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from engine.alerts.rules import (
-    METRIC_KINDS,
-    RULE_KINDS,
-    SIDE_WORDS,
-    TIERS,
-    Rule,
-    parse_distance,
-    parse_rule,
-    parse_size,
-)
+from engine.alerts.rule_syntax import SIDE_WORDS, parse_distance, parse_rule, parse_size
+from engine.alerts.rules import METRIC_KINDS, RULE_KINDS, TIERS, Rule
 from engine.errors import InputError
 from handlers.context import Request
 from handlers.numbers import find_asset, parse_price

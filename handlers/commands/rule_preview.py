@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from engine.alerts.market_events import tier_of
 from engine.alerts.near import armed_distance
-from engine.alerts.rules import ONCE, Rule, time_text, usd_text
+from engine.alerts.rules import ONCE, Rule
 from engine.board import AssetBoard
 from engine.facts import metrics_of
 from engine.liquidation.clusters import Cluster, alert_size_usd
 from engine.market import HOUR_MS, SIDES, Side
 from engine.preferences import Preferences
+from engine.units import time_text, usd_text
 from handlers import wording
 from handlers.answers import Answer, Button
 from handlers.commands.rule_arguments import SAVE

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.alerts.rules import SIDE_WORDS, TIERS, Rule, Tier
+from engine.alerts.rule_syntax import SIDE_WORDS
+from engine.alerts.rules import TIERS, Rule, Tier
 from engine.chats import Chat
 from engine.errors import InputError
 from engine.market import Side

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from engine.alerts.rules import SIDE_WORDS
+from engine.alerts.rule_syntax import SIDE_WORDS
 from engine.board import AssetBoard
 from engine.calibration.coefficients import Calibration
 from engine.errors import ImplausibleError

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.alerts.active_rules import ActiveRules
-from engine.alerts.rules import parse_rule
+from engine.alerts.rule_syntax import parse_rule
 from engine.board import AssetBoard
 from engine.clock import ManualClock
 from engine.facts import MEASURED_ENTRY, forced_facts, market_facts

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.alerts.rules import default_distance, parse_rule
+from engine.alerts.rule_syntax import parse_rule
+from engine.alerts.rules import default_distance
 from engine.errors import InputError
 
 
