@@ -131,8 +131,9 @@ def keeps_interest(market: Market) -> bool:
 
 def the_same_bars(market: Market, bars: list[Bar], again: list[Bar]) -> None:
     others = {bar.opened_at: bar for bar in again}
+    assert abs(bars[0].opened_at - again[0].opened_at) <= 60 * MINUTE_MS  # history reaches back from each one's start
     for bar in bars:
-        if bar.closed_at > again[-1].closed_at:
+        if bar.opened_at < again[0].opened_at or bar.closed_at > again[-1].closed_at:
             continue
         other = others[bar.opened_at]
         assert other.path == bar.path
@@ -143,8 +144,8 @@ def the_same_bars(market: Market, bars: list[Bar], again: list[Bar]) -> None:
 
 
 def the_same_map(market: Market, bars: list[Bar], again: list[Bar], board: AssetBoard) -> None:
-    last = min(bars[-1].closed_at, again[-1].closed_at)
-    one, two = stepped(market, bars, last), stepped(market, again, last)
+    first, last = max(bars[0].opened_at, again[0].opened_at), min(bars[-1].closed_at, again[-1].closed_at)
+    one, two = (stepped(market, [bar for bar in each if bar.opened_at >= first], last) for each in (bars, again))
     own = stepped(market, again, board.maps.closed_at_of(market))
     for side in SIDES:
         left, right = (rebuilt.maps.markets[market.key].windows[side].contracts for rebuilt in (one, two))
