@@ -8,7 +8,6 @@ from typing import Literal, get_args
 from engine.market import DAY_MS, HOUR_MS, MINUTE_MS, Side
 from engine.units import time_text, usd_text
 
-ClusterKind = Literal["near", "entered", "swept"]
 MetricKind = Literal["price", "funding", "oi", "risk", "cascade"]
 RuleKind = Literal["near", "entered", "swept", "price", "funding", "oi", "risk", "cascade"]
 AlertKind = RuleKind | Literal["wick", "over", "surge", "fresh", "move"]

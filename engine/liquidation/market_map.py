@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from engine.liquidation.kernel import for_market
 from engine.liquidation.prior import MAP, MapPrior
 from engine.liquidation.window import PaddedKernel, SideWindow
 from engine.market import HOUR_MS, SIDES, Bar, Market, Side
-
-TurnoverSource = Literal["range", "rate"]
 
 
 @lru_cache(maxsize=8)
@@ -41,12 +39,11 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Effect of one bar: contracts swept by side, opened and closed, and the basis of the turnover estimate."""
+    """Effect of one bar: contracts swept by side, opened and closed."""
 
     swept: dict[Side, float]
     opened: float
     closed: float
-    turnover_source: TurnoverSource
 
 
 def held_usd(market: Market, side: Side, edge: int, contracts: np.ndarray, reach: int) -> float:
@@ -112,7 +109,7 @@ class MarketMap:
             raise ValueError(f"{self.market.key}: bar closed at {bar.closed_at}, the map stands at {self.closed_at}")
         before = self.contracts
         after = bar.contracts if bar.contracts is not None else before
-        turnover, source = self._turnover(bar, before, after)
+        turnover = self._turnover(bar, before, after)
         opened = max(after - before, 0.0) + turnover
         closed = max(before - after, 0.0) + turnover
         swept = {side: self._sweep(side, bar) for side in SIDES}
@@ -122,7 +119,7 @@ class MarketMap:
             first, last = sorted((outward(side, bin_of(bar.low)), outward(side, bin_of(bar.high))))
             self._place(side, opened, first, last)
         self.contracts, self.close, self.closed_at = after, bar.close, bar.closed_at
-        return Step(swept, opened, closed, source)
+        return Step(swept, opened, closed)
 
     def adopt(self, market: Market) -> None:
         """Use new margin rules for positions opened from now on. Contracts already on the map stay in place."""
@@ -154,15 +151,13 @@ class MarketMap:
             return usd
         return usd * np.exp((outward(side, 1) * levels + 0.5) * BIN)
 
-    def _turnover(self, bar: Bar, before: float, after: float) -> tuple[float, TurnoverSource]:
+    def _turnover(self, bar: Bar, before: float, after: float) -> float:
         """Return the contracts both opened and closed within the bar, capped at open interest before and after."""
         turnover = self._prior.turnover_per_hour * after * bar.step_ms / HOUR_MS
-        source: TurnoverSource = "rate"
         if bar.contracts_high is not None and bar.contracts_low is not None:
             spread = bar.contracts_high - bar.contracts_low
             turnover += self._prior.range_share * max(spread - abs(after - before), 0.0)
-            source = "range"
-        return min(turnover, before, after), source
+        return min(turnover, before, after)
 
     def _sweep(self, side: Side, bar: Bar) -> float:
         reached = bin_of(bar.low if side == "long" else bar.high)

@@ -1,11 +1,11 @@
-"""Margin rules of the lowest tier until a venue's own are read: a dated table, and a rule for other markets."""
+"""Margin rules of the lowest tier until a venue's own are read: a table, and a rule for other markets.
+
+Compiled in March 2026 from the venues' public pages on leverage and margin.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-AS_OF = "2026-03"
-"""Month in which we compiled the table from the venues' public pages on leverage and margin."""
 
 
 @dataclass(frozen=True, slots=True)

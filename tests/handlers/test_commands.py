@@ -17,6 +17,7 @@ from engine.calibration.hourly_model import MIN_HOURS
 from engine.calibration.hours import COLUMNS
 from engine.calibration.track_record import track_record
 from engine.clock import ManualClock
+from engine.errors import CliffwatchError, InputError
 from engine.facts import forced_facts
 from engine.liquidation.margin import Tier
 from engine.liquidation.prior import TIE
@@ -26,12 +27,14 @@ from engine.outlook.depth import aggregate
 from engine.preferences import Preferences
 from handlers.access import KEPT_MS, ensure_claim_code
 from handlers.alert_messages import alert_answer
-from handlers.answers import MAX_LINES, TABLE_WIDTH, set_table
+from handlers.answers import MAX_LINES, TABLE_WIDTH, Answer, set_table
+from handlers.commands import dispatch
+from handlers.commands.arguments import WithheldError
 from handlers.commands.dispatch import all_commands
 from handlers.commands.registry import split
-from handlers.context import Health, SourceState
+from handlers.context import Health, Request, SourceState
 from handlers.delivery.failures import FailureHandler
-from handlers.numbers import label, usd
+from handlers.numbers import DidYouMeanError, label, usd
 from handlers.platforms.discord.render import render_discord
 from handlers.platforms.telegram.render import render_telegram
 from tests.engine.calibration.test_hourly_model import made_up
@@ -708,3 +711,26 @@ async def test_the_suggested_rule_keeps_its_interval_and_expiry(kit: Kit) -> Non
         assert len(button.command.encode()) <= 64
     saved = await kit.ask(warning.buttons[1].command)
     assert saved.headline == "Alerts set: near 1% $900b every 4h, BTC, for 7 d"
+
+
+@pytest.mark.parametrize(
+    ("error", "headline", "line"),
+    [
+        (DidYouMeanError("88", 88_000.0), "88 ", "If so: /liq"),
+        (WithheldError(Answer("too old")), "too old", ""),
+        (InputError("Pages start at 1.", "/clusters btc"), "Pages start at 1.", "Try: /clusters btc"),
+        (CliffwatchError("not now"), "not now", ""),
+        (ZeroDivisionError("secret"), "Something went wrong", ""),
+    ],
+)
+async def test_each_error_becomes_the_answer_the_list_says(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, error: Exception, headline: str, line: str
+) -> None:
+    async def failing(request: Request) -> Answer:
+        raise error
+
+    monkeypatch.setattr(dispatch, "_answer", failing)
+    reply = await kit.ask("/liq 88")
+    assert headline in reply.headline
+    assert line in "\n".join(reply.lines)
+    assert "secret" not in reply.text
