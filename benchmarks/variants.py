@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks import truth
-from engine.calibration.hourly_model import FORM, Form, fit_prior
+from engine.calibration.hourly_model import FORM, ModelSpec, fit_prior
 from engine.history import parse_time, read_history
 from engine.liquidation.prior import MAP, MapPrior
 from engine.study.skill import skill_figures, span_figures, walk_history
@@ -28,21 +28,21 @@ SEEDS, DAYS = (1, 2, 3), 30
 
 MAPS: dict[str, MapPrior] = {
     "in_use": MAP,
-    "even_exits": replace(MAP, exit_urge=0.0),
-    "urge_6": replace(MAP, exit_urge=6.0),
-    "urge_20": replace(MAP, exit_urge=20.0),
+    "even_exits": replace(MAP, exit_hazard=0.0),
+    "urge_6": replace(MAP, exit_hazard=6.0),
+    "urge_20": replace(MAP, exit_hazard=20.0),
     "exit_reach_3%": replace(MAP, exit_reach=0.03),
     "turnover_0.5%": replace(MAP, turnover_per_hour=0.005),
     "turnover_2%": replace(MAP, turnover_per_hour=0.02),
     "kernel_8%_1.5": replace(MAP, kernel_median=0.08, kernel_sigma=1.5),
     "kernel_12%_1.25": replace(MAP, kernel_median=0.12, kernel_sigma=1.25),
-    "kernel_8%_1.5_even_exits": replace(MAP, kernel_median=0.08, kernel_sigma=1.5, exit_urge=0.0),
-    "kernel_25%_1.0_even_exits": replace(MAP, kernel_median=0.25, kernel_sigma=1.0, exit_urge=0.0),
+    "kernel_8%_1.5_even_exits": replace(MAP, kernel_median=0.08, kernel_sigma=1.5, exit_hazard=0.0),
+    "kernel_25%_1.0_even_exits": replace(MAP, kernel_median=0.25, kernel_sigma=1.0, exit_hazard=0.0),
 }
-FORMS: dict[str, Form] = {
-    "tie_of_the_study": Form(24, extremes=False, other_side=False),
-    "tie_with_extremes": Form(24, extremes=True, other_side=False),
-    "tie_with_other_side": Form(24, extremes=True, other_side=True),
+FORMS: dict[str, ModelSpec] = {
+    "tie_of_the_study": ModelSpec(24, extremes=False, other_side=False),
+    "tie_with_extremes": ModelSpec(24, extremes=True, other_side=False),
+    "tie_with_other_side": ModelSpec(24, extremes=True, other_side=True),
 }
 
 
@@ -65,7 +65,7 @@ def run() -> Iterator[tuple[str, float, str]]:
             yield f"tie.coefficient_{number}", value, "that ships"
 
 
-def _recorded(name: str, prior: MapPrior, form: Form) -> Iterator[tuple[str, float, str]]:
+def _recorded(name: str, prior: MapPrior, form: ModelSpec) -> Iterator[tuple[str, float, str]]:
     walked = walk_history(read_history(HISTORY), prior, form)
     for month, (start, end) in zip(NAMES, pairwise(MONTHS), strict=True):
         figures = skill_figures(walked, start, end)

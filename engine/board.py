@@ -216,7 +216,7 @@ class AssetBoard:
         if before == after:
             return
         # Rescale history too, so that new coefficients alone trigger nothing.
-        ratios = self.usual.remeasure(after)
+        ratios = self.usual.recompute(after)
         self.candidates.rescale(ratios)
         if self._view is not None:
             self._view = self._combined(self._view.at, self._mark, touched=True)

@@ -125,5 +125,7 @@ def _liquidations(worker: VenueWorker, now: int) -> str:
         return ""
     if worker.forced.state not in ("ok", "starting"):
         return f"no liquidations: {worker.forced.state}"
-    last_event = f"{span((now - worker.forced.heard_at) / 1000)} ago" if worker.forced.heard_at else "none yet"
+    last_event = (
+        f"{span((now - worker.forced.last_event_at) / 1000)} ago" if worker.forced.last_event_at else "none yet"
+    )
     return f"liquidations {last_event}"

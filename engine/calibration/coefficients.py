@@ -84,7 +84,7 @@ def moves(hours: Hours, snapshots: Sequence[Snapshot], span: int, prior: ForcedP
             continue
         later = slice(first + 1, first + span + 1)
         for number, side in enumerate(SIDES):
-            distance, forced, churn = _new_ground(hours, later, number, shot.mark)
+            distance, forced, churn = _split_by_new_extreme(hours, later, number, shot.mark)
             if distance < MIN_DISTANCE or np.isnan(forced):
                 continue
             density = shot.density[side]
@@ -110,10 +110,10 @@ def churn_usd(hours: Hours, span: int) -> dict[Side, float] | None:
     if np.isnan(hours.reported[later]).any():
         return None
     mark = float(hours.before[first])
-    return {side: _new_ground(hours, later, number, mark)[2] for number, side in enumerate(SIDES)}
+    return {side: _split_by_new_extreme(hours, later, number, mark)[2] for number, side in enumerate(SIDES)}
 
 
-def _new_ground(hours: Hours, later: slice, side: int, mark: float) -> tuple[float, float, float]:
+def _split_by_new_extreme(hours: Hours, later: slice, side: int, mark: float) -> tuple[float, float, float]:
     """Return the log distance price went, and USD reported beyond earlier extremes and at already-swept levels."""
     step = -1 if side == 0 else 1
     reached = step * np.log((hours.low if side == 0 else hours.high)[later] / mark)
@@ -253,7 +253,9 @@ def report(
         fold = later.where(which)
         fitted = calibrate(earlier, prior).coefficients
         guesses[which] = expected(fold, fitted)
-        removed.append(1 - deviance(guesses[which], fold.forced) / deviance(_rival(earlier, fold), fold.forced))
+        removed.append(
+            1 - deviance(guesses[which], fold.forced) / deviance(_reference_forecast(earlier, fold), fold.forced)
+        )
     low, high = band_factors(later.distance)
     inside = (later.forced >= guesses * low) & (later.forced <= guesses * high)
     over: dict[str, float | None] = {}
@@ -272,7 +274,7 @@ def report(
     return SpanReport(span, tuple(removed), over, coverage, churn, count)
 
 
-def _rival(earlier: Moves, of: Moves) -> np.ndarray:
+def _reference_forecast(earlier: Moves, of: Moves) -> np.ndarray:
     """Return the reference forecast c·d^p per side, fitted to earlier moves, (n,) float64, USD."""
     out = np.zeros(len(of))
     for short in (False, True):

@@ -49,7 +49,7 @@ PRIOR_HOURS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ModelSpec:
     """Options of the hourly model. The original study used neither of the last two and refitted daily.
 
     Attributes:
@@ -70,7 +70,7 @@ class Form:
         return used
 
 
-FORM = Form()
+FORM = ModelSpec()
 FIXED = 11
 """Columns before those of past extremes. Three of this side's USD and one of the other side's follow."""
 
@@ -90,7 +90,7 @@ class Walk:
     last: Fit | None
 
 
-def walk_forward(hours: Hours, form: Form = FORM) -> Walk:
+def walk_forward(hours: Hours, form: ModelSpec = FORM) -> Walk:
     """Predict every hour from earlier hours only. Return the predictions.
 
     Two passes, because the level compares reports with predictions made without it: the first pass leaves it out, the
@@ -100,13 +100,13 @@ def walk_forward(hours: Hours, form: Form = FORM) -> Walk:
     count = len(hours)
     bare = _walk(hours, np.zeros((count, 0)), first, WARM_UP, form)
     unknown = np.isnan(bare.expected)
-    bare.expected[unknown] = by_prior(hours)[unknown]
+    bare.expected[unknown] = predict_from_prior(hours)[unknown]
     level = online_level(hours, bare.expected)
     start = first + 2 * 24
     return Walk(_second(hours, bare, level, start, form).expected, level, bare.last)
 
 
-def _second(hours: Hours, bare: Walk, level: np.ndarray, start: int, form: Form) -> Walk:
+def _second(hours: Hours, bare: Walk, level: np.ndarray, start: int, form: ModelSpec) -> Walk:
     walked = _walk(hours, level[:, None], start, MIN_HOURS, form)
     # Until the level has run for two days, use predictions without it.
     early = np.isnan(walked.expected) & ~np.isnan(bare.expected)
@@ -114,7 +114,7 @@ def _second(hours: Hours, bare: Walk, level: np.ndarray, start: int, form: Form)
     return walked
 
 
-def _walk(hours: Hours, extra: np.ndarray, first: int, skip: int, form: Form) -> Walk:
+def _walk(hours: Hours, extra: np.ndarray, first: int, skip: int, form: ModelSpec) -> Walk:
     count = len(hours)
     expected, model = np.full((count, 2), np.nan), None
     fixed = _fixed(hours)
@@ -144,7 +144,7 @@ def fit_prior(hours: Hours) -> HourlyPrior:
     )
 
 
-def by_prior(hours: Hours, prior: HourlyPrior = TIE) -> np.ndarray:
+def predict_from_prior(hours: Hours, prior: HourlyPrior = TIE) -> np.ndarray:
     """Return predictions of the shipped coefficients, (n, 2) float64, USD, for assets with too few reports.
 
     They are scaled by the USD on the map relative to the data they were fitted on. NaN for the first two days and for

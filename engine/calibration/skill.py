@@ -72,7 +72,7 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
     missing = scored & np.isnan(expected).any(axis=1)
     if missing.any():
         raise HistoryError(f"{int(missing.sum())} hours have no prediction: too little came before them")
-    plain, path = (rival(hours, training, path=flag)[scored].ravel() for flag in (False, True))
+    plain, path = (reference_forecast(hours, training, path=flag)[scored].ravel() for flag in (False, True))
     x, y = expected[scored].ravel(), hours.reported[scored].ravel()
     if y.sum() < FLOOR_USD * len(y):
         raise HistoryError("too little was liquidated to tell predictions apart")
@@ -95,7 +95,7 @@ def score(hours: Hours, expected: np.ndarray, start: int, end: int | None = None
     )
 
 
-def rival(hours: Hours, training: np.ndarray, *, path: bool) -> np.ndarray:
+def reference_forecast(hours: Hours, training: np.ndarray, *, path: bool) -> np.ndarray:
     """Return the reference forecast, a regression without a map fitted to some hours, (n, 2) float64, USD."""
     swept, seen = hours.swept, hours.reported
     width = np.log(swept.sum(axis=1) + SMALL)

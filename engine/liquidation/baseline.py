@@ -92,7 +92,7 @@ class Baseline:
             return None
         return sum(before < usd for before in self._interest) / len(self._interest)
 
-    def remeasure(self, coefficients: ForcedPrior) -> dict[Side, Callable[[float], float]]:
+    def recompute(self, coefficients: ForcedPrior) -> dict[Side, Callable[[float], float]]:
         """Recompute past F with new coefficients. Return new over old median as a function of log distance, by side."""
         before = dict(self._forced_median)
         for side in SIDES:

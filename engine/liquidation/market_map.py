@@ -16,9 +16,9 @@ from engine.market import HOUR_MS, SIDES, Bar, Market, Side
 
 
 @lru_cache(maxsize=8)
-def exit_urge(prior: MapPrior) -> np.ndarray:
+def exit_hazard(prior: MapPrior) -> np.ndarray:
     """Return the exit weight of positions by level outward from the last close, (WINDOW,) float64."""
-    urge: np.ndarray = 1 + prior.exit_urge * np.exp(-np.arange(WINDOW) * BIN / prior.exit_reach)
+    urge: np.ndarray = 1 + prior.exit_hazard * np.exp(-np.arange(WINDOW) * BIN / prior.exit_reach)
     urge.setflags(write=False)
     return urge
 
@@ -71,7 +71,7 @@ class MarketMap:
     def __init__(self, market: Market, prior: MapPrior = MAP) -> None:
         self.market = market
         self._prior = prior
-        self._urge = exit_urge(prior)
+        self._urge = exit_hazard(prior)
         self.contracts = 0.0
         self.close = 0.0
         self.closed_at = 0

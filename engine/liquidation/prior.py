@@ -49,7 +49,7 @@ class MapPrior:
 
     turnover_per_hour: float = 0.002
     range_share: float = 0.5
-    exit_urge: float = 10.0
+    exit_hazard: float = 10.0
     exit_reach: float = 0.05
     kernel_median: float = 0.10
     kernel_sigma: float = 1.35

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.board import AssetBoard
 from engine.calibration.coefficients import report as report_span
-from engine.calibration.hourly_model import FORM, Form, Walk, walk_forward
+from engine.calibration.hourly_model import FORM, ModelSpec, Walk, walk_forward
 from engine.calibration.hours import Hours
 from engine.calibration.skill import score
 from engine.errors import HistoryError
@@ -38,7 +38,7 @@ class Walked:
     snapshots: list[Snapshot]
 
 
-def walk_history(history: History, map_prior: MapPrior = MAP, form: Form = FORM) -> Walked:
+def walk_history(history: History, map_prior: MapPrior = MAP, form: ModelSpec = FORM) -> Walked:
     """Step the map through a history and predict each hour from earlier data only. Return the results.
 
     Args:

@@ -37,8 +37,8 @@ class BinanceCoinM(Venue):
         return 12.0 if path == "openInterestHist" else None  # it has its own limit: 1,000 in 5 minutes
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
-        premium = rows_by(await self._call(self._exchange.dapiPublicGetPremiumIndex()), "symbol")
-        interest = await self._each(
+        premium = rows_by(await self._translate_errors(self._exchange.dapiPublicGetPremiumIndex()), "symbol")
+        interest = await self._fetch_each(
             [listing.id for listing in listings],
             lambda name: self._exchange.dapiPublicGetOpenInterest({"symbol": name}),
         )
@@ -68,4 +68,4 @@ class BinanceCoinM(Venue):
             side = "long" if order["S"] == "SELL" else "short"
             amount = self._fills.new_amount(order)
             if amount:
-                yield self._event(listing, order["T"], side, order["ap"], amount)
+                yield self._liquidation_of(listing, order["T"], side, order["ap"], amount)

@@ -55,7 +55,7 @@ class BinanceUsdm(Venue):
         self._hours = {name: value for name, value in hours.items() if value}
 
     async def open_interest_by_coin(self) -> dict[str, float]:
-        volume = rows_by(await self._call(self._exchange.fapiPublicGetTicker24hr()), "symbol")
+        volume = rows_by(await self._translate_errors(self._exchange.fapiPublicGetTicker24hr()), "symbol")
         traded = sorted(
             (row for rows in self._listed.values() for row in rows if row.id in volume and row.is_coin),
             key=lambda listing: -(decoration(volume[listing.id].get("quoteVolume")) or 0.0),
@@ -64,8 +64,8 @@ class BinanceUsdm(Venue):
         return {r.market.asset: r.market.usd(r.contracts, r.mark) for r in readings}
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
-        premium = rows_by(await self._call(self._exchange.fapiPublicGetPremiumIndex()), "symbol")
-        interest = await self._each(
+        premium = rows_by(await self._translate_errors(self._exchange.fapiPublicGetPremiumIndex()), "symbol")
+        interest = await self._fetch_each(
             [listing.id for listing in listings],
             lambda name: self._exchange.fapiPublicGetOpenInterest({"symbol": name}),
         )
@@ -104,7 +104,7 @@ class BinanceUsdm(Venue):
         side = "long" if order["S"] == "SELL" else "short"
         amount = self._fills.new_amount(order) * listing.coins / listing.market.contract_size
         if amount:
-            yield self._event(listing, order["T"], side, order["ap"], amount)
+            yield self._liquidation_of(listing, order["T"], side, order["ap"], amount)
 
     def _book_usd(self, listing: Listing, price: float, amount: float) -> float:  # noqa: ARG002  # both are per lot
         return price * amount

@@ -21,7 +21,9 @@ class Bitget(Venue):
     """3,000 requests in 5 minutes per IP address."""
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
-        answer = await self._call(self._exchange.publicMixGetV2MixMarketTickers({"productType": "USDT-FUTURES"}))
+        answer = await self._translate_errors(
+            self._exchange.publicMixGetV2MixMarketTickers({"productType": "USDT-FUTURES"})
+        )
         return rows_by(dig(answer, "data"), "symbol")
 
     def _figures(self, listing: Listing, row: Any) -> Figures:

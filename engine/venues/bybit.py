@@ -39,7 +39,7 @@ class Bybit(Venue):
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
         figures: dict[str, Any] = {}
         for category in sorted({listing.market.kind for listing in listings}):
-            answer = await self._call(self._exchange.publicGetV5MarketTickers({"category": category}))
+            answer = await self._translate_errors(self._exchange.publicGetV5MarketTickers({"category": category}))
             at = dig(answer, "time")
             rows = rows_by(dig(answer, "result", "list"), "symbol")
             figures |= {name: {**row, "time": at} for name, row in rows.items()}
@@ -95,7 +95,7 @@ class Bybit(Venue):
             if listing is not None:
                 # Bybit sends the position's side: Buy means a long was liquidated.
                 side = "long" if row["S"] == "Buy" else "short"
-                orders.append(self._event(listing, row["T"], side, row["p"], self._lots(listing, row["v"])))
+                orders.append(self._liquidation_of(listing, row["T"], side, row["p"], self._lots(listing, row["v"])))
         return orders
 
     def _tier(self, listing: Listing, row: dict[str, Any]) -> Tier:  # noqa: ARG002  # others need the listing

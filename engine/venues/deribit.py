@@ -29,7 +29,7 @@ class Deribit(Venue):
         figures: dict[str, Any] = {}
         for currency in sorted({_currency(listing) for listing in listings}):
             query = {"currency": currency, "kind": "future"}
-            answer = await self._call(self._exchange.publicGetGetBookSummaryByCurrency(query))
+            answer = await self._translate_errors(self._exchange.publicGetGetBookSummaryByCurrency(query))
             figures |= rows_by(dig(answer, "result"), "instrument_name")
         return figures
 

@@ -93,7 +93,7 @@ class LiveFeed:
         self._streams: list[asyncio.Task[None]] = []
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         for worker in workers:
-            worker.leads = self.leads
+            worker.is_reference = self.is_reference
 
     # -- life cycle
 
@@ -126,7 +126,7 @@ class LiveFeed:
             reasons |= board.vetting.doubts
         return reasons
 
-    def leads(self, market: Market) -> bool:
+    def is_reference(self, market: Market) -> bool:
         """Return whether this is a reference market, whose extremes must confirm its asset's."""
         return market.key in self._references.get(market.asset, ())
 
@@ -251,7 +251,7 @@ class LiveFeed:
 
     def _wants_book(self, market: Market) -> bool:
         """Return whether to read a market's book: every one for few coins, else those of reference markets."""
-        return self.leads(market) or len(self._boards) <= MANY_COINS
+        return self.is_reference(market) or len(self._boards) <= MANY_COINS
 
     async def _reload(self, worker: VenueWorker) -> None:
         try:

@@ -56,7 +56,7 @@ class Gate(Venue):
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:
         figures: dict[str, Any] = {}
         for settle in sorted({_settle(listing) for listing in listings}):
-            answer = await self._call(self._exchange.publicFuturesGetSettleTickers({"settle": settle}))
+            answer = await self._translate_errors(self._exchange.publicFuturesGetSettleTickers({"settle": settle}))
             figures |= rows_by(answer, "contract")
         return figures
 
@@ -104,7 +104,7 @@ class Gate(Venue):
         # size is the position's, positive for a long. left is the unfilled part of the order.
         side = "long" if size > 0 else "short"
         order = abs(float(row.get("order_size") or size))
-        return self._event(listing, float(row["time"]) * 1000, side, row["fill_price"], order - abs(left))
+        return self._liquidation_of(listing, float(row["time"]) * 1000, side, row["fill_price"], order - abs(left))
 
     def _funding_hours(self, raw: dict[str, Any]) -> float:
         return (decoration((raw.get("info") or {}).get("funding_interval")) or 28_800.0) / 3600

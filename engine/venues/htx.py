@@ -67,14 +67,14 @@ class Htx(Venue):
     async def _interest_of_all(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
         # The library does not list this endpoint, but requests it all the same.
         ask = self._exchange.request(path, ["contract", "public"], "GET", query, {"cost": 1})
-        answer = await self._call(ask)
+        answer = await self._translate_errors(ask)
         at = dig(answer, "ts")
         return {name: {**row, "ts": at} for name, row in rows_by(dig(answer, "data"), "contract_code").items()}
 
     async def _funding(self, names: Sequence[str]) -> dict[str, Any]:
         """Return funding rates of linear markets, none if the venue does not answer: they are optional."""
         try:
-            return await self._each(
+            return await self._fetch_each(
                 names, lambda name: self._exchange.contractPublicGetV5MarketFundingRate({"contract_code": name})
             )
         except VenueError:
@@ -103,13 +103,13 @@ class Htx(Venue):
         else:
             # With a row count the venue would ignore the window.
             rows = await self._fetch_candles(listing, timeframe, since, None, {"until": since + (count - 1) * step_ms})
-        return [row for row in self._whole(listing, rows, step_ms, since) if row[0] < since + count * step_ms]
+        return [row for row in self._valid_candles(listing, rows, step_ms, since) if row[0] < since + count * step_ms]
 
     async def _interest_rows(self, listing: Listing, since: int, count: int) -> list[tuple[int, OpenAt]]:
         if since + count * HOUR_MS < self._exchange.milliseconds() - INTEREST_ROWS * HOUR_MS:
             return []
         async with self._waiting:
-            got = await self._call(
+            got = await self._translate_errors(
                 self._exchange.fetch_open_interest_history(
                     listing.market.symbol, "1h", None, INTEREST_ROWS, {"amount_type": 1}
                 )
@@ -133,10 +133,10 @@ class Htx(Venue):
     def _liquidation(self, listing: Listing, row: Any) -> Liquidation:
         if listing.market.kind == "linear":
             side = row["position_side"]
-            return self._event(listing, row["liquidation_time"], side, row["bankrupt_price"], row["volume"])
+            return self._liquidation_of(listing, row["liquidation_time"], side, row["bankrupt_price"], row["volume"])
         # A liquidation order that sells closes a long.
         side = "long" if row["direction"] == "sell" else "short"
-        return self._event(listing, row["created_at"], side, row["price"], row["volume"])
+        return self._liquidation_of(listing, row["created_at"], side, row["price"], row["volume"])
 
     def _max_leverage(self, raw: dict[str, Any]) -> float | None:  # noqa: ARG002  # the library has 1 for all
         return None

@@ -43,7 +43,7 @@ class Hyperliquid(Venue):
         return 20.0 + float(wanted["endTime"] - wanted["startTime"]) / step / 60
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
-        meta, contexts = await self._call(self._exchange.publicPostInfo({"type": "metaAndAssetCtxs"}))
+        meta, contexts = await self._translate_errors(self._exchange.publicPostInfo({"type": "metaAndAssetCtxs"}))
         self._margin_tables = _tables(meta)
         return {str(number): row for number, row in enumerate(contexts)}
 

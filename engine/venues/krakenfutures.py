@@ -22,7 +22,7 @@ class KrakenFutures(Venue):
     """Kraken publishes no limit for public requests, so we use the library's spacing, one in 600 ms."""
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
-        answer = await self._call(self._exchange.publicGetTickers())
+        answer = await self._translate_errors(self._exchange.publicGetTickers())
         # lastTime is the time of the last trade, which may be long ago, so we use the response's own time.
         at = self._exchange.parse8601(dig(answer, "serverTime"))
         return {name: {**row, "at": at} for name, row in rows_by(dig(answer, "tickers"), "symbol").items()}

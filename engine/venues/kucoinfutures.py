@@ -22,7 +22,9 @@ class KucoinFutures(Venue):
     book_limit = 100
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
-        return rows_by(dig(await self._call(self._exchange.futuresPublicGetContractsActive()), "data"), "symbol")
+        return rows_by(
+            dig(await self._translate_errors(self._exchange.futuresPublicGetContractsActive()), "data"), "symbol"
+        )
 
     def _figures(self, listing: Listing, row: Any) -> Figures:  # noqa: ARG002  # others need the listing
         # The interval in force now, if given; the other may start later.

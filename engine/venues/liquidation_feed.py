@@ -37,7 +37,7 @@ class LiquidationFeed:
 
     def __init__(self, venue: Venue, clock: Clock) -> None:
         self.state = "starting"
-        self.heard_at = 0
+        self.last_event_at = 0
         self.since = 0
         self._venue, self._clock = venue, clock
         self._waiting: list[Liquidation] = []
@@ -50,7 +50,7 @@ class LiquidationFeed:
 
     def clock_set_back(self, now: int) -> None:
         """Cap stored times at `now` after the clock was set back."""
-        self.heard_at, self.since = min(self.heard_at, now), min(self.since, now)
+        self.last_event_at, self.since = min(self.last_event_at, now), min(self.since, now)
         self._asked_until = {key: min(at, now) for key, at in self._asked_until.items()}
 
     async def listen(self, opened: Callable[[], bool]) -> None:
@@ -96,7 +96,7 @@ class LiquidationFeed:
             if not hearing.done():
                 hearing.cancel()
                 await asyncio.gather(hearing, return_exceptions=True)
-        self.heard_at = self._clock.now()
+        self.last_event_at = self._clock.now()
         self.since = self.since or began
 
     async def ask(self, now: int) -> None:
@@ -118,6 +118,6 @@ class LiquidationFeed:
                 wrong = f"{market.asset}: {error}"
                 continue
             self._waiting += orders
-            self._asked_until[market.key] = self.heard_at = now
+            self._asked_until[market.key] = self.last_event_at = now
             self.since = self.since or now
         self.state = wrong or "ok"

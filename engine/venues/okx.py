@@ -40,8 +40,8 @@ class Okx(Venue):
 
     async def _rows(self, listings: Sequence[Listing]) -> Mapping[str, Any]:  # noqa: ARG002  # all come at once
         exchange = self._exchange
-        interest = await self._call(exchange.publicGetPublicOpenInterest({"instType": "SWAP"}))
-        marks = await self._call(exchange.publicGetPublicMarkPrice({"instType": "SWAP"}))
+        interest = await self._translate_errors(exchange.publicGetPublicOpenInterest({"instType": "SWAP"}))
+        marks = await self._translate_errors(exchange.publicGetPublicMarkPrice({"instType": "SWAP"}))
         marks = rows_by(dig(marks, "data"), "instId")
         answer = await self._side_answer(exchange.publicGetPublicFundingRate({"instId": "ANY"}), {"data": []})
         funding = {str(row.get("instId")): row for row in listed(answer, "data") if isinstance(row, dict)}
@@ -99,5 +99,5 @@ class Okx(Venue):
             for detail in row["details"]:
                 # An order that sells closes a long; posSide is net on accounts that hold one position.
                 side = "long" if detail["side"] == "sell" else "short"
-                orders.append(self._event(listing, detail["ts"], side, detail["bkPx"], detail["sz"]))
+                orders.append(self._liquidation_of(listing, detail["ts"], side, detail["bkPx"], detail["sz"]))
         return orders

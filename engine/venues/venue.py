@@ -136,7 +136,7 @@ class Venue(ABC):
     async def load(self) -> None:
         """Load the venue's current list of markets."""
         # Request it from the venue each time: the library would cache an empty first response.
-        await self._call(self._load())
+        await self._translate_errors(self._load())
         self._listed = {}
         for raw in (self._exchange.markets or {}).values():
             listing = self._listing_or_none(raw)
@@ -183,7 +183,7 @@ class Venue(ABC):
         """Return the open interest of every listed coin, USD, without stocks and metals."""
         listings = [row for rows in self._listed.values() for row in rows if row.is_coin]
         total: dict[str, float] = {}
-        for reading in self._readings(listings, await self._call(self._rows(listings)), None):
+        for reading in self._readings(listings, await self._translate_errors(self._rows(listings)), None):
             market = reading.market
             total[market.asset] = total.get(market.asset, 0.0) + market.usd(reading.contracts, reading.mark)
         return total
@@ -193,7 +193,7 @@ class Venue(ABC):
     async def readings(self, now: int) -> list[Reading]:
         """Return every followed market's reading. Implausible ones are left out, counted and listed in `refused`."""
         listings = list(self._followed.values())
-        plausible = self._readings(listings, await self._call(self._rows(listings)), now)
+        plausible = self._readings(listings, await self._translate_errors(self._rows(listings)), now)
         if not plausible and self.refused:
             raise VenueError(next(iter(self.refused.values())))
         return plausible
@@ -329,16 +329,18 @@ class Venue(ABC):
 
     async def _candles(self, listing: Listing, timeframe: str, step_ms: int, since: int, count: int) -> list[MinuteRow]:
         params = {**({"price": "mark"} if self.mark_candles else {}), **self._candle_window(since, step_ms, count)}
-        return self._whole(listing, await self._fetch_candles(listing, timeframe, since, count, params), step_ms, since)
+        return self._valid_candles(
+            listing, await self._fetch_candles(listing, timeframe, since, count, params), step_ms, since
+        )
 
     async def _fetch_candles(
         self, listing: Listing, timeframe: str, since: int, count: int | None, params: dict[str, Any]
     ) -> Any:
         async with self._waiting:
             symbol = listing.market.symbol
-            return await self._call(self._exchange.fetch_ohlcv(symbol, timeframe, since, count, params))
+            return await self._translate_errors(self._exchange.fetch_ohlcv(symbol, timeframe, since, count, params))
 
-    def _whole(self, listing: Listing, got: Any, step_ms: int, since: int) -> list[MinuteRow]:
+    def _valid_candles(self, listing: Listing, got: Any, step_ms: int, since: int) -> list[MinuteRow]:
         """Return candles by time, each once. An incomplete, misaligned or implausible one becomes a gap.
 
         We do not reject a candle for its range: engine.vetting and engine.quotes compare it with other venues later.
@@ -368,7 +370,7 @@ class Venue(ABC):
         params = self._interest_window(since, step, count)
         frame = "5m" if step == STEP_MS else "1h"
         async with self._waiting:
-            got = await self._call(
+            got = await self._translate_errors(
                 self._exchange.fetch_open_interest_history(listing.market.symbol, frame, since, count, params)
             )
         return self._interest_of(listing, got)
@@ -395,7 +397,7 @@ class Venue(ABC):
         """Wait for a stream's next liquidation orders. Return all of a burst."""
         exchange = self._exchange
         if exchange.frames.empty():
-            await self._call(self._subscribe())
+            await self._translate_errors(self._subscribe())
         orders: list[Liquidation] = []
         while not exchange.frames.empty():
             try:
@@ -415,7 +417,7 @@ class Venue(ABC):
         listing = self._listing_of(market)
         orders = []
         async with self._waiting:
-            rows = await self._call(self._liquidation_rows(listing, since))
+            rows = await self._translate_errors(self._liquidation_rows(listing, since))
         for row in rows:
             try:
                 orders.append(self._liquidation(listing, row))
@@ -431,7 +433,7 @@ class Venue(ABC):
             return []
         listing = self._listing_of(market)
         async with self._waiting:
-            rows = await self._call(self._tier_rows(listing))
+            rows = await self._translate_errors(self._tier_rows(listing))
         ladder = []
         for row in rows:
             try:
@@ -446,7 +448,7 @@ class Venue(ABC):
         """Return a market's order book depth, USD by level outward from the mid price."""
         listing = self._listing_of(market)
         async with self._waiting:
-            book = await self._call(self._exchange.fetch_order_book(market.symbol, self.book_limit))
+            book = await self._translate_errors(self._exchange.fetch_order_book(market.symbol, self.book_limit))
         try:
             at = int(book.get("timestamp") or now)
             bids, asks = (
@@ -567,7 +569,7 @@ class Venue(ABC):
         hours = self._side_figure(lambda: self._funding_hours(raw)) or 8.0
         return Listing(market, str(raw["id"]), coins, coin, hours if hours > 0 else 8.0)
 
-    def _event(self, listing: Listing, at: Any, side: Any, price: Any, contracts: Any) -> Liquidation:
+    def _liquidation_of(self, listing: Listing, at: Any, side: Any, price: Any, contracts: Any) -> Liquidation:
         """Return a liquidation order in our units.
 
         Raises:
@@ -581,7 +583,7 @@ class Venue(ABC):
             plausible_amount(optional(contracts), "amount"),
         )
 
-    async def _call(self, awaitable: Awaitable[Any]) -> Any:
+    async def _translate_errors(self, awaitable: Awaitable[Any]) -> Any:
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -596,7 +598,7 @@ class Venue(ABC):
             VenueError: only when the venue sends a Retry-After, or refuses this location.
         """
         try:
-            return await self._call(awaitable)
+            return await self._translate_errors(awaitable)
         except VenueError as error:
             if isinstance(error, VenueRefusedError) or error.retry_after is not None:
                 raise
@@ -611,7 +613,7 @@ class Venue(ABC):
             self.refusals["side figures"] += 1
             return None
 
-    async def _each(self, ids: Sequence[str], ask: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
+    async def _fetch_each(self, ids: Sequence[str], ask: Callable[[str], Awaitable[Any]]) -> dict[str, Any]:
         """Send one request per id, some at a time. Return responses by id, without failed ones.
 
         Raises:
@@ -620,7 +622,7 @@ class Venue(ABC):
 
         async def one(name: str) -> Any:
             async with self._waiting:
-                return await self._call(ask(name))
+                return await self._translate_errors(ask(name))
 
         answers = await asyncio.gather(*(one(name) for name in ids), return_exceptions=True)
         responses = {name: row for name, row in zip(ids, answers, strict=True) if not isinstance(row, BaseException)}

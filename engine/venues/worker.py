@@ -75,7 +75,7 @@ class VenueWorker:
         self.forced = LiquidationFeed(venue, clock)
         self.failures = 0
         self._assets, self._store, self._clock, self._history_days = list(assets), store, clock, history_days
-        self.leads: Callable[[Market], bool] = _leads_nothing
+        self.is_reference: Callable[[Market], bool] = _leads_nothing
         self._map_closed_at, self._poll_seconds = map_closed_at, poll_seconds
         self._retry_at = 0.0
         self._opened = False
@@ -129,17 +129,17 @@ class VenueWorker:
         self._assets = list(assets)
         if self._opened:
             self.venue.follow(self._assets)
-            await self._take_up()
+            await self._resume_markets()
 
     async def _open(self) -> None:
         await self.venue.load()
         self._loaded_at = self._clock.now()
         if self._assets:
             self.venue.follow(self._assets)
-            await self._take_up()
+            await self._resume_markets()
         self._opened = True
 
-    async def _take_up(self) -> None:
+    async def _resume_markets(self) -> None:
         """Resume each followed market where it stopped, with its stored bars. Drop the others."""
         await self._learn_tiers()
         start = self._history_start(self._clock.now())
@@ -205,7 +205,7 @@ class VenueWorker:
         polls_a_minute = 60 / self._poll_seconds
         most = int(self.venue.budget * CLOSE_SHARE / polls_a_minute / self.venue.minutes_cost)
         markets = [reading.market for reading in sorted(readings, key=lambda r: -r.market.usd(r.contracts, r.mark))]
-        leading = [market.key for market in markets if self.leads(market)]
+        leading = [market.key for market in markets if self.is_reference(market)]
         others = [market.key for market in markets if market.key not in leading]
         return {*leading, *others[: max(most - len(leading), 0)]}
 
@@ -394,7 +394,7 @@ class VenueWorker:
             log.info("%s: markets could not be reloaded: %s", self.id, error)
             return
         self._loaded_at = now
-        await self._take_up()
+        await self._resume_markets()
 
     async def _learn_tiers(self) -> None:
         """Apply each market's own lowest margin tier: the stored one, or a newly read one if that is old."""

@@ -16,7 +16,7 @@ from engine.messages import Message, Outcome
 from engine.ports import Clock, Sender, Store
 from handlers.answers import Answer
 from handlers.delivery.illness import WINDOW_MS, Illness
-from handlers.delivery.limits import Flight, Limiter, Limits
+from handlers.delivery.limits import InFlight, Limiter, Limits
 from handlers.delivery.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Dispatcher:
         self._tasks.add(asyncio.create_task(self._deliver(message, flight), name=f"send {self.platform} {message.id}"))
         return True
 
-    async def _deliver(self, message: Message, flight: Flight) -> None:
+    async def _deliver(self, message: Message, flight: InFlight) -> None:
         try:
             if self._may_be_notified is not None and not await self._may_be_notified(message.chat_id):
                 self._limiter.dropped(flight)

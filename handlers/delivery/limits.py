@@ -50,7 +50,7 @@ LONGEST_ANSWER_SECONDS = 30.0
 """After this long a user's answer is sent whatever else waits, even if the platform may refuse it."""
 
 
-class Flight:
+class InFlight:
     """One message in flight: when it left and when its response came, seconds on the monotonic clock."""
 
     __slots__ = ("answered", "left")
@@ -67,7 +67,7 @@ class Limiter:
         self._limits, self._monotonic = limits, monotonic
         self._gap = 1 / (limits.per_second * SHARE)
         self._next = 0.0
-        self._flights: deque[Flight] = deque(maxlen=limits.per_second)
+        self._flights: deque[InFlight] = deque(maxlen=limits.per_second)
         self._fastest = 1.0
         self._chats: dict[int, deque[float]] = {}
         self._groups: set[int] = set()
@@ -101,7 +101,7 @@ class Limiter:
         waits = [until - now for _, until in self._held.values()]
         return max(0.0, self._paused_until - now, *waits)
 
-    async def turn(self, chat_id: int, kind: ChatKind) -> Flight:
+    async def turn(self, chat_id: int, kind: ChatKind) -> InFlight:
         """Wait until an answer may be sent, and return its flight. Alerts go first for up to ALERTS_FIRST seconds."""
         began = self._monotonic()
         while True:
@@ -126,23 +126,23 @@ class Limiter:
             return UNANSWERED_SECONDS if now - oldest.left < 1 + LONGEST_WAY_SECONDS else 0.0
         return oldest.answered + 1 + MARGIN_SECONDS - self._fastest - now
 
-    def dropped(self, flight: Flight) -> None:
+    def dropped(self, flight: InFlight) -> None:
         """Record that a message did not leave after all."""
         flight.answered = flight.left - 1
 
-    def answered(self, flight: Flight) -> None:
+    def answered(self, flight: InFlight) -> None:
         """Record that the platform responded. The fastest response is the lower bound of the round trip."""
         flight.answered = self._monotonic()
         self._fastest = min(self._fastest, flight.answered - flight.left)
 
-    def note(self, chat_id: int, kind: ChatKind) -> Flight:
+    def note(self, chat_id: int, kind: ChatKind) -> InFlight:
         """Record that a message is being sent to a chat now, and return its flight."""
         now = self._monotonic()
         self._next = max(self._next, now - SLACK_SECONDS) + self._gap
         self._chats.setdefault(chat_id, deque()).append(now)
         if kind != "private":
             self._groups.add(chat_id)
-        flight = Flight(now)
+        flight = InFlight(now)
         self._flights.append(flight)
         return flight
 

@@ -16,7 +16,7 @@ from engine.messages import AlertRecord, Message, Outcome, TickRecord
 from handlers.alert_messages import alert_answer
 from handlers.answers import Answer
 from handlers.delivery.dispatcher import Dispatcher, Notice, bounded
-from handlers.delivery.limits import Flight, Limiter, Limits
+from handlers.delivery.limits import InFlight, Limiter, Limits
 from handlers.delivery.retry import Backoff
 from storage.store import Store
 from tests.conftest import until
@@ -407,7 +407,7 @@ def test_the_rate_limit_holds_at_any_latency(way: float, jitter: float) -> None:
     now, chance = [0.0], random.Random(3)
     limiter = Limiter(Limits(30, 0.0, None), lambda: now[0])
     arrived: list[float] = []
-    waiting: list[tuple[float, Flight]] = []
+    waiting: list[tuple[float, InFlight]] = []
     while now[0] < 60:
         while (wait := limiter.wait_seconds()) > 0 or (waiting and waiting[0][0] <= now[0]):
             answers_at = waiting[0][0] if waiting else math.inf

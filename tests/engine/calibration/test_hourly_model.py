@@ -14,10 +14,10 @@ from engine.calibration.hourly_model import (
     MIN_HOURS,
     PRIOR_HOURS,
     beyond,
-    by_prior,
     fit_prior,
     online_level,
     past_mean,
+    predict_from_prior,
     walk_forward,
 )
 from engine.calibration.hours import COLUMNS, HourBuilder, Hours
@@ -252,7 +252,7 @@ def test_the_prior_is_used_until_a_fit_and_never_for_hours_it_was_fitted_on() ->
     expected = walk_forward(later(hours)).expected
     assert np.isnan(expected[:PRIOR_HOURS]).all()
     assert not np.isnan(expected[PRIOR_HOURS:]).any()
-    assert np.array_equal(expected[PRIOR_HOURS:MIN_HOURS], by_prior(later(hours))[PRIOR_HOURS:MIN_HOURS])
+    assert np.array_equal(expected[PRIOR_HOURS:MIN_HOURS], predict_from_prior(later(hours))[PRIOR_HOURS:MIN_HOURS])
 
 
 def test_the_prior_stays_in_use_without_reports_or_with_zeros() -> None:
@@ -262,13 +262,13 @@ def test_the_prior_stays_in_use_without_reports_or_with_zeros() -> None:
     for each in (deaf, quiet):
         expected = walk_forward(each).expected
         assert np.isfinite(expected[PRIOR_HOURS:]).all()
-    assert np.array_equal(walk_forward(deaf).expected[PRIOR_HOURS:], by_prior(hours)[PRIOR_HOURS:])
+    assert np.array_equal(walk_forward(deaf).expected[PRIOR_HOURS:], predict_from_prior(hours)[PRIOR_HOURS:])
 
 
 def test_the_prior_scales_with_the_map() -> None:
     hours = later(made_up())
     tenfold = replace(hours, reached=hours.reached * 10)
-    assert by_prior(tenfold)[PRIOR_HOURS:] == pytest.approx(10 * by_prior(hours)[PRIOR_HOURS:])
+    assert predict_from_prior(tenfold)[PRIOR_HOURS:] == pytest.approx(10 * predict_from_prior(hours)[PRIOR_HOURS:])
 
 
 @needs_history

@@ -165,7 +165,7 @@ async def test_reading_minutes_stays_within_its_budget_share() -> None:
         assert len(worker._closely(readings)) == 2
         worker.venue.budget = 10.0  # type: ignore[misc]  # a venue that allows next to nothing
         assert worker._closely(readings) == set()
-        worker.leads = lambda market: market.kind == "inverse"
+        worker.is_reference = lambda market: market.kind == "inverse"
         assert worker._closely(readings) == {"krakenfutures BTC/USD:BTC"}
 
 
