@@ -30,6 +30,9 @@ SLOW = (
     "tests/test_demo.py",
     "tests/test_docs.py",
     "tests/test_end_to_end.py",
+    "tests/test_structure.py",
+    "tests/test_words.py",
+    "tests/engine/alerts/test_index.py",
     "tests/engine/calibration",
     "tests/engine/loopback/test_sources.py",
     "tests/engine/study",
@@ -39,6 +42,8 @@ SLOW = (
     "tests/engine/test_vetting.py",
     "tests/engine/venues",
     "tests/handlers/platforms",
+    "tests/handlers/test_any_input.py",
+    "tests/handlers/test_i18n.py",
     "tests/handlers/test_pictures.py",
     "tests/storage/test_damage.py",
 )
